@@ -1,0 +1,65 @@
+"""The ``ruie`` command and its exit status: 0 done, 1 the work failed, 2 wrong use."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import entry_points, version
+from typing import Annotated, NoReturn
+
+import typer
+from pydantic import ValidationError
+from rich.markup import escape
+
+from ruie_components.cli import pools, work
+from ruie_components.cli.console import errors
+from ruie_components.cli.demo import demo
+from ruie_components.errors import RuieError
+from ruie_components.formats.jsonl import explain
+
+app = typer.Typer(
+    name="ruie",
+    help="Choose demonstrations for an LLM's prompt, and read its answer back as spans of the input.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(demo)
+app.command()(pools.index)
+app.command()(work.retrieve)
+app.command()(work.prompt)
+app.command()(work.extract)
+for _entry in entry_points(group="ruie.commands"):
+    # The training code adds its commands this way: nothing here may import it.
+    _command = _entry.load()
+    if isinstance(_command, typer.Typer):
+        app.add_typer(_command, name=_entry.name)
+    else:
+        app.command(_entry.name)(_command)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)
+    ] = False,
+) -> None:
+    if show_version:
+        typer.echo(f"ruie-components {version('ruie-components')}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command; what a user did wrong is one message on standard error, never a traceback."""
+    try:
+        app()
+    except (RuieError, ImportError, OSError) as error:
+        _complain(str(error), 1)
+    except ValidationError as error:
+        _complain(explain(error), 2)
+    except ValueError as error:
+        _complain(str(error), 2)
+
+
+def _complain(message: str, status: int) -> NoReturn:
+    errors.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    sys.exit(status)

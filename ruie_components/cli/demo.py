@@ -1,0 +1,108 @@
+"""``ruie demo``: one input for each of the four tasks through the whole chain."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from ruie_components.cli import show
+from ruie_components.cli.console import console
+from ruie_components.cli.options import K, selector
+from ruie_components.prompts import TASK_NAMES
+from ruie_components.starter import starter_store
+from ruie_components.types import EventQuery, Query, Task
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from ruie_components.extraction import ExtractionResult
+
+
+def demo_queries() -> list[Query]:
+    """One input a task, over schemas of the starter pool."""
+    return [
+        Query(
+            task=Task.NER,
+            text="Aurora Air will fly from Lisbon to Mexico City from May, with fares from €310.",
+            labels=["city", "country", "airline", "hotel", "landmark", "duration", "price"],
+        ),
+        Query(
+            task=Task.RE,
+            text="Deimos, the smaller of the two moons of Mars, was discovered by Asaph Hall.",
+            labels=["discovered by", "orbits", "part of", "named after", "observed with"],
+        ),
+        Query(
+            task=Task.ED,
+            text="Police in Warsaw detained nine people at a protest against the election result.",
+            labels=["attack", "protest", "election", "meeting", "arrest", "death", "natural disaster"],
+        ),
+        Query(
+            task=Task.EAE,
+            text="A fallen tree cut power to 9,000 homes near Hobart for two hours.",
+            labels=["place", "cause", "affected", "duration"],
+            event=EventQuery(type="power outage", trigger="cut power"),
+        ),
+    ]
+
+
+def demo(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="ollama:NAME or baseline. Default: Ollama where one answers, else the baseline.",
+            show_default=False,
+        ),
+    ] = None,
+    k: K = 4,
+    report: Annotated[Path, typer.Option(help="The HTML report to write.")] = Path("report.html"),
+) -> None:
+    """Run one input for each task through retrieval, prompt, chat model and grounding, offline if need be."""
+    from ruie_components import report as pages
+    from ruie_components.extraction import Extractor
+
+    chat_model, lead = _chat_model(model)
+    with closing(starter_store()) as store:
+        counts = ", ".join(f"{store.count(task)} {task}" for task in store.tasks)
+        encoder = f"{store.encoder.name}, {store.encoder.dimension} dimensions"
+        console.print(f"Starter pool: {counts}. Encoder: {encoder}.\n{lead}", markup=False)
+        queries = demo_queries()
+        results = Extractor(store, chat_model, selector=selector("top-k", k)).extract_many(queries, progress=False)
+    for query, outcome in zip(queries, results, strict=True):
+        _show(query, outcome)
+    written = pages.write(report, results, title="ruie demo", lead=lead)
+    console.print(f"\nReport: {written.resolve()}", markup=False)
+    failed = [outcome.error for outcome in results if outcome.error]
+    if failed:
+        console.print(f"[bold red]{len(failed)} of {len(results)} inputs failed:[/] {escape(failed[0])}")
+        raise typer.Exit(1)
+
+
+def _show(query: Query, outcome: ExtractionResult) -> None:
+    console.rule(f"[bold]{TASK_NAMES[query.task]}[/]", align="left")
+    if query.event:
+        console.print(f"  asked about the event [bold]{escape(query.event.type)}[/]: {escape(query.event.trigger)}")
+    show.result(console, outcome, as_json=False)
+    console.print("\n  demonstrations, most similar first:")
+    show.demonstrations(console, outcome.demonstrations)
+    if outcome.prompt:
+        console.print(f"  [dim]prompt of about {outcome.prompt.tokens:,} tokens, {outcome.usage.seconds:.2f} s[/]")
+
+
+def _chat_model(name: str | None) -> tuple[BaseChatModel, str]:
+    from ruie_components.langchain import load_chat_model, ollama_models
+
+    if name is None:
+        pulled = ollama_models()
+        name = f"ollama:{pulled[0]}" if pulled else "baseline"
+    if name == "baseline":
+        return load_chat_model(name), (
+            "Model: the offline baseline, which only copies from the demonstrations it is shown: a floor, no LLM. "
+            "Start Ollama, or name a model with --model, to see a real one."
+        )
+    return load_chat_model(name), f"Model: {name}."

@@ -1,0 +1,137 @@
+"""The options that several commands share, and how they become a query and a selector."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from ruie_components.errors import RowError
+from ruie_components.formats.jsonl import explain, read_lines, read_rows
+from ruie_components.queries import QueryDefaults
+from ruie_components.selection import Selector
+from ruie_components.store import DemonstrationStore
+from ruie_components.types import EventQuery, Query, Task
+
+StorePath = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        "-s",
+        help="Folder of the store, or the URL of a Chroma server. Default: the starter pool.",
+        show_default=False,
+    ),
+]
+Pool = Annotated[str, typer.Option("--pool", help="Name of the pool in the store.")]
+EncoderOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Exported encoder folder, sentence-transformers path or hub name. Default: the embedded one.",
+        show_default=False,
+    ),
+]
+TextArgument = Annotated[
+    str | None, typer.Argument(help="The text. Without it, standard input is read.", show_default=False)
+]
+TaskOption = Annotated[
+    Task | None,
+    typer.Option("--task", "-t", help="Default: the only task of the pool.", case_sensitive=False, show_default=False),
+]
+LabelsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label", "-l", help="A label to look for; repeat it. Default: all labels of the pool.", show_default=False
+    ),
+]
+EventOption = Annotated[
+    str | None, typer.Option(help='For EAE, the event that is asked about: "event type: trigger".', show_default=False)
+]
+K = Annotated[int, typer.Option("-k", "--k", min=0, help="How many demonstrations.")]
+Method = Annotated[str, typer.Option(help="How they are chosen: top-k, mmr, label-coverage, random or bm25.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(min=1, help="Budget of the whole prompt; the least similar are dropped.", show_default=False),
+]
+
+
+@contextmanager
+def opened(store: str | None, pool: str, encoder: str | None) -> Iterator[DemonstrationStore]:
+    """The store that a command was given; the starter pool, in memory, where it was given none."""
+    if store is None:
+        from ruie_components.starter import starter_store
+
+        source = starter_store(encoder=encoder)
+    else:
+        source = DemonstrationStore.open(store, pool=pool, encoder=encoder)
+    with closing(source):
+        yield source
+
+
+def selector(method: str, k: int) -> Selector:
+    """A selector by the method's name; wrong use where there is no such method."""
+    try:
+        return Selector(method=method, k=k)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--method") from None
+
+
+def defaults(
+    store: DemonstrationStore, task: Task | None, labels: list[str] | None, event: str | None
+) -> QueryDefaults:
+    """What was said on the command line of every query."""
+    return QueryDefaults(store, task=task, labels=labels or None, event=_event(event))
+
+
+def _event(event: str | None) -> EventQuery | None:
+    if event is None:
+        return None
+    kind, colon, trigger = event.partition(":")
+    if not (colon and kind.strip() and trigger.strip()):
+        raise typer.BadParameter('write it as "event type: trigger"', param_hint="--event")
+    return EventQuery(type=kind, trigger=trigger.strip())
+
+
+def the_text(text: str | None) -> str:
+    """The argument, or all of standard input."""
+    if text is not None:
+        return text
+    if sys.stdin.isatty():
+        raise typer.BadParameter("give a text, or pipe one in", param_hint="TEXT")
+    return sys.stdin.read().removesuffix("\n")
+
+
+def queries_in(path: Path, asked: QueryDefaults) -> list[Query]:
+    """The queries of a file: a row each of a ``.jsonl`` file (``.gz`` too), a line each of any other.
+
+    A row needs ``text``; what else it says (``task``, ``schema``, an event) goes before what ``asked`` says.
+
+    Raises:
+        RowError: A row asks for nothing that can be answered; the message names file and line.
+    """
+    if path.name.removesuffix(".gz").endswith(".jsonl"):
+        return [_row_query(where, row, asked) for where, row in read_rows(path)]
+    return [asked.query(line) for _, line in read_lines(path)]
+
+
+def _row_query(where: str, row: dict[str, Any], asked: QueryDefaults) -> Query:
+    try:
+        return asked.query({**_event_of(row), **row})
+    except ValidationError as error:
+        raise RowError(f"{where}: {explain(error)}") from error
+    except (ValueError, TypeError) as error:
+        raise RowError(f"{where}: {error}") from error
+
+
+def _event_of(row: dict[str, Any]) -> dict[str, Any]:
+    """The event that a labelled EAE row asks about, so that test sets can be asked as they are."""
+    match row:
+        case {"task": "EAE", "events": [{"type": kind, "trigger": {"text": trigger, "start": start}}]}:
+            return {"event": EventQuery(type=kind, trigger=trigger, start=start)}
+        case _:
+            return {}

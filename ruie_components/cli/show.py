@@ -1,0 +1,52 @@
+"""How demonstrations and results look in a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from ruie_components import highlight
+from ruie_components.extraction import ExtractionResult
+from ruie_components.types import Demonstration, Example, Extraction
+
+
+def demonstrations(console: Console, found: Sequence[Demonstration]) -> None:
+    """Each demonstration's score and annotated text, best first."""
+    for shown in found:
+        line = Text(f"{shown.score:.3f}  ", style="bold")
+        console.print(_indented(line.append_text(annotated(shown.example))))
+    if not found:
+        console.print("  no demonstrations")
+
+
+def _indented(text: Text) -> Padding:
+    return Padding(text, (0, 0, 0, 2), expand=False)
+
+
+def annotated(example: Example | Extraction) -> Text:
+    """The text with its spans highlighted."""
+    return highlight.to_terminal(example.text, highlight.marks_of(example))
+
+
+def result(console: Console, outcome: ExtractionResult, *, as_json: bool) -> None:
+    """One result: a line of JSON, or the highlighted text with offsets and what was left out."""
+    if as_json:
+        # Not print_json: one line a result, whatever the terminal's width.
+        console.file.write(f"{json.dumps(outcome.to_row(), ensure_ascii=False)}\n")
+        return
+    console.print(_indented(annotated(outcome.extraction)))
+    for label, spans in outcome.extraction.annotations:
+        line = Text("  ").append(label, style="bold").append(": ")
+        places = (Text(f"{span.text} ").append(f"{span.start}-{span.end}", style="dim") for span in spans)
+        console.print(line.append_text(Text(", ").join(places)))
+    if not outcome.extraction.annotations:
+        console.print("  nothing extracted")
+    for item in outcome.extraction.rejected:
+        said = ", ".join(item.spans) or item.answer
+        console.print(Text(f"  left out, {item.reason}: {item.label}: {said}", style="dim"))
+    if outcome.usage.cut:
+        console.print("  [bold]the answer was cut at the model's limit of tokens[/]")

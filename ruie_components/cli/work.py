@@ -1,0 +1,160 @@
+"""Commands that use a pool: retrieve, prompt, extract."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from ruie_components.cli import show
+from ruie_components.cli.console import console, errors
+from ruie_components.cli.options import (
+    AsJson,
+    EncoderOption,
+    EventOption,
+    K,
+    LabelsOption,
+    MaxTokens,
+    Method,
+    Pool,
+    StorePath,
+    TaskOption,
+    TextArgument,
+    defaults,
+    opened,
+    queries_in,
+    selector,
+    the_text,
+)
+from ruie_components.prompts import AnswerForm, build_prompt
+
+Form = Annotated[AnswerForm, typer.Option(help="How answers are written.")]
+
+
+def retrieve(
+    text: TextArgument = None,
+    store: StorePath = None,
+    pool: Pool = "default",
+    task: TaskOption = None,
+    label: LabelsOption = None,
+    event: EventOption = None,
+    k: K = 8,
+    method: Method = "top-k",
+    encoder: EncoderOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the demonstrations chosen for a text, best first."""
+    with opened(store, pool, encoder) as source:
+        query = defaults(source, task, label, event).query(the_text(text))
+        found = selector(method, k).select(source, query)
+    if as_json:
+        console.print_json(json.dumps([{"score": shown.score, "example": shown.example.to_row()} for shown in found]))
+    else:
+        show.demonstrations(console, found)
+
+
+def prompt(
+    text: TextArgument = None,
+    store: StorePath = None,
+    pool: Pool = "default",
+    task: TaskOption = None,
+    label: LabelsOption = None,
+    event: EventOption = None,
+    k: K = 8,
+    method: Method = "top-k",
+    form: Form = AnswerForm.LINEAR,
+    max_tokens: MaxTokens = None,
+    encoder: EncoderOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the prompt for a text: as one string, or with --json as chat messages."""
+    with opened(store, pool, encoder) as source:
+        query = defaults(source, task, label, event).query(the_text(text))
+        found = selector(method, k).select(source, query)
+    built = build_prompt(query, found, form=form, max_tokens=max_tokens)
+    if as_json:
+        messages = [{"role": role, "content": content} for role, content in built.messages]
+        console.print_json(json.dumps({"messages": messages, "tokens": built.tokens, "dropped": built.dropped}))
+        return
+    sys.stdout.write(f"{built.text}\n")
+    dropped = f", {built.dropped} demonstrations dropped to fit the budget" if built.dropped else ""
+    errors.print(f"[dim]about {built.tokens:,} tokens{dropped}[/]")
+
+
+def extract(
+    text: TextArgument = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file",
+            "-f",
+            help="Texts: a row each of a .jsonl file, a line each of any other.",
+            exists=True,
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="JSONL file for the results. What it already holds is not asked again.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            help="ollama:NAME, or baseline: an offline floor that only copies from the demonstrations.",
+        ),
+    ] = "baseline",
+    store: StorePath = None,
+    pool: Pool = "default",
+    task: TaskOption = None,
+    label: LabelsOption = None,
+    event: EventOption = None,
+    k: K = 8,
+    method: Method = "top-k",
+    form: Form = AnswerForm.LINEAR,
+    max_tokens: MaxTokens = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML report here.", show_default=False)] = None,
+    encoder: EncoderOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Extract from a text, a file or standard input, with a chat model."""
+    from ruie_components.extraction import Extractor
+    from ruie_components.langchain import load_chat_model
+
+    if text is not None and file is not None:
+        raise typer.BadParameter("give a text or --file, not both", param_hint="TEXT")
+    chat_model = load_chat_model(model)
+    with ExitStack() as stack:
+        source = stack.enter_context(opened(store, pool, encoder))
+        asked = defaults(source, task, label, event)
+        queries = queries_in(file, asked) if file else [asked.query(the_text(text))]
+        extractor = Extractor(source, chat_model, selector=selector(method, k), form=form, max_tokens=max_tokens)
+        results = extractor.extract_many(queries, progress=True, resume=out)
+    if out is None:
+        for result in results:
+            show.result(console, result, as_json=as_json or bool(file))
+    if report:
+        from ruie_components import report as pages
+
+        pages.write(report, results, lead=f"Model: {model}")
+    failed = sum(result.error is not None for result in results)
+    if failed:
+        first = next(result.error for result in results if result.error)
+        errors.print(
+            f"[bold red]{failed} of {len(results)} texts failed;[/] the first: {escape(first or '')}", soft_wrap=True
+        )
+        raise typer.Exit(1)
+    if out is not None:
+        errors.print(f"{len(results):,} results in {out}", markup=False)

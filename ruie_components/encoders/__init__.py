@@ -1,0 +1,56 @@
+"""Text to unit vector: the embedded encoder, exported ones, sentence-transformers checkpoints, LangChain Embeddings."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ruie_components.encoders.base import Encoder, Vectors
+from ruie_components.encoders.langchain import LangChainEncoder
+from ruie_components.encoders.onnx import CONFIG, OnnxEncoder
+from ruie_components.encoders.sentence_transformers import SentenceTransformersEncoder
+from ruie_components.errors import EncoderError
+
+__all__ = [
+    "Encoder",
+    "LangChainEncoder",
+    "OnnxEncoder",
+    "SentenceTransformersEncoder",
+    "Vectors",
+    "load_encoder",
+]
+
+
+def load_encoder(source: Any = None, **options: Any) -> Encoder:
+    """Load an encoder.
+
+    Args:
+        source: ``None``: the embedded one. A folder with ``encoder.json``: an exported one. Another folder or a hub
+            name: a sentence-transformers checkpoint (extra ``[train]``). An object with ``embed_documents`` and
+            ``embed_query``: LangChain Embeddings. An encoder is returned as it is.
+        **options: Keyword options of ``OnnxEncoder``, ``SentenceTransformersEncoder`` or ``LangChainEncoder``.
+
+    Raises:
+        EncoderError: There is no such encoder, or the object is none.
+        ImportError: The extra ``[train]`` is needed and not installed.
+    """
+    if source is None:
+        return OnnxEncoder(Path(str(files("ruie_components"))) / "assets" / "encoder", **options)
+    if isinstance(source, str | Path):
+        if (Path(source) / CONFIG).is_file():
+            return OnnxEncoder(source, **options)
+        if isinstance(source, Path) and not source.is_dir():
+            raise EncoderError(f"there is no folder {source} to load an encoder from")
+        return SentenceTransformersEncoder(source, **options)
+    if hasattr(source, "encode_queries") and hasattr(source, "encode_passages"):
+        if options:
+            raise EncoderError(f"options {sorted(options)} can't be given to an encoder that is loaded already")
+        encoder: Encoder = source
+        return encoder
+    if hasattr(source, "embed_documents") and hasattr(source, "embed_query"):
+        return LangChainEncoder(source, **options)
+    raise EncoderError(
+        f"{type(source).__name__} is no encoder: give a folder, a hub name, LangChain Embeddings or None "
+        f"for the embedded one"
+    )

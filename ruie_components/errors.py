@@ -1,0 +1,37 @@
+"""The errors a user of this package can meet. Each message says what was wrong, where, and what to do."""
+
+
+class RuieError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class RowError(RuieError, ValueError):
+    """A row of a data file is not a valid example. The message names file, line and field."""
+
+
+class AnswerError(RuieError, ValueError):
+    """A model's answer could not be read. Raised in strict mode only.
+
+    Attributes:
+        answer: What the model said.
+    """
+
+    def __init__(self, message: str, answer: str) -> None:
+        super().__init__(message)
+        self.answer = answer
+
+
+class PromptTooLongError(RuieError, ValueError):
+    """The instruction and the input alone are larger than the token budget."""
+
+
+class EncoderError(RuieError):
+    """An encoder could not be loaded, or gave vectors that can't be used."""
+
+
+class StoreError(RuieError):
+    """A store can't be opened or written: locked, missing, broken, or built with another encoder."""
+
+
+class ChatModelError(RuieError):
+    """The chat model can't be reached or used: no server, no such model, a refusal."""

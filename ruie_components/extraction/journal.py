@@ -1,0 +1,128 @@
+"""The file by which a long extraction goes on where it stopped: one JSON line for every finished result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from ruie_components.errors import RowError
+from ruie_components.extraction.results import ExtractionResult, Usage
+from ruie_components.types import Demonstration, Extraction, Query
+
+if TYPE_CHECKING:
+    from ruie_components.extraction.extractor import Extractor
+
+_START = b'{"key": "'  # how every line begins
+
+
+class Journal:
+    """Finished results in a file, found again by query and settings. A context manager; without a path it is empty.
+
+    A line cut short by a killed process is passed over. Results with an error are not written, so they are asked
+    again. Lines stand in the order in which answers came, until ``arrange`` is called at the end of a run.
+    """
+
+    def __init__(self, path: Path | str | None, extractor: Extractor) -> None:
+        self._path = Path(path) if path is not None else None
+        self._extractor = extractor
+        self._settings = json.dumps(extractor.settings, sort_keys=True, default=lambda value: type(value).__name__)
+        self._known = _read(self._path) if self._path is not None and self._path.exists() else {}
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            cut_short = _is_cut_short(self._path)
+            self._file = self._path.open("a", encoding="utf-8", errors="surrogatepass")
+            self._file.write("\n" if cut_short else "")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._file:
+            self._file.close()
+
+    def restore(self, queries: Iterable[Query]) -> Iterator[tuple[Query, ExtractionResult]]:
+        """The finished results; none where a query is unknown, or one of its demonstrations has been deleted since."""
+        keys = {query: self._key(query) for query in queries}
+        rows = {query: self._known[key] for query, key in keys.items() if key in self._known}
+        scores = {query: known for query, row in rows.items() if (known := _scores(row)) is not None}
+        wanted = dict.fromkeys(row_id for known in scores.values() for row_id in known)
+        found = self._extractor.store.get(wanted) if wanted else []
+        examples = {example.content_id: example for example in found}
+        for query, known in scores.items():
+            row = rows[query]
+            try:
+                shown = [Demonstration(example=examples[row_id], score=score) for row_id, score in known.items()]
+                prompt = self._extractor.write(query, shown)
+                result = ExtractionResult(Extraction.model_validate(row["extraction"]), prompt, Usage(**row["usage"]))
+            except (KeyError, TypeError, ValueError):
+                continue  # deleted, changed by hand, or written by another version
+            yield query, result
+
+    def put(self, query: Query, result: ExtractionResult) -> None:
+        """Write a finished result; one with an error is left out."""
+        if self._file is None or result.error is not None:
+            return
+        self._file.write(_line({"key": self._key(query), **result.to_row()}))
+        self._file.flush()
+
+    def arrange(self, queries: Sequence[Query]) -> None:
+        """Put the results of a finished run in the order of its queries, a line each, behind those of other runs."""
+        if self._path is None or self._file is None:
+            return
+        self._file.close()
+        others = _read(self._path)
+        lines = [others[key] for key in map(self._key, queries) if key in others]
+        for row in lines:
+            others.pop(row["key"], None)
+        part = self._path.with_name(f"{self._path.name}.part")
+        with part.open("w", encoding="utf-8", errors="surrogatepass") as file:
+            file.writelines(_line(row) for row in [*others.values(), *lines])
+        part.replace(self._path)
+
+    def _key(self, query: Query) -> str:
+        content = f"{self._settings}\n{query.model_dump_json(by_alias=True)}"
+        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _scores(row: dict[str, Any]) -> dict[str, float] | None:
+    """The scores of a result's demonstrations by their ids, best first; ``None`` where the row was changed by hand."""
+    try:
+        scores = dict(row["demonstrations"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return scores if all(isinstance(row_id, str) for row_id in scores) else None
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    known: dict[str, dict[str, Any]] = {}
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines):
+            if number == 0 and not (line.startswith(_START) or _START.startswith(line)):
+                raise RowError(
+                    f"{path} is no file of finished results; give `resume` a new file, or one that it wrote before"
+                )
+            try:
+                row = json.loads(line.decode("utf-8", "surrogatepass"))
+            except ValueError:
+                continue  # cut short: the process was killed while it wrote
+            if isinstance(row, dict) and "key" in row:
+                known[row["key"]] = row
+    return known
+
+
+def _is_cut_short(path: Path) -> bool:
+    if not path.exists() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"

@@ -1,0 +1,88 @@
+"""The annotated spans of an example, wrapped in keyword tags (paper, section on the keyword-enhanced reward model)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from ruie_components.types import Example, Task
+from ruie_components.words import is_parted
+
+OPEN, CLOSE = "<Keyword>", "</Keyword>"
+
+
+class KeywordStrategy(StrEnum):
+    """What is tagged."""
+
+    NONE = "none"
+    """Nothing."""
+    PLAIN = "plain"
+    """Every annotated span, overlapping spans merged into one: the paper's way."""
+    TYPED = "typed"
+    """Every annotated span, and its label: ``<Keyword> span | label </Keyword>``."""
+    HEADS = "heads"
+    """Event triggers and relation heads only; entities as in ``plain``."""
+
+
+Range = tuple[int, int, list[str]]  # start, end, labels
+
+
+def mark(example: Example, strategy: KeywordStrategy | str = KeywordStrategy.PLAIN) -> str:
+    """Wrap the annotated spans of an example's text.
+
+    Args:
+        example: A labelled example.
+        strategy: What is tagged.
+
+    Returns:
+        The text with tags; overlapping spans share one pair of tags. A span that ends within a word stays untagged,
+        as in the reference, because a tag there would leave the encoder two halves of a word.
+
+    >>> from ruie_components.types import Example
+    >>> ada = {"text": "Ada", "type": "person", "start": 0, "end": 3}
+    >>> mark(Example(task="NER", text="Ada slept.", labels=["person"], entities=[ada]))
+    '<Keyword> Ada </Keyword> slept.'
+    """
+    strategy = KeywordStrategy(strategy)
+    pieces: list[str] = []
+    end = 0
+    whole = [found for found in _ranges(example, strategy) if not cuts_a_word(example.text, *found[:2])]
+    for first, last, labels in _merge(whole):
+        label = f" | {', '.join(dict.fromkeys(labels))}" if strategy is KeywordStrategy.TYPED and labels else ""
+        pieces += [example.text[end:first], f"{OPEN} {example.text[first:last]}{label} {CLOSE}"]
+        end = last
+    return "".join([*pieces, example.text[end:]])
+
+
+def _ranges(example: Example, strategy: KeywordStrategy) -> list[Range]:
+    if strategy is KeywordStrategy.NONE:
+        return []
+    ranges: list[Range] = [(entity.start, entity.end, [entity.type]) for entity in example.entities]
+    for relation in example.relations:
+        ranges.append((*relation.head.offsets, [relation.type]))
+        if strategy is not KeywordStrategy.HEADS:
+            ranges.append((*relation.tail.offsets, [relation.type]))
+    for event in example.events:
+        ranges.append((*event.trigger.offsets, [event.type]))
+        if strategy is not KeywordStrategy.HEADS and example.task is Task.EAE:
+            ranges += [(*argument.offsets, [argument.role]) for argument in event.arguments]
+    return ranges
+
+
+def cuts_a_word(text: str, start: int, end: int) -> bool:
+    """Whether a span begins or ends within a word. Scripts without spaces have no words to cut."""
+    return _in_a_word(text, start) or _in_a_word(text, end)
+
+
+def _in_a_word(text: str, at: int) -> bool:
+    return 0 < at < len(text) and is_parted(text[at - 1]) and is_parted(text[at])
+
+
+def _merge(ranges: list[Range]) -> list[Range]:
+    merged: list[Range] = []
+    for start, end, labels in sorted(ranges, key=lambda found: found[:2]):
+        if merged and start < merged[-1][1]:
+            first, last, known = merged[-1]
+            merged[-1] = (first, max(last, end), known + labels)
+        else:
+            merged.append((start, end, labels))
+    return merged

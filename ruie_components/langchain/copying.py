@@ -1,0 +1,170 @@
+"""The rules of the copying baseline: which spans of an input the demonstrations' spans lead to.
+
+In the order in which they count: the very span of a demonstration (of a trigger also another ending); a span of the
+same surface shape (capitals, digits) beside the same word; for entities, a run of capitalised words takes the label
+that most spans of its shape have.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from ruie_components.types import Query, Span, Task
+from ruie_components.words import is_parted
+
+_TOKEN = re.compile(r"\w+(?:[-'\u2019.]\w+)*|[^\w\s]")
+_LONGEST_ANALOGY = 6  # tokens
+_TEXT_FOR_ANALOGIES = 20_000  # characters; in a longer text only copies are looked for
+_SHORTEST_STEM = 4  # characters
+_SENTENCE_ENDS = frozenset('.!?:"\u201c')
+
+Found = tuple[int, int, str]  # start, end, label
+Shape = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A span of a demonstration: what it was called, how it looks, and the words beside it."""
+
+    label: str
+    text: str
+    shape: Shape
+    before: str | None
+    after: str | None
+
+    @classmethod
+    def of(cls, text: str, label: str, span: Span) -> Self:
+        """What is to be seen of a span in its text."""
+        before = _TOKEN.findall(text[max(0, span.start - 50) : span.start])
+        after = _TOKEN.search(text, span.end)
+        shape = _shape(_TOKEN.findall(span.text))
+        return cls(label, span.text, shape, before[-1].lower() if before else None, after[0].lower() if after else None)
+
+
+def _shape(tokens: Sequence[str]) -> Shape:
+    """``("Aa", "1")`` of "Big Ben 12": repeats are one."""
+    shapes: list[str] = []
+    for token in tokens:
+        if token.isdigit():
+            shape = "1"
+        elif token[0].isupper():
+            shape = "AA" if token.isupper() and len(token) > 1 else "Aa"
+        else:
+            shape = "a" if token[0].isalpha() else token
+        if not shapes or shapes[-1] != shape:
+            shapes.append(shape)
+    return tuple(shapes)
+
+
+def find(asked: Query, seen: Sequence[Seen]) -> list[tuple[str, Span]]:
+    """Spans of the input and their labels, in the order of the text, none overlapping another.
+
+    Args:
+        asked: The query.
+        seen: The demonstrations' spans, those of the most similar demonstration first: their word counts first.
+    """
+    known = [one for one in seen if one.label in asked.labels]
+    found = list(_forms(asked.text, known) if asked.task is Task.ED else _copies(asked.text, known))
+    if len(asked.text) <= _TEXT_FOR_ANALOGIES:
+        found += _analogies(asked.text, known)
+        if asked.task is Task.NER:  # labels that are not asked for have a vote, so that theirs are left alone
+            found += [one for one in _majority(asked.text, seen) if one[2] in asked.labels]
+    covered = bytearray(len(asked.text))
+    taken: list[Found] = []
+    for start, end, label in found:
+        if not any(covered[start:end]):
+            covered[start:end] = b"\x01" * (end - start)
+            taken.append((start, end, label))
+    return [(label, Span(text=asked.text[start:end], start=start, end=end)) for start, end, label in sorted(taken)]
+
+
+def _copies(text: str, seen: Sequence[Seen]) -> Iterator[Found]:
+    """The very spans of the demonstrations."""
+    labels: dict[str, str] = {}
+    for one in seen:
+        labels.setdefault(one.text, one.label)
+    for match in _matches(text, [_whole(known) for known in sorted(labels, key=len, reverse=True)], 0):
+        yield match.start(), match.end(), labels[match[0]]
+
+
+def _forms(text: str, seen: Sequence[Seen]) -> Iterator[Found]:
+    """The triggers of the demonstrations, which may begin a sentence here, or have another ending."""
+    labels: dict[str, str] = {}
+    patterns: dict[str, str] = {}
+    for one in seen:
+        known = one.text.lower()
+        if known.isalpha() and len(known) > _SHORTEST_STEM and is_parted(known[0]):
+            known = known[: max(_SHORTEST_STEM, len(known) - 3)]
+            patterns[known] = rf"(?<!\w){re.escape(known)}\w{{0,4}}(?!\w)"
+        else:
+            patterns[known] = _whole(known)
+        labels.setdefault(known, one.label)
+    longest_first = sorted(labels, key=len, reverse=True)
+    for match in _matches(text, [patterns[known] for known in longest_first], re.IGNORECASE):
+        word = match[0].lower()
+        if (label := next((labels[known] for known in longest_first if word.startswith(known)), None)) is not None:
+            yield match.start(), match.end(), label
+
+
+def _matches(text: str, patterns: Sequence[str], flags: int) -> Iterator[re.Match[str]]:
+    return re.finditer("|".join(patterns), text, flags) if patterns else iter(())
+
+
+def _whole(span: str) -> str:
+    """A pattern for a span as whole words, where its script parts words by spaces."""
+    before = r"(?<!\w)" if is_parted(span[0]) else ""
+    after = r"(?!\w)" if is_parted(span[-1]) else ""
+    return f"{before}{re.escape(span)}{after}"
+
+
+def _analogies(text: str, seen: Sequence[Seen]) -> Iterator[Found]:
+    """Spans shaped like one of a demonstration, beside the same word; longer ones first."""
+    shaped = [one for one in seen if any(part[0] in "A1" for part in one.shape)]
+    tokens = list(_TOKEN.finditer(text))
+    words = [token[0] for token in tokens]
+    for length in range(_LONGEST_ANALOGY, 0, -1) if shaped else ():
+        for first in range(len(tokens) - length + 1):
+            last = first + length - 1
+            shape = _shape(words[first : last + 1])
+            before = words[first - 1].lower() if first else ""
+            after = words[last + 1].lower() if last + 1 < len(words) else ""
+            for one in shaped:
+                beside = (before and before == one.before) or (after.isalpha() and after == one.after)
+                if shape == one.shape and beside:
+                    yield tokens[first].start(), tokens[last].end(), one.label
+                    break
+
+
+def _majority(text: str, seen: Sequence[Seen]) -> Iterator[Found]:
+    """Runs of capitalised words, with the label that most demonstrated spans of their shape have."""
+    votes: dict[Shape, Counter[str]] = {}
+    for one in seen:
+        votes.setdefault(one.shape, Counter())[one.label] += 1
+    for run in _runs(text):
+        shape = _shape([token[0] for token in run])
+        label, count = votes.get(shape, Counter({"": 0})).most_common(1)[0]
+        if count > 1 and 2 * count > votes[shape].total():
+            yield run[0].start(), run[-1].end(), label
+
+
+def _runs(text: str) -> Iterator[list[re.Match[str]]]:
+    """Neighbouring capitalised words; one that begins a sentence alone says nothing."""
+    run: list[re.Match[str]] = []
+    begins = True
+    previous = "."
+    for token in _TOKEN.finditer(text):
+        if token[0][0].isupper():
+            if not run:
+                begins = previous in _SENTENCE_ENDS
+            run.append(token)
+        else:
+            if run and not (begins and len(run) == 1):
+                yield run
+            run = []
+        previous = token[0]
+    if run and not (begins and len(run) == 1):
+        yield run

@@ -1,0 +1,207 @@
+"""LangChain's ChatOllama with a context that holds the prompt, a time-out, and errors that say what to do.
+
+Ollama cuts a prompt that is longer than its context silently, and at the front: where the instruction and the
+demonstrations stand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import warnings
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+
+import httpx
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_ollama import ChatOllama
+from ollama import ResponseError
+from pydantic import Field, PrivateAttr, model_validator
+
+from ruie_components.errors import ChatModelError, PromptTooLongError
+from ruie_components.langchain.chat_models import client_options, ollama_url
+from ruie_components.prompts import MESSAGE_OVERHEAD, estimate_tokens
+
+_SMALLEST_CONTEXT = 4096  # tokens: the server's own default on small machines
+_OPEN_END = 1024  # tokens of room for an answer that may have any length
+_LONGEST_TOKEN = 5  # characters, on average over a whole prompt: no tokenizer of a chat model does better
+_NO_LIMIT = 2**31
+
+
+class PromptCutWarning(UserWarning):
+    """The server read only a part of the prompt."""
+
+
+class OllamaChat(ChatOllama):
+    """A chat model that an Ollama server runs.
+
+    Key init args:
+        model: Its name on the server.
+        base_url: Where the server is; ``OLLAMA_HOST``, or this machine, if not given.
+        num_ctx: The size of the context in tokens. If not given, every call asks for one that holds its prompt and
+            answer: a power of two, never smaller than before, because the server loads the model anew for another
+            size.
+        num_predict: The room of the answer, in tokens. With ``-1`` (no end) a context of 1,024 tokens more is asked
+            for.
+        temperature: 0 unless given: the likeliest answer.
+        timeout: Seconds without a sign of life from the server. Loading a large model takes minutes.
+
+    A prompt that surely has more tokens than the model was made for is a ``PromptTooLongError``, before anything is
+    asked. A ``PromptCutWarning`` says that the server counted fewer tokens than the prompt has.
+    """
+
+    num_predict: int | None = 1024
+    temperature: float | None = 0.0
+    timeout: float | None = Field(default=300.0, gt=0)
+
+    _largest_context: int = PrivateAttr(default=_SMALLEST_CONTEXT)
+    _limit: int | None = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reachable_server(cls, values: dict[str, Any]) -> dict[str, Any]:
+        timeout = values.get("timeout", cls.model_fields["timeout"].default)
+        url = values.get("base_url") or ollama_url()
+        client = {"timeout": timeout, **client_options(url), **(values.get("client_kwargs") or {})}
+        return {**values, "base_url": url, "client_kwargs": client}
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        asked = self._chat_params([])
+        return {**super()._identifying_params, **asked["options"], "think": asked["think"], "format": asked["format"]}
+
+    def context_for(self, messages: Sequence[BaseMessage]) -> int:
+        """The size of the context for a prompt, in tokens: what is set, or what holds the prompt and its answer."""
+        if self.num_ctx is not None:
+            return self.num_ctx
+        room = self.num_predict if self.num_predict is not None and self.num_predict > 0 else _OPEN_END
+        fitting = 2 ** math.ceil(math.log2(_size(messages) + room))
+        self._largest_context = max(self._largest_context, fitting)
+        return min(self._largest_context, self._limit or self._largest_context)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with self._errors_in_words():
+            self._ask_for_limit()
+            fitted, kwargs = self._fitted(messages, kwargs)
+            result = super(OllamaChat, fitted)._generate(messages, stop, run_manager, **kwargs)
+        fitted._warn_if_cut(messages, result.generations[0])
+        return result
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with self._errors_in_words():
+            await asyncio.to_thread(self._ask_for_limit)
+            fitted, kwargs = self._fitted(messages, kwargs)
+            result = await super(OllamaChat, fitted)._agenerate(messages, stop, run_manager, **kwargs)
+        fitted._warn_if_cut(messages, result.generations[0])
+        return result
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        with self._errors_in_words():
+            self._ask_for_limit()
+            fitted, kwargs = self._fitted(messages, kwargs)
+            for chunk in super(OllamaChat, fitted)._stream(messages, stop, run_manager, **kwargs):
+                fitted._warn_if_cut(messages, chunk)
+                yield chunk
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        with self._errors_in_words():
+            await asyncio.to_thread(self._ask_for_limit)
+            fitted, kwargs = self._fitted(messages, kwargs)
+            async for chunk in super(OllamaChat, fitted)._astream(messages, stop, run_manager, **kwargs):
+                fitted._warn_if_cut(messages, chunk)
+                yield chunk
+
+    def _fitted(self, messages: Sequence[BaseMessage], kwargs: dict[str, Any]) -> tuple[Self, dict[str, Any]]:
+        """This model with a context for the prompt, and the arguments of the call with the same context."""
+        self._refuse_if_too_long(messages)
+        context = self.context_for(messages)
+        if kwargs.get("options") is not None:  # they replace all that the constructor was given
+            kwargs = {**kwargs, "options": {"num_ctx": context, **kwargs["options"]}}
+            context = kwargs["options"]["num_ctx"]
+        return self.model_copy(update={"num_ctx": context}), kwargs
+
+    def _ask_for_limit(self) -> None:
+        """Ask the server once how long a context the model was made for. Servers that don't know don't limit."""
+        if self._limit is not None or self.num_ctx is not None:
+            return
+        shown = self._client.show(self.model)
+        known = [size for name, size in (shown.modelinfo or {}).items() if name.endswith(".context_length")]
+        self._limit = int(known[0]) if known else _NO_LIMIT
+
+    def _refuse_if_too_long(self, messages: Sequence[BaseMessage]) -> None:
+        least = sum(len(str(one.text)) for one in messages) // _LONGEST_TOKEN
+        if self._limit is not None and least > self._limit:
+            raise PromptTooLongError(
+                f"the prompt takes about {_size(messages):,} tokens, and {self.model!r} reads {self._limit:,} at the "
+                "most. Split the text into smaller ones, show fewer demonstrations, or set max_tokens."
+            )
+
+    def _warn_if_cut(self, messages: Sequence[BaseMessage], generation: ChatGeneration) -> None:
+        usage = getattr(generation.message, "usage_metadata", None)
+        read = usage["input_tokens"] if usage else 0
+        size = _size(messages)
+        # Every word takes a token at least; where the prompt is not known to fit, less than usual is suspicious too.
+        least = 0.7 * size if size > (self.num_ctx or 0) else sum(len(str(one.text).split()) for one in messages)
+        if 0 < read < least:
+            warnings.warn(
+                f"Ollama read {read:,} tokens of a prompt of about {size:,}: it was cut at the front, where the "
+                f"instruction and the demonstrations stand. The context has {self.num_ctx:,} tokens: raise num_ctx "
+                "(and OLLAMA_CONTEXT_LENGTH), show fewer demonstrations, or set max_tokens.",
+                PromptCutWarning,
+                stacklevel=2,
+            )
+
+    @contextmanager
+    def _errors_in_words(self) -> Iterator[None]:
+        """Turn the client's errors into ones that say what to do."""
+        try:
+            yield
+        except httpx.TimeoutException as error:
+            raise ChatModelError(
+                f"Ollama at {self.base_url} gave no sign of life for {self.timeout:g} seconds. A large model may take "
+                "longer to load: raise timeout, or take a smaller model."
+            ) from error
+        except (ConnectionError, httpx.TransportError) as error:
+            raise ChatModelError(
+                f"no Ollama server answers at {self.base_url}: start one with `ollama serve`, or set OLLAMA_HOST to "
+                "where it is"
+            ) from error
+        except ResponseError as error:
+            raise ChatModelError(self._refusal(error)) from error
+
+    def _refusal(self, error: ResponseError) -> str:
+        if error.status_code == 404:
+            return f"Ollama at {self.base_url} has no model {self.model!r}: get it with `ollama pull {self.model}`"
+        return f"Ollama at {self.base_url} could not answer with {self.model!r}: {error.error}"
+
+
+def _size(messages: Sequence[BaseMessage]) -> int:
+    """The estimated tokens of a prompt."""
+    return sum(estimate_tokens(str(message.text)) + MESSAGE_OVERHEAD for message in messages)

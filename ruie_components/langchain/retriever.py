@@ -1,0 +1,199 @@
+"""The retriever: for an input the demonstrations that should stand in the prompt, as LangChain documents."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import get_config_list
+from pydantic import ConfigDict, Field
+from typing_extensions import override
+
+from ruie_components import prompts
+from ruie_components.errors import RuieError
+from ruie_components.extraction.extractor import select_each, with_k
+from ruie_components.queries import QueryDefaults, QueryInput
+from ruie_components.selection import Selector
+from ruie_components.store import DemonstrationStore
+from ruie_components.types import Demonstration, EventQuery, Task
+
+Found = list[Document] | Exception
+
+
+class RUIERetriever(BaseRetriever):
+    """Retrieves demonstrations for an input text.
+
+    Setup:
+        ``pip install ruie-components``
+
+    Key init args:
+        store: Where the demonstrations are.
+        k: How many documents. The selector's own number where one is given, else 8.
+        task, labels, event: What inputs ask for; each call can say otherwise. Without a task the only task of the
+            pool is meant, without labels all its labels. Event argument extraction needs the event: ``EventQuery``.
+        selector: How demonstrations are chosen; the k nearest if not given.
+
+    Instantiate:
+        .. code-block:: python
+
+            from ruie_components import DemonstrationStore
+            from ruie_components.langchain import RUIERetriever
+
+            retriever = RUIERetriever(store=DemonstrationStore.open("pool"), task="NER", k=4)
+
+    Usage:
+        .. code-block:: python
+
+            retriever.invoke("Ada Lovelace met Charles Babbage in London.")
+            retriever.invoke("Ada Lovelace met Charles Babbage.", k=2, labels=["person"])
+            retriever.batch(["Ada slept.", "Bob ran."])  # one search for all
+
+        Documents come best first. ``page_content`` is the block that a prompt shows, ``id`` the hash of the example's
+        content, ``metadata`` has the ``score``, ``task``, ``labels``, ``text``, ``answer``, and the whole ``example``
+        as a row.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    store: DemonstrationStore
+    k: int | None = Field(default=None, ge=0)
+    task: Task | None = None
+    labels: tuple[str, ...] | None = None
+    event: EventQuery | None = None
+    selector: Selector | None = None
+
+    @override
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        k: int | None = None,
+        task: Task | str | None = None,
+        labels: Sequence[str] | None = None,
+        event: EventQuery | Mapping[str, Any] | None = None,
+        found: Found | None = None,
+    ) -> list[Document]:
+        if found is None:
+            (found,) = self._search([query], k=k, task=task, labels=labels, event=event)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    @override
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        k: int | None = None,
+        task: Task | str | None = None,
+        labels: Sequence[str] | None = None,
+        event: EventQuery | Mapping[str, Any] | None = None,
+        found: Found | None = None,
+    ) -> list[Document]:
+        return await asyncio.to_thread(
+            self._get_relevant_documents,
+            query,
+            run_manager=run_manager.get_sync(),
+            k=k,
+            task=task,
+            labels=labels,
+            event=event,
+            found=found,
+        )
+
+    @override
+    def batch(
+        self,
+        inputs: list[str],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[list[Document]]:
+        """Retrieve for many inputs: they are encoded and searched in one go, and each has a run of its own."""
+        results: list[Found] = []
+        for text, one, found in zip(
+            inputs, get_config_list(config, len(inputs)), self._search(inputs, **kwargs), strict=True
+        ):
+            try:
+                results.append(self.invoke(text, one, found=found))
+            except Exception as error:
+                if not return_exceptions:
+                    raise
+                results.append(error)
+        return cast("list[list[Document]]", results)  # as in LangChain: errors only where the caller asked for them
+
+    @override
+    async def abatch(
+        self,
+        inputs: list[str],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[list[Document]]:
+        """``batch`` without blocking the loop."""
+        searched = await asyncio.to_thread(self._search, inputs, **kwargs)
+        runs = [
+            self.ainvoke(text, one, found=found)
+            for text, one, found in zip(inputs, get_config_list(config, len(inputs)), searched, strict=True)
+        ]
+        results = await asyncio.gather(*runs, return_exceptions=return_exceptions)
+        return cast("list[list[Document]]", results)  # as in LangChain: errors only where the caller asked for them
+
+    def _search(
+        self,
+        inputs: Sequence[QueryInput],
+        *,
+        k: int | None = None,
+        task: Task | str | None = None,
+        labels: Sequence[str] | None = None,
+        event: EventQuery | Mapping[str, Any] | None = None,
+    ) -> list[Found]:
+        """The documents of every input; where one can't be searched, its error instead."""
+        defaults = QueryDefaults(self.store, self.task, self.labels, self.event)
+        selector = with_k(self.selector, self.k if k is None else k)
+        found: list[Found] = []
+        queries = []
+        for value in inputs:
+            try:
+                queries.append(defaults.query(value, task=task, labels=labels, event=event))
+                found.append([])
+            except (RuieError, ValueError, TypeError) as error:
+                found.append(error)
+        selected = iter(select_each(selector, self.store, queries) if queries else [])
+        return [one if isinstance(one, Exception) else _documents(next(selected)) for one in found]
+
+    @override
+    def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
+        return LangSmithRetrieverParams(
+            ls_retriever_name="ruie",
+            ls_vector_store_provider="Chroma",
+            ls_embedding_provider="ruie-components",
+            ls_embedding_model=self.store.encoder.name,
+        )
+
+
+def _documents(found: Sequence[Demonstration] | Exception) -> Found:
+    return found if isinstance(found, Exception) else list(map(to_document, found))
+
+
+def to_document(demonstration: Demonstration) -> Document:
+    """A demonstration as a LangChain document."""
+    example = demonstration.example
+    metadata: dict[str, Any] = {
+        "score": demonstration.score,
+        "task": example.task.value,
+        "labels": list(example.labels),
+        "text": example.text,
+        "answer": prompts.render_answer(example),
+        "example": example.to_row(),
+    }
+    return Document(id=example.content_id, page_content=prompts.render_demonstration(example), metadata=metadata)

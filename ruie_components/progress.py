@@ -1,0 +1,63 @@
+"""A progress bar on standard error for work that takes longer than a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+PATIENCE = 1.0
+"""Seconds of work before a bar appears."""
+
+
+@contextmanager
+def track(what: str, *, total: int | None = None, enabled: bool = True) -> Iterator[Callable[[int], None]]:
+    """A function that is told how many steps were done since the last call.
+
+    Args:
+        what: What is being done, such as ``index``.
+        total: How many steps there are, if known.
+        enabled: Whether a bar is wanted at all.
+
+    >>> with track("count", total=3) as advance:
+    ...     for _ in range(3):
+    ...         advance(1)
+    """
+    bar = _Bar(what, total) if enabled else None
+    try:
+        yield bar.advance if bar else lambda _: None
+    finally:
+        if bar:
+            bar.stop()
+
+
+class _Bar:
+    def __init__(self, what: str, total: int | None) -> None:
+        self._what, self._total = what, total
+        self._start = time.monotonic()
+        self._done = 0
+        self._shown: tuple[Progress, TaskID] | None = None
+
+    def advance(self, steps: int) -> None:
+        self._done += steps
+        if self._shown:
+            self._shown[0].update(self._shown[1], completed=self._done)
+        elif time.monotonic() - self._start > PATIENCE:
+            self._show()
+
+    def stop(self) -> None:
+        if self._shown:
+            self._shown[0].stop()
+
+    def _show(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        progress = Progress(*columns, console=Console(stderr=True))
+        progress.start()
+        self._shown = progress, progress.add_task(self._what, total=self._total, completed=self._done)

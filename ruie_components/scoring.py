@@ -1,0 +1,224 @@
+"""Precision, recall and F1 of extractions, the paper's way (strings) or by spans (offsets)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias
+
+from ruie_components.answers import as_linear
+from ruie_components.prompts import NOTHING, one_line, render_answer, render_query
+from ruie_components.types import Example, Extraction, Task
+
+Mode = Literal["paper", "span"]
+
+_Tally: TypeAlias = Counter[tuple[str, Hashable]]  # label and what is compared, counted
+
+_SPACED = re.compile(r" ?([,:()._;'-]) ?")
+_REPEATED = re.compile(r"([,.;])\1+")
+_SCHEMA = re.compile(r"^Schema: (?:\[|.*Candidate arguments: \[)(.*)\]", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """True positives, false negatives and false positives, and what follows from them.
+
+    With nothing predicted the precision is 0, with nothing to find the recall is 0, and F1 is 0 where both are: so
+    does the reference. An input without annotations that is answered with ``None`` counts nothing at all.
+    """
+
+    tp: int = 0
+    fn: int = 0
+    fp: int = 0
+
+    @property
+    def precision(self) -> float:
+        """Of what was predicted, the part that is right."""
+        return self.tp / (self.tp + self.fp) if self.tp else 0.0
+
+    @property
+    def recall(self) -> float:
+        """Of what is right, the part that was predicted."""
+        return self.tp / (self.tp + self.fn) if self.tp else 0.0
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of precision and recall."""
+        return 2 * self.tp / (2 * self.tp + self.fn + self.fp) if self.tp else 0.0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.tp + other.tp, self.fn + other.fn, self.fp + other.fp)
+
+
+@dataclass(frozen=True)
+class Score(Counts):
+    """The micro-averaged result over all examples, and its parts.
+
+    A label that several tasks or data sets share is counted over all of them; score them apart to have it apart.
+    """
+
+    mode: Mode = "paper"
+    labels: Mapping[str, Counts] = field(default_factory=dict)
+    tasks: Mapping[Task, Counts] = field(default_factory=dict)
+    datasets: Mapping[str, Counts] = field(default_factory=dict)
+    """By ``example.dataset``; examples without one are left out."""
+
+    @property
+    def mean_f1(self) -> float:
+        """The mean of the data sets' F1: the paper's "average". That of all examples where no data set is named."""
+        return sum(part.f1 for part in self.datasets.values()) / len(self.datasets) if self.datasets else self.f1
+
+
+class AnswerScore(NamedTuple):
+    """What was to be found and what was predicted, normalised, sorted and without repeats; and the counts."""
+
+    truth: list[str]
+    predicted: list[str]
+    tp: int
+    fn: int
+    fp: int
+
+
+def normalise(text: str) -> str:
+    """Normalise an answer as the reference does.
+
+    White space is collapsed, and dropped around ``, : ( ) . _ ; ' -``; braces are dropped, repeated ``, . ;`` count
+    once, a typographic apostrophe is an ASCII one; case is lowered; and "location" becomes "located" wherever it
+    stands. The last is a quirk, kept because published figures have it.
+
+    >>> normalise("Location:  John M. Olin ( NF - kappa B )")
+    'located:john m.olin(nf-kappa b)'
+    """
+    text = _SPACED.sub(r"\1", " ".join(text.split())).lower()
+    text = _REPEATED.sub(r"\1", text.replace("{", "").replace("}", ""))
+    return text.replace("\u2019", "'").replace("location", "located")
+
+
+def score_answers(task: Task | str, query_block: str, gold_answer: str, generated_answer: str) -> AnswerScore:
+    r"""Compare two answers in the linear form as the reference of the paper does, strings with strings.
+
+    Kept, so that figures can be compared: both sides are sets, so repeats count once; an answer is cut at every
+    semicolon, those within spans too; a prediction begins at the first label of the schema with a colon in its piece,
+    wherever in the piece that is, and pieces without one count nothing; an NER span counts only if it stands anywhere
+    in the query block (schema and all), white space and hyphens as there, while spans of the other tasks need not
+    stand anywhere. Not kept: the labels are compared as they are written instead of being read as a regular
+    expression. ``None`` is an empty set: against ``None`` it counts nothing.
+
+    Args:
+        task: The task.
+        query_block: The block of ``prompts.render_query``. Its schema is cut at commas, as in the reference.
+        gold_answer: The right answer.
+        generated_answer: The model's.
+
+    Raises:
+        ValueError: The query block has no schema line.
+
+    >>> block = 'Task: Named entity recognition\nSchema: [person]\nInput: "Ada met Bob."\nOutput:'
+    >>> score_answers("NER", block, "person: Ada; person: Bob", "Sure! person: ADA")[2:]
+    (1, 1, 0)
+    """
+    schema = _SCHEMA.search(query_block)
+    if schema is None:
+        raise ValueError(f"the query block has no line 'Schema: [label, ...]'; it begins {query_block[:80]!r}")
+    return _compare(Task(task), query_block, schema[1].split(", "), gold_answer, generated_answer)
+
+
+def _compare(task: Task, block: str, labels: Sequence[str], gold: str, generated: str) -> AnswerScore:
+    truth = {piece for piece in _pieces(gold) if piece != NOTHING.lower()}
+    predicted = _predictions(labels, generated)
+    if task is Task.NER:
+        shown = block.lower()
+        predicted = {piece: label for piece, label in predicted.items() if piece[len(label) + 1 :] in shown}
+    hits = len(truth & predicted.keys())
+    return AnswerScore(sorted(truth), sorted(predicted), hits, len(truth) - hits, len(predicted) - hits)
+
+
+def _pieces(answer: str) -> list[str]:
+    return [piece for piece in (piece.strip() for piece in normalise(answer).split(";")) if piece]
+
+
+def _predictions(labels: Sequence[str], answer: str) -> dict[str, str]:
+    """The predictions of an answer, each with its label."""
+    names = sorted({name for label in labels if (name := normalise(label).strip())}, key=len, reverse=True)
+    labelled = re.compile(f"({'|'.join(map(re.escape, names))}):")
+    found = [(piece, labelled.search(piece)) for piece in _pieces(answer)]
+    return {piece[match.start() :]: match[1] for piece, match in found if match}
+
+
+def score(examples: Sequence[Example], extractions: Sequence[Extraction], mode: Mode = "paper") -> Score:
+    """Score extractions against labelled examples, one to one.
+
+    Args:
+        examples: What is right.
+        extractions: What was found in the same texts, in the same order.
+        mode: ``paper`` compares the model's answers as strings (see :func:`score_answers`): JSON answers in their
+            linear form, and an extraction without an answer by its annotations. ``span`` compares label and offsets
+            of what was found: repeats count, what was rejected does not; for relations both sides must fit, for EAE
+            the arguments are counted and the trigger is given.
+
+    Returns:
+        Micro-averaged precision, recall, F1 and counts; the same per label, task and data set.
+
+    Raises:
+        ValueError: The two don't belong together: another length, task or text; or an unknown mode.
+    """
+    if mode not in ("paper", "span"):
+        raise ValueError(f"unknown mode {mode!r}; there are 'paper' and 'span'")
+    if len(examples) != len(extractions):
+        raise ValueError(f"{len(examples)} examples and {len(extractions)} extractions; give one extraction an example")
+    total = Counts()
+    labels: defaultdict[str, Counts] = defaultdict(Counts)
+    tasks: defaultdict[Task, Counts] = defaultdict(Counts)
+    datasets: defaultdict[str, Counts] = defaultdict(Counts)
+    for index, (example, extraction) in enumerate(zip(examples, extractions, strict=True)):
+        if (example.task, example.text) != (extraction.task, extraction.text):
+            raise ValueError(
+                f"example {index} and extraction {index} have another task or text; give both in the same order"
+            )
+        by_label = _by_spans(example, extraction) if mode == "span" else _by_strings(example, extraction)
+        counts = sum(by_label.values(), Counts())
+        total += counts
+        tasks[example.task] += counts
+        if example.dataset is not None:
+            datasets[example.dataset] += counts
+        for label, part in by_label.items():
+            labels[label] += part
+    return Score(total.tp, total.fn, total.fp, mode, dict(sorted(labels.items())), dict(tasks), dict(datasets))
+
+
+def _by_strings(example: Example, extraction: Extraction) -> dict[str, Counts]:
+    query = example.query
+    generated = as_linear(extraction.answer, query) if extraction.answer else _rendered(extraction)
+    found = _compare(example.task, render_query(query), example.labels, render_answer(example), generated)
+    names = {normalise(label).strip(): label for label in reversed(example.labels)}
+    ordered = sorted(names, key=len, reverse=True)
+
+    def label_of(piece: str) -> str:
+        return next((names[name] for name in ordered if piece.startswith(f"{name}:")), "")
+
+    truth: _Tally = Counter((label_of(piece), piece) for piece in found.truth)
+    predicted: _Tally = Counter((label_of(piece), piece) for piece in found.predicted)
+    return _count(truth, predicted)
+
+
+def _rendered(extraction: Extraction) -> str:
+    items = [(label, ", ".join(span.text for span in spans)) for label, spans in extraction.annotations]
+    return "; ".join(f"{label}: {one_line(answered)}" for label, answered in items)
+
+
+def _by_spans(example: Example, extraction: Extraction) -> dict[str, Counts]:
+    return _count(_annotations(example), _annotations(extraction))
+
+
+def _annotations(found: Example | Extraction) -> _Tally:
+    return Counter((label, tuple(span.offsets for span in spans)) for label, spans in found.annotations)
+
+
+def _count(truth: _Tally, predicted: _Tally) -> dict[str, Counts]:
+    counts: defaultdict[str, Counts] = defaultdict(Counts)
+    for key in {**truth, **predicted}:
+        hits = min(truth[key], predicted[key])
+        counts[key[0]] += Counts(hits, truth[key] - hits, predicted[key] - hits)
+    return dict(counts)

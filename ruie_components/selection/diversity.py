@@ -1,0 +1,61 @@
+"""Choosing among near neighbours: different ones (MMR), and ones that show all labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ruie_components.store import Neighbour
+
+
+def mmr(candidates: Sequence[Neighbour], k: int, relevance: float) -> list[Neighbour]:
+    """Maximal marginal relevance (Carbonell and Goldstein 1998, equation 1).
+
+    The next one is always the candidate with the largest
+    ``relevance * cos(query, it) - (1 - relevance) * max cos(chosen, it)``.
+
+    Args:
+        candidates: Best first, with vectors.
+        k: How many to choose.
+        relevance: 1 is plain nearness, 0 looks at difference only; the first is the nearest in any case.
+
+    Returns:
+        The chosen, in the order of choice.
+    """
+    if not candidates or k <= 0:
+        return []
+    near = np.array([candidate.score for candidate in candidates])  # (n,)
+    vectors = np.array([candidate.vector for candidate in candidates])  # (n, d)
+    chosen = [0]
+    closest = vectors @ vectors[0]  # (n,), to the nearest of the chosen
+    while len(chosen) < min(k, len(candidates)):
+        gain = relevance * near - (1 - relevance) * closest
+        gain[chosen] = -np.inf
+        best = int(np.argmax(gain))
+        chosen.append(best)
+        closest = np.maximum(closest, vectors @ vectors[best])
+    return [candidates[place] for place in chosen]
+
+
+def cover(candidates: Sequence[Neighbour], labels: Sequence[str], k: int) -> list[Neighbour]:
+    """The nearest candidates that together show as many of the labels as they can, then the nearest of the rest.
+
+    A greedy cover: the next one is the candidate that shows most labels not yet shown, the nearer of two equals.
+
+    Args:
+        candidates: Best first.
+        labels: What should be shown.
+        k: How many to choose.
+    """
+    missing = set(labels)
+    left = list(candidates)
+    chosen: list[Neighbour] = []
+    while len(chosen) < k and missing and left:
+        best = max(left, key=lambda candidate: len(missing.intersection(candidate.labels)))  # the first of equals
+        if missing.isdisjoint(best.labels):
+            break
+        missing.difference_update(best.labels)
+        chosen.append(best)
+        left.remove(best)
+    return chosen + left[: k - len(chosen)]

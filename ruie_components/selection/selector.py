@@ -1,0 +1,158 @@
+"""The ways to choose demonstrations."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ruie_components.selection.bm25 import LexicalIndex
+from ruie_components.selection.diversity import cover, mmr
+from ruie_components.store import DemonstrationStore, Neighbour, rows
+from ruie_components.types import Demonstration, Query, Task
+
+
+class Method(StrEnum):
+    """How demonstrations are chosen."""
+
+    TOP_K = "top-k"
+    """The nearest by the encoder: the paper's way."""
+    MMR = "mmr"
+    """Near ones that differ from each other."""
+    LABEL_COVERAGE = "label-coverage"
+    """Near ones that show all labels of the schema, where the pool has them and k is large enough."""
+    RANDOM = "random"
+    """Any; the same ones each time for the same query, seed and pool."""
+    BM25 = "bm25"
+    """Those that share the rarest words with the input."""
+
+
+@dataclass(frozen=True)
+class Selector:
+    """Chooses the demonstrations for a query; a row with the query's own text is never among them.
+
+    Scores are cosines of the encoder's vectors, for BM25 they are BM25's. Every method returns best first.
+
+    Args:
+        method: How to choose.
+        k: How many; all there are where the pool holds fewer.
+        threshold: Rows with a lower score are left out, so there may be fewer than ``k``.
+        relevance: For MMR: 1 is plain nearness, 0 looks at difference only.
+        candidates: For MMR and label coverage: how many of the nearest to choose from; by default ten times ``k``,
+            at least 50. Labels that none of them shows are looked for in the whole pool.
+        seed: For random choice.
+
+    Raises:
+        ValueError: ``method`` is unknown, ``k`` is negative, ``relevance`` is not in 0 ... 1.
+    """
+
+    method: Method | str = Method.TOP_K
+    k: int = 8
+    threshold: float | None = None
+    relevance: float = 0.5
+    candidates: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in set(Method):
+            raise ValueError(f"method {self.method!r} is unknown; there are: {', '.join(Method)}")
+        if self.k < 0:
+            raise ValueError(f"k is {self.k}: it says how many demonstrations are wanted, so 0 is the least")
+        if not 0 <= self.relevance <= 1:
+            raise ValueError(f"relevance is {self.relevance}; it lies between 0 (difference) and 1 (nearness)")
+
+    def select(self, store: DemonstrationStore, query: Query) -> list[Demonstration]:
+        """The demonstrations for one query, best first.
+
+        Raises:
+            StoreError: The pool has no example of the query's task, or can't be read.
+        """
+        return self.select_many(store, [query])[0]
+
+    def select_many(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Demonstration]]:
+        """The demonstrations for many queries, which are encoded and looked up together.
+
+        Raises:
+            StoreError: The pool has no example of a query's task, or can't be read.
+        """
+        if self.k == 0:
+            return [[] for _ in queries]
+        match Method(self.method):
+            case Method.TOP_K:
+                chosen = self._above(store.nearest(queries, self.k))
+            case Method.MMR:
+                near = self._above(store.nearest(queries, self._width, vectors=True))
+                chosen = [mmr(candidates, self.k, self.relevance) for candidates in near]
+            case Method.LABEL_COVERAGE:
+                chosen = self._cover(store, queries)
+            case Method.RANDOM:
+                chosen = self._above([self._draw(store, query) for query in queries])
+            case Method.BM25:
+                return self._lexical(store, queries)
+        return rows.demonstrations([sorted(near, key=_rank) for near in chosen])
+
+    @property
+    def _width(self) -> int:
+        return max(self.k, self.candidates if self.candidates is not None else max(50, 10 * self.k))
+
+    def _above(self, near: list[list[Neighbour]]) -> list[list[Neighbour]]:
+        least = self.threshold
+        if least is None:
+            return near
+        return [[found for found in candidates if found.score >= least] for candidates in near]
+
+    def _cover(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Neighbour]]:
+        near = self._above(store.nearest(queries, self._width))
+        for (task, label), places in _unshown(queries, near).items():
+            if store.shows(task, label):
+                where = rows.showing(label)
+                extra = self._above(store.nearest([queries[place] for place in places], 1, where=where))
+                for place, found in zip(places, extra, strict=True):
+                    near[place] = sorted({each.id: each for each in [*near[place], *found]}.values(), key=_rank)
+        return [cover(candidates, query.labels, self.k) for candidates, query in zip(near, queries, strict=True)]
+
+    def _draw(self, store: DemonstrationStore, query: Query) -> list[Neighbour]:
+        ids = store.ids(query.task)
+        order = random.Random(_seed(self.seed, query)).sample(range(len(ids)), len(ids))  # noqa: S311 - no secret
+        chosen: list[Neighbour] = []
+        for start in range(0, len(order), self.k):  # again where the query's own text was drawn
+            drawn = [ids[place] for place in order[start : start + self.k]]
+            found = {near.id: near for near in store.nearest([query], len(drawn), ids=drawn)[0]}
+            chosen += [found[row_id] for row_id in drawn if row_id in found]
+            if len(chosen) >= self.k:
+                break
+        return chosen[: self.k]
+
+    def _lexical(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Demonstration]]:
+        ranked = [_lexical_index(store, query.task).search(query, self.k, self.threshold) for query in queries]
+        examples = {example.content_id: example for example in store.get(row[0] for rows in ranked for row in rows)}
+        return [
+            [Demonstration(example=examples[row_id], score=score) for row_id, score in rows if row_id in examples]
+            for rows in ranked
+        ]
+
+
+def _rank(near: Neighbour) -> tuple[float, str]:
+    return -near.score, near.id
+
+
+def _unshown(queries: Sequence[Query], near: Sequence[Sequence[Neighbour]]) -> dict[tuple[Task, str], list[int]]:
+    """For each task and label the places of the queries whose candidates don't show it."""
+    places: dict[tuple[Task, str], list[int]] = {}
+    for place, (query, candidates) in enumerate(zip(queries, near, strict=True)):
+        shown = {label for candidate in candidates for label in candidate.labels}
+        for label in query.labels:
+            if label not in shown:
+                places.setdefault((query.task, label), []).append(place)
+    return places
+
+
+def _seed(seed: int, query: Query) -> int:
+    content = f"{seed} {query.model_dump_json()}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
+
+
+def _lexical_index(store: DemonstrationStore, task: Task) -> LexicalIndex:
+    return store.remember(f"bm25 {task}", task, lambda: LexicalIndex(store.examples(task)))

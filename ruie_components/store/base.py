@@ -1,0 +1,465 @@
+"""The demonstration store: one Chroma collection a pool and task."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from ruie_components import prompts
+from ruie_components.encoders import Encoder, load_encoder
+from ruie_components.errors import StoreError
+from ruie_components.progress import track
+from ruie_components.store import replacing, rows
+from ruie_components.store.collections import create_collection, find_collection, keep_labels, kept_labels, pools
+from ruie_components.store.connect import Connection, chroma_errors, connect
+from ruie_components.store.rows import Neighbour
+from ruie_components.store.search import EmptyCollectionError, Wanted, nearest
+from ruie_components.types import Demonstration, Example, Query, Task
+
+_POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,500}")
+Remembered = TypeVar("Remembered")
+_BATCH = 1000  # rows of one write; Chroma's own limit is asked for and is higher
+
+
+class DemonstrationStore:
+    """Labelled examples in Chroma: one collection a pool and task, named ``POOL.TASK``.
+
+    Make one with ``DemonstrationStore.create`` or ``DemonstrationStore.open``. A row's id is the example's
+    ``content_id``; its document is the block shown in prompts; embedded is the passage with keyword tags; its
+    metadata holds the example as JSON. Nothing of a store is ever deleted but by ``delete``.
+
+    A folder may be open in many processes as long as none writes; ``add``, ``delete`` and ``create`` need it alone.
+    Close a store (it is a context manager) so that others can write.
+
+    >>> ada = {"text": "Ada", "type": "person", "start": 0, "end": 3}
+    >>> example = Example(task="NER", text="Ada slept.", labels=["person"], entities=[ada])
+    >>> with DemonstrationStore.create([example], progress=False) as store:
+    ...     found = store.search(Query(task="NER", text="Bob slept.", labels=["person"]))
+    >>> found[0].example.text
+    'Ada slept.'
+    """
+
+    def __init__(self, connection: Connection, pool: str, encoder: Encoder, path: str | Path | None) -> None:
+        self._connection = connection
+        self._collections: dict[Task, Any] = {}
+        self._remembered: dict[str, tuple[int, Any]] = {}
+        self._closed = False
+        self.pool = pool
+        self.encoder = encoder
+        self.path = path
+
+    @classmethod
+    def create(
+        cls,
+        examples: Iterable[Example] = (),
+        path: str | Path | None = None,
+        pool: str = "default",
+        encoder: Any = None,
+        client: Any = None,
+        progress: bool = True,
+    ) -> Self:
+        """Build a store, or go on with one: examples that are in it already are neither encoded nor written again.
+
+        Args:
+            examples: Of any tasks, mixed.
+            path: ``None``: in memory, for this store alone. A folder. ``http://host:port``: a Chroma server.
+            pool: The name of the collection of examples; letters, digits, ``.``, ``_`` and ``-``.
+            encoder: Anything that ``load_encoder`` takes; by default the one that a folder keeps for this pool since it
+                was adapted, else the embedded one.
+            client: A Chroma client instead of a path.
+            progress: Show a progress bar if it takes longer than a second.
+
+        Raises:
+            StoreError: The place can't be used, is in use by another process, or was built with another encoder.
+        """
+        store = cls._connect(path, pool, encoder, client, create=True)
+        try:
+            store.add(examples, progress=progress)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path | None = None,
+        pool: str = "default",
+        encoder: Any = None,
+        client: Any = None,
+    ) -> Self:
+        """Open a store that exists. The arguments are those of ``create``.
+
+        Raises:
+            StoreError: There is none, it is broken, another process is writing, or it was built with another encoder.
+        """
+        if path is None and client is None:
+            raise StoreError("a store in memory can't be opened, it is gone with its process: give a path or a client")
+        store = cls._connect(path, pool, encoder, client, create=False)
+        try:
+            if not store.tasks:
+                found = pools(store._connection)
+                known = f"pools there: {', '.join(found)}" if found else "there are no pools"
+                raise StoreError(f"there is no pool {pool!r} in {store._connection.place}; {known}")
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def _connect(cls, path: str | Path | None, pool: str, encoder: Any, client: Any, *, create: bool) -> Self:
+        if not _POOL.fullmatch(pool) or ".." in pool or not pool[-1].isalnum():
+            raise StoreError(
+                f"pool name {pool!r} can't be used: take letters, digits, single dots, '_' and '-', with a letter or "
+                f"digit at both ends, at most 500"
+            )
+        loaded = None if encoder is None else load_encoder(encoder)
+        connection = connect(path, client, create=create)
+        try:
+            with chroma_errors(connection.place, "opening"):
+                if replacing.is_unfinished(connection, pool):
+                    with connection.lock.writing() if connection.lock else nullcontext():
+                        replacing.finish(connection, pool)
+                loaded = loaded or load_encoder(replacing.kept_encoder(connection, pool))
+                store = cls(connection, pool, loaded, path)
+                store._find_collections()
+        except BaseException:
+            connection.close()
+            raise
+        return store
+
+    def _find_collections(self) -> None:
+        found = {task: find_collection(self._connection, self.pool, task, self.encoder) for task in Task}
+        self._collections = {task: collection for task, collection in found.items() if collection is not None}
+
+    def close(self) -> None:
+        """Let go of the folder or server. A store in memory is gone then."""
+        if not self._closed:
+            self._closed = True
+            self._collections = {}
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{task}: {self.count(task)}" for task in self.tasks) if not self._closed else "closed"
+        return f"DemonstrationStore(pool={self.pool!r}, {self._connection.place}, {counts or 'empty'})"
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks that have a collection in this pool."""
+        self._check_open()
+        return tuple(task for task in Task if task in self._collections)
+
+    def add(self, examples: Iterable[Example], *, progress: bool = False) -> int:
+        """Add examples; those that are there already change nothing.
+
+        Args:
+            examples: Of any tasks, mixed; they may come from a generator, a batch is in memory at a time.
+            progress: Show a progress bar if it takes longer than a second.
+
+        Returns:
+            How many are new.
+
+        Raises:
+            StoreError: Another process has the folder open, or the write failed. What was written stays.
+        """
+        self._check_open()
+        if isinstance(examples, (str, Path, Example)):
+            raise TypeError("a store takes a list of Examples: [example], or read_examples(path) for those of a file")
+        size = self._batch_size()
+        new = 0
+        total = len(examples) if isinstance(examples, Sequence) else None
+        with self._writing(), chroma_errors(self._connection.place, "adding examples"):
+            with track("index", total=total, enabled=progress) as advance:
+                waiting: dict[Task, dict[str, Example]] = {}
+                for example in examples:
+                    if not isinstance(example, Example):
+                        raise TypeError(
+                            f"a {type(example).__name__} is no Example: Example.model_validate(row) makes one"
+                        )
+                    batch = waiting.setdefault(example.task, {})
+                    batch.setdefault(example.content_id, example)
+                    if len(batch) >= size:
+                        new += self._write(example.task, waiting.pop(example.task))
+                    advance(1)
+                for task, batch in waiting.items():
+                    new += self._write(task, batch)
+            self._remembered.clear()
+        return new
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Delete examples by their ``content_id``; unknown ids are passed over.
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            StoreError: Another process has the folder open, or the write failed.
+        """
+        self._check_open()
+        wanted = iter(dict.fromkeys(ids))
+        deleted = 0
+        with self._writing(), chroma_errors(self._connection.place, "deleting examples"):
+            while batch := list(islice(wanted, self._batch_size())):
+                for collection in self._collections.values():
+                    if known := collection.get(ids=batch, include=[])["ids"]:
+                        collection.delete(ids=known)
+                        deleted += len(known)
+            self._remembered.clear()
+        return deleted
+
+    def count(self, task: Task | str | None = None) -> int:
+        """How many examples there are, of one task or of all."""
+        self._check_open()
+        wanted = self.tasks if task is None else (Task(task),)
+        with chroma_errors(self._connection.place, "counting"):
+            return sum(self._collections[each].count() for each in wanted if each in self._collections)
+
+    def get(self, ids: Iterable[str]) -> list[Example]:
+        """The examples with these ids, in this order; unknown ids are passed over."""
+        self._check_open()
+        wanted = list(dict.fromkeys(ids))
+        found: dict[str, Example] = {}
+        with chroma_errors(self._connection.place, "reading"):
+            for start in range(0, len(wanted), _BATCH):
+                for task in self.tasks:
+                    page = self._collections[task].get(ids=wanted[start : start + _BATCH], include=["metadatas"])
+                    found |= self._read(page)
+        return [found[row_id] for row_id in wanted if row_id in found]
+
+    def examples(self, task: Task | str | None = None) -> Iterator[Example]:
+        """All examples, of one task or of all; the way to export a pool."""
+        self._check_open()
+        for each in self.tasks if task is None else (Task(task),):
+            if each in self._collections:
+                for start in range(0, self.count(each), _BATCH):
+                    with chroma_errors(self._connection.place, "reading"):
+                        page = self._collections[each].get(limit=_BATCH, offset=start, include=["metadatas"])
+                    yield from self._read(page).values()
+
+    def labels(self, task: Task | str) -> tuple[str, ...]:
+        """All labels of the schemas of a task's examples, in the order in which they were added.
+
+        Labels of examples that were deleted since stay among them.
+
+        Raises:
+            StoreError: The pool has no example of this task.
+        """
+        task = Task(task)
+        return self.remember(f"labels {task}", task, lambda: self._labels(task))
+
+    def _labels(self, task: Task) -> tuple[str, ...]:
+        with chroma_errors(self._connection.place, "reading"):
+            kept = kept_labels(self._connection, self._collections[task])
+        if kept is not None:
+            return kept
+        return tuple(dict.fromkeys(label for example in self.examples(task) for label in example.labels))
+
+    def ids(self, task: Task | str) -> list[str]:
+        """The ids of all examples of a task, sorted.
+
+        Raises:
+            StoreError: The pool has no example of this task.
+        """
+        collection = self._collection(Task(task))
+        with chroma_errors(self._connection.place, "reading"):
+            return self.remember(f"ids {task}", Task(task), lambda: sorted(collection.get(include=[])["ids"]))
+
+    def shows(self, task: Task | str, label: str) -> bool:
+        """Whether an example of this task has an annotation with this label."""
+        collection = self._collection(Task(task))
+        where = rows.showing(label)
+        with chroma_errors(self._connection.place, "reading"):
+            return self.remember(
+                f"shows {task} {label}",
+                Task(task),
+                lambda: bool(collection.get(where=where, limit=1, include=[])["ids"]),
+            )
+
+    def remember(self, what: str, task: Task, make: Callable[[], Remembered]) -> Remembered:
+        """What ``make`` gave for this name, made again when the number of the task's examples has changed.
+
+        Writes through this store object are noticed always; those of others on a server when the count changes.
+
+        Raises:
+            StoreError: The pool has no example of this task.
+        """
+        collection = self._collection(task)
+        with chroma_errors(self._connection.place, "counting"):
+            count = collection.count()
+        if count == 0:
+            raise StoreError(self._lacking(task))
+        known = self._remembered.get(what)
+        if known is None or known[0] != count:
+            known = self._remembered[what] = count, make()
+        value: Remembered = known[1]
+        return value
+
+    def search(self, query: Query, k: int = 8) -> list[Demonstration]:
+        """The ``k`` nearest examples of the query's task, best first, without the query's own text.
+
+        Args:
+            query: What is asked for.
+            k: How many; all there are where the pool holds fewer.
+
+        Raises:
+            ValueError: ``k`` is negative.
+            StoreError: The pool has no example of this task, or can't be read.
+        """
+        return self.search_many([query], k)[0]
+
+    def search_many(self, queries: Sequence[Query], k: int = 8) -> list[list[Demonstration]]:
+        """``search`` for many queries: encoded and looked up together, several times as fast as one by one."""
+        return rows.demonstrations(self.nearest(queries, k))
+
+    def nearest(
+        self,
+        queries: Sequence[Query],
+        k: int,
+        *,
+        vectors: bool = False,
+        where: dict[str, Any] | None = None,
+        ids: list[str] | None = None,
+    ) -> list[list[Neighbour]]:
+        """The rows that ``search`` is made of, for those who choose among them.
+
+        Args:
+            queries: Of any tasks, mixed.
+            k: How many rows a query.
+            vectors: Whether the rows come with their vectors.
+            where: A Chroma filter on the rows' metadata; it costs ten times the query.
+            ids: Only these rows.
+
+        Raises:
+            ValueError: ``k`` is negative.
+            StoreError: The pool has no example of a query's task, or can't be read.
+        """
+        self._check_open()
+        if isinstance(queries, (Query, str)) or not all(isinstance(query, Query) for query in queries):
+            raise TypeError(
+                "search takes a Query, and search_many a list of them: Query(task=..., text=..., labels=[...]), "
+                "or the `query` of an Example"
+            )
+        if k < 0:
+            raise ValueError(f"k is {k}: it says how many demonstrations are wanted, so 0 is the least")
+        if k == 0:
+            return [[] for _ in queries]
+        found: list[list[Neighbour]] = [[] for _ in queries]
+        for task in dict.fromkeys(query.task for query in queries):
+            places = [place for place, query in enumerate(queries) if query.task is task]
+            asked = [queries[place] for place in places]
+            encoded = self.encoder.encode_queries(
+                [prompts.render_search_query(query, self.encoder.layout) for query in asked]
+            )
+            own = [rows.text_hash(query.text) for query in asked]
+            collection = self._collection(task)
+            try:
+                with chroma_errors(self._connection.place, "searching"):
+                    near = nearest(collection, encoded, own, k, Wanted(vectors=vectors, where=where, ids=ids))
+            except EmptyCollectionError as error:
+                raise StoreError(self._lacking(task)) from error
+            for place, neighbours in zip(places, near, strict=True):
+                found[place] = neighbours
+        return found
+
+    @property
+    def keeps_encoder(self) -> bool:
+        """Whether an exported encoder stays with the pool: in a folder, and in memory as long as the store lives."""
+        return self._connection.lock is not None or self._connection.place == "memory"
+
+    def replace_encoder(self, encoder: Any, *, progress: bool = False) -> None:
+        """Embed the whole pool again with another encoder.
+
+        A kill at any moment loses nothing: the pool keeps its old encoder until the new vectors are whole. In a folder
+        an exported encoder is kept beside the pool, and ``open`` finds it where it is given none; on a server, in
+        memory, and of any other kind it has to be given to ``open`` again. On a server nobody else may write meanwhile.
+
+        Args:
+            encoder: Anything that ``load_encoder`` takes.
+            progress: Show a progress bar if it takes longer than a second.
+
+        Raises:
+            StoreError: Another process has the folder open, or the write failed; the old encoder serves on.
+        """
+        self._check_open()
+        loaded = load_encoder(encoder)
+        if loaded.fingerprint == self.encoder.fingerprint:
+            return
+        with self._writing(), chroma_errors(self._connection.place, "embedding the pool again"):
+            with track("embed again", total=self.count(), enabled=progress) as advance:
+                replacing.replace(self._connection, self.pool, loaded, advance=advance)
+            self.encoder = loaded
+            self._find_collections()
+            self._remembered.clear()
+
+    def adapt(self, **options: Any) -> Any:
+        """Train the encoder on this pool, and embed the pool again where that helps; ``ruie_training.adapt`` does it.
+
+        Args:
+            **options: Those of ``ruie_training.adapt.adapt_store``.
+
+        Returns:
+            What was measured, as ``ruie_training.adapt.Adaptation``.
+
+        Raises:
+            ImportError: The extra ``[train]`` is not installed.
+        """
+        from importlib.metadata import entry_points
+
+        for found in entry_points(group="ruie.adapt"):  # nothing here may import the training code
+            return found.load()(self, **options)
+        raise ImportError('adapting an encoder needs its training code: pip install "ruie-components[train]"')
+
+    def _collection(self, task: Task) -> Any:
+        self._check_open()
+        if task not in self._collections:
+            raise StoreError(self._lacking(task))
+        return self._collections[task]
+
+    def _lacking(self, task: Task) -> str:
+        there = ", ".join(each for each in self.tasks if each is not task) or "none, it is empty"
+        return f"pool {self.pool!r} in {self._connection.place} has no {task} examples to show; tasks it has: {there}"
+
+    def _write(self, task: Task, batch: dict[str, Example]) -> int:
+        if task not in self._collections:
+            self._collections[task] = create_collection(self._connection, self.pool, task, self.encoder)
+        collection = self._collections[task]
+        known = set(collection.get(ids=list(batch), include=[])["ids"])
+        new = {row_id: example for row_id, example in batch.items() if row_id not in known}
+        if new:
+            encoder = self.encoder
+            passages = [prompts.render_passage(each, encoder.keywords, encoder.layout) for each in new.values()]
+            # before the rows, so that a kill in between leaves a label too many and not one too few
+            keep_labels(self._connection, collection, (label for each in new.values() for label in each.labels))
+            collection.upsert(
+                ids=list(new),
+                embeddings=encoder.encode_passages(passages),
+                documents=[rows.document(example) for example in new.values()],
+                metadatas=[rows.metadata(example) for example in new.values()],
+            )
+        return len(new)
+
+    def _read(self, page: Any) -> dict[str, Example]:
+        return {
+            row_id: rows.from_json(row_id, (metadata or {}).get(rows.EXAMPLE), self._connection.place)
+            for row_id, metadata in zip(page["ids"], page["metadatas"], strict=True)
+        }
+
+    def _batch_size(self) -> int:
+        return min(_BATCH, int(self._connection.client.get_max_batch_size()))
+
+    def _writing(self) -> Any:
+        return self._connection.lock.writing() if self._connection.lock else nullcontext()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError("the store is closed")

@@ -1,0 +1,117 @@
+"""Looking at a store's folder before Chroma does, and reading the examples out of a damaged one.
+
+Chroma crashes on some half-written files and searches silently without the lost rows on others.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from ruie_components.errors import StoreError
+from ruie_components.store import rows
+from ruie_components.types import Example, Task
+
+DATABASE = "chroma.sqlite3"
+
+_HEADER = struct.Struct("<iQQQQ")  # hnswlib: version, offset, room, rows, bytes a row; 64 more bytes follow
+_HEADER_SIZE, _HEADER_VERSION = 100, 1
+_WRITTEN_INDEXES = """
+    SELECT segments.id, collections.name FROM segments
+    JOIN collections ON collections.id = segments.collection
+    JOIN max_seq_id ON max_seq_id.segment_id = segments.id
+    WHERE segments.scope = 'VECTOR' AND segments.type = 'urn:chroma:segment/vector/hnsw-local-persisted'
+"""
+_EXAMPLES = """
+    SELECT embeddings.embedding_id, embedding_metadata.string_value FROM embedding_metadata
+    JOIN embeddings ON embeddings.id = embedding_metadata.id
+    JOIN segments ON segments.id = embeddings.segment_id
+    JOIN collections ON collections.id = segments.collection
+    WHERE embedding_metadata.key = ? AND collections.name = ? ORDER BY embeddings.id
+"""
+
+
+def check_folder(folder: Path) -> None:
+    """See that the database can be read and that every index that was written is whole.
+
+    Raises:
+        StoreError: Something is damaged; the message says which file.
+    """
+    if not (folder / DATABASE).exists():
+        return
+    with _database(folder) as database:
+        database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        try:
+            indexes = database.execute(_WRITTEN_INDEXES).fetchall()
+        except sqlite3.OperationalError:  # an empty database, or the tables of another Chroma version
+            return
+    for segment, collection in indexes:
+        if (problem := _index_problem(folder / segment)) is not None:
+            raise StoreError(
+                f"the index of collection {collection!r} in {folder} is damaged: {problem}. Perhaps a build was "
+                f"killed while it wrote. Nothing was deleted: ruie_components.store.rescue({str(folder)!r}) reads its "
+                f"examples, which can be stored in another folder."
+            )
+
+
+def rescue(folder: str | Path, pool: str = "default") -> Iterator[Example]:
+    """The examples of a folder whose store can't be opened, read from its database without Chroma.
+
+    Args:
+        folder: The store's folder.
+        pool: Which pool.
+
+    Raises:
+        StoreError: The database itself can't be read, or there is no such pool.
+    """
+    folder = Path(folder)
+    with _database(folder) as database:
+        there = {name for (name,) in database.execute("SELECT name FROM collections")}
+        for name in _collections_of(pool, there, folder):
+            for row_id, value in database.execute(_EXAMPLES, (rows.EXAMPLE, name)):
+                yield rows.from_json(row_id, value, str(folder))
+
+
+def _collections_of(pool: str, there: set[str], folder: Path) -> list[str]:
+    # a copy with other vectors may be whole or half, but only the whole ones outlive their original
+    names = {task: (f"{pool}.{task}", f"{pool}.{task}.next") for task in Task}
+    found = [next((name for name in names[task] if name in there), None) for task in Task]
+    if not any(found):
+        parted = (name.removesuffix(".next").rpartition(".") for name in there)
+        known = ", ".join(sorted({known for known, _, task in parted if task in set(Task)})) or "none"
+        raise StoreError(f"there is no pool {pool!r} in {folder}; pools there: {known}")
+    return [name for name in found if name]
+
+
+@contextmanager
+def _database(folder: Path) -> Iterator[sqlite3.Connection]:
+    path = (folder / DATABASE).resolve()
+    try:
+        # not mode=ro: after a kill in the middle of a write SQLite must take the unfinished part back first
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as database:
+            yield database
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"{path} is damaged or no Chroma database ({error}). Nothing was changed; restore it from a backup, or "
+            f"build the store again from its examples in another folder."
+        ) from error
+
+
+def _index_problem(folder: Path) -> str | None:
+    names = ("header.bin", "data_level0.bin", "length.bin", "link_lists.bin", "index_metadata.pickle")
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        return f"{folder / missing[0]} is missing"
+    header = (folder / "header.bin").read_bytes()
+    if len(header) < _HEADER_SIZE:
+        return f"{folder / 'header.bin'} is cut off"
+    version, _, _, count, row_size = _HEADER.unpack_from(header)
+    if version != _HEADER_VERSION or len(header) != _HEADER_SIZE:
+        return None  # written by a Chroma whose files this code does not know
+    for name, size in (("data_level0.bin", count * row_size), ("length.bin", count * 4)):
+        if (folder / name).stat().st_size != size:
+            return f"{folder / name} has {(folder / name).stat().st_size:,} bytes instead of {size:,}"
+    return None

@@ -1,0 +1,100 @@
+"""Who may use a store's folder: many processes that read, or one that writes.
+
+Chroma itself guards nothing: with two processes on one folder reads go stale and writes can damage the index. Every
+process that has the folder open holds a file of its own locked (``.ruie/open-PID-TOKEN.lock``); who writes holds
+``.ruie/write.lock`` and finds no other process's file locked. The system releases the locks of a process that dies.
+The number of the process is for messages; the token tells apart processes of containers, which may all have number 1.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ruie_components.errors import StoreError
+
+_PATIENCE = 2.0  # seconds; opening and closing hold the write lock for a moment only
+
+
+class FolderLock:
+    """This process's right to have a folder open.
+
+    Args:
+        folder: The store's folder; it must exist.
+
+    Raises:
+        StoreError: Another process is writing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._locks = folder / ".ruie"
+        self._locks.mkdir(exist_ok=True)
+        self._mine = _lock(self._locks / f"open-{_process_name(os.getpid())}.lock")
+        with self._write_lock():
+            self._mine.acquire(timeout=0)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Nobody else has the folder open within this block.
+
+        Raises:
+            StoreError: Another process has.
+        """
+        with self._write_lock():
+            for path in self._locks.glob("open-*.lock"):
+                if path != Path(self._mine.lock_file) and not _is_free(path):
+                    raise self._refusal(f"process {path.stem.split('-')[1]} has it open")
+            yield
+
+    def release(self) -> None:
+        """The folder is closed; once more than it was opened is harmless."""
+        self._mine.release()
+        if not self._mine.is_locked:
+            Path(self._mine.lock_file).unlink(missing_ok=True)
+
+    @contextmanager
+    def _write_lock(self) -> Iterator[None]:
+        lock = _lock(self._locks / "write.lock")
+        try:
+            lock.acquire(timeout=_PATIENCE)
+        except Timeout as error:
+            raise self._refusal("another process is writing to it") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _refusal(self, why: str) -> StoreError:
+        return StoreError(
+            f"the store in {self._folder} can't be used now: {why}, and a folder takes many readers or one writer. "
+            f"Close the other one, or let several processes share it through a server: "
+            f"chroma run --path {self._folder}, then path='http://localhost:8000'"
+        )
+
+
+@cache
+def _process_name(number: int) -> str:  # the number is an argument so that a forked process gets a name of its own
+    return f"{number}-{uuid.uuid4().hex[:12]}"
+
+
+def _lock(path: Path) -> FileLock:
+    # one lock object a file and process, which counts: several stores of one process share the folder
+    return FileLock(path, is_singleton=True, thread_local=False)
+
+
+def _is_free(path: Path) -> bool:
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    lock.release()
+    path.unlink(missing_ok=True)  # its process is gone
+    return True

@@ -1,0 +1,171 @@
+"""Another encoder for a whole pool, so that a kill at any moment loses nothing.
+
+Each collection ``POOL.TASK`` is copied to ``POOL.TASK.next`` with the new vectors. When all copies are whole, the empty
+collection ``POOL.switch`` is made: that one step decides that the copies count. Then each copy takes its original's
+name, and the mark goes. A pool that is found with the mark is finished when it is opened; copies without the mark are
+gone on with, or thrown away, by the next call.
+
+In a folder the encoder is kept too, in ``.ruie/encoders/FINGERPRINT``, so that the store opens without naming it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ruie_components import prompts
+from ruie_components.encoders import Encoder, OnnxEncoder
+from ruie_components.store import rows
+from ruie_components.store.collections import FINGERPRINT, keep_labels, kept_labels, new_collection
+from ruie_components.store.connect import Connection
+from ruie_components.types import Task
+
+_PAGE = 500
+
+
+def replace(
+    connection: Connection, pool: str, encoder: Encoder, *, advance: Callable[[int], None] = lambda _: None
+) -> None:
+    """Embed every collection of a pool again.
+
+    Args:
+        connection: Where the pool is; a folder must be locked for writing.
+        pool: Its name.
+        encoder: What embeds it from now on.
+        advance: Told how many rows were embedded.
+    """
+    finish(connection, pool)
+    _keep(connection, encoder)
+    for task in Task:
+        if (old := _find(connection, f"{pool}.{task}")) is not None:
+            _copy(connection, old, encoder, advance)
+    connection.client.get_or_create_collection(_mark(pool), embedding_function=None)
+    finish(connection, pool)
+    _forget_unused(connection)
+
+
+def finish(connection: Connection, pool: str) -> bool:
+    """Let the copies take their originals' places, where a replacement had come so far.
+
+    Returns:
+        Whether there was anything to finish.
+    """
+    client = connection.client
+    if _find(connection, _mark(pool)) is None:
+        return False
+    for task in Task:
+        name = f"{pool}.{task}"
+        if (copy := _find(connection, _next(name))) is not None:
+            if _find(connection, name) is not None:
+                client.delete_collection(name)
+            copy.modify(name=name)
+    client.delete_collection(_mark(pool))
+    return True
+
+
+def is_unfinished(connection: Connection, pool: str) -> bool:
+    """Whether ``finish`` has something to do."""
+    return _find(connection, _mark(pool)) is not None
+
+
+def kept_encoder(connection: Connection, pool: str) -> Path | None:
+    """The folder of the encoder that is kept beside a pool, where there is one."""
+    home = _home(connection)
+    if home is None or not home.is_dir():
+        return None
+    for task in Task:
+        if (found := _find(connection, f"{pool}.{task}")) is not None:
+            folder = home / str((found.metadata or {}).get(FINGERPRINT, ""))
+            return folder if folder != home and folder.is_dir() else None
+    return None
+
+
+def _copy(connection: Connection, old: Any, encoder: Encoder, advance: Callable[[int], None]) -> None:
+    copy = _find(connection, _next(old.name))
+    if copy is not None and (copy.metadata or {}).get(FINGERPRINT) != encoder.fingerprint:
+        connection.client.delete_collection(copy.name)
+        copy = None
+    labels = kept_labels(connection, old)
+    if copy is None:
+        copy = new_collection(connection, _next(old.name), encoder, labels=labels)
+    else:
+        keep_labels(connection, copy, labels or ())
+    wanted = old.get(include=[])["ids"]
+    there = set(copy.get(include=[])["ids"])
+    size = min(_PAGE, int(connection.client.get_max_batch_size()))
+    for page in _pages(sorted(there - set(wanted)), size):
+        copy.delete(ids=page)
+    advance(len(there & set(wanted)))
+    for page in _pages([row_id for row_id in wanted if row_id not in there], size):
+        _embed(connection, old, copy, page, encoder)
+        advance(len(page))
+
+
+def _embed(connection: Connection, old: Any, copy: Any, ids: list[str], encoder: Encoder) -> None:
+    found = old.get(ids=ids, include=["metadatas", "documents"])
+    examples = [
+        rows.from_json(row_id, (metadata or {}).get(rows.EXAMPLE), connection.place)
+        for row_id, metadata in zip(found["ids"], found["metadatas"], strict=True)
+    ]
+    passages = [prompts.render_passage(example, encoder.keywords, encoder.layout) for example in examples]
+    copy.upsert(
+        ids=found["ids"],
+        embeddings=encoder.encode_passages(passages),
+        documents=found["documents"],
+        metadatas=found["metadatas"],
+    )
+
+
+def _pages(ids: list[str], size: int) -> list[list[str]]:
+    return [ids[start : start + size] for start in range(0, len(ids), size)]
+
+
+def _home(connection: Connection) -> Path | None:
+    """Where encoders are kept: in a folder that is ours, not on a server or in memory."""
+    return Path(connection.place) / ".ruie" / "encoders" if connection.lock else None
+
+
+def _keep(connection: Connection, encoder: Encoder) -> None:
+    """Copy an exported encoder into the store's folder; any other can't be kept, and has to be given again."""
+    home = _home(connection)
+    if home is None or not isinstance(encoder, OnnxEncoder):
+        return
+    folder = home / encoder.fingerprint
+    if folder.is_dir():
+        return
+    home.mkdir(parents=True, exist_ok=True)
+    half = home / f"half-{os.getpid()}"
+    shutil.rmtree(half, ignore_errors=True)
+    shutil.copytree(encoder.folder, half)
+    half.replace(folder)  # whole, or not there
+
+
+def _forget_unused(connection: Connection) -> None:
+    """Remove kept encoders that no collection of the folder was built with."""
+    home = _home(connection)
+    if home is None or not home.is_dir():
+        return
+    used = {str((found.metadata or {}).get(FINGERPRINT)) for found in connection.client.list_collections()}
+    for folder in home.iterdir():
+        if folder.name not in used:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _find(connection: Connection, name: str) -> Any | None:
+    from chromadb.errors import NotFoundError
+
+    try:
+        return connection.client.get_collection(name, embedding_function=None)
+    except NotFoundError:
+        return None
+
+
+def _next(name: str) -> str:
+    return f"{name}.next"
+
+
+def _mark(pool: str) -> str:
+    return f"{pool}.switch"

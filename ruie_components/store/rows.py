@@ -1,0 +1,104 @@
+"""How an example is kept as a row of a Chroma collection, and read back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from ruie_components import prompts
+from ruie_components.errors import StoreError
+from ruie_components.types import Demonstration, Example
+
+EXAMPLE, TEXT, LABELS = "example", "text", "labels"
+
+
+def text_hash(text: str) -> str:
+    """16 hexadecimal digits of a text, white space folded: what tells that an example is the input itself.
+
+    >>> text_hash("Ada  slept.") == text_hash(" Ada slept. ")
+    True
+    """
+    return hashlib.sha256(" ".join(text.split()).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def metadata(example: Example) -> dict[str, Any]:
+    """What is kept beside the shown block: the whole example as JSON, its text's hash, its annotations' labels."""
+    row: dict[str, Any] = {EXAMPLE: to_json(example), TEXT: text_hash(example.text)}
+    if example.annotation_labels:  # Chroma refuses empty lists
+        row[LABELS] = list(dict.fromkeys(example.annotation_labels))
+    return row
+
+
+def showing(label: str) -> dict[str, Any]:
+    """A Chroma filter: the rows that have an annotation with this label."""
+    return {LABELS: {"$contains": label}}
+
+
+def to_json(example: Example) -> str:
+    """The example's row as JSON; all of it comes back."""
+    return example.model_dump_json(by_alias=True, exclude_defaults=True)
+
+
+def from_json(row_id: str, value: Any, place: str) -> Example:
+    """The example of a row.
+
+    Raises:
+        StoreError: The row holds none.
+    """
+    try:
+        return Example.model_validate_json(value)
+    except (ValidationError, TypeError) as error:
+        raise StoreError(
+            f"row {row_id} of {place} holds no readable example, so it was not written by this version of "
+            f"ruie-components or is damaged: {error}"
+        ) from error
+
+
+def document(example: Example) -> str:
+    """What Chroma shows as the document: the block of the prompt."""
+    return prompts.render_demonstration(example)
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A row near a query; its example is read when it is asked for."""
+
+    id: str
+    score: float
+    """Cosine, -1 to 1."""
+    metadata: dict[str, Any]
+    place: str
+    vector: NDArray[np.float32] | None = None
+    """``(d,)``, where it was asked for."""
+
+    @cached_property
+    def demonstration(self) -> Demonstration:
+        """The example with its score."""
+        example = from_json(self.id, self.metadata.get(EXAMPLE), self.place)
+        return as_demonstration(example, self.score)
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The labels of its annotations, each once."""
+        return self.metadata.get(LABELS) or ()
+
+
+def as_demonstration(example: Example, score: float) -> Demonstration:
+    """An example with its score; the example was checked when it was read, and is not checked again."""
+    return Demonstration.model_construct(example=example, score=score)
+
+
+def demonstrations(found: Sequence[Sequence[Neighbour]]) -> list[list[Demonstration]]:
+    """The demonstrations of many searches; a row that several of them found is read once."""
+    examples: dict[str, Example] = {}
+    for near in (near for neighbours in found for near in neighbours):
+        if near.id not in examples:
+            examples[near.id] = near.demonstration.example
+    return [[as_demonstration(examples[near.id], near.score) for near in neighbours] for neighbours in found]

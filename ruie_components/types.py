@@ -1,0 +1,326 @@
+"""Tasks, spans, labelled examples, queries and extractions: frozen, validated, in Unicode code points.
+
+All offsets count code points (``str`` indices in Python), end-exclusive: ``text[span.start:span.end] == span.text``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+"""Every character at which ``str.splitlines`` would break a line."""
+
+
+class Task(StrEnum):
+    """The four extraction tasks."""
+
+    NER = "NER"
+    """Named entity recognition: spans with a type."""
+    RE = "RE"
+    """Relation extraction: a head span, a relation type, a tail span."""
+    ED = "ED"
+    """Event detection: trigger spans with an event type."""
+    EAE = "EAE"
+    """Event argument extraction: for one given trigger, spans with a role."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Task:
+        for task in cls:
+            if str(value).upper() == task.value:
+                return task
+        raise ValueError(f"unknown task {value!r}; there are {', '.join(cls)}")
+
+
+def _clean_label(label: str) -> str:
+    label = label.strip()
+    if not label:
+        raise ValueError("a label is empty; give every label a name")
+    if len(label.splitlines()) > 1:
+        raise ValueError(f"label {label!r} holds a line break; labels stand on one line of the prompt")
+    return label
+
+
+def _clean_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(labels))  # a repeated label changes nothing; the first place counts
+
+
+Label = Annotated[str, AfterValidator(_clean_label)]
+Labels = Annotated[tuple[Label, ...], AfterValidator(_clean_labels)]
+
+
+class Grounding(StrEnum):
+    """How the span of an answer was found in the input."""
+
+    EXACT = "exact"
+    """The very characters stand in the input."""
+    NORMALISED = "normalised"
+    """Found after folding case, white space and typographic variants."""
+    FUZZY = "fuzzy"
+    """Found by similarity above a threshold."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Span(_Frozen):
+    """Characters ``start`` (inclusive) to ``end`` (exclusive) of a text, and what stands there."""
+
+    text: str = Field(min_length=1)
+    start: int = Field(ge=0)
+    end: int = Field(ge=1)
+    grounding: Grounding = Grounding.EXACT
+
+    @model_validator(mode="after")
+    def _length_fits(self) -> Self:
+        if self.end - self.start != len(self.text):
+            raise ValueError(
+                f"span {self.text!r} has {len(self.text)} characters, but start {self.start} and end {self.end} "
+                f"hold {self.end - self.start}; offsets are code points and end is exclusive"
+            )
+        return self
+
+    @property
+    def offsets(self) -> tuple[int, int]:
+        """``(start, end)``."""
+        return self.start, self.end
+
+
+class Entity(Span):
+    """A named entity."""
+
+    type: Label
+
+
+class Relation(_Frozen):
+    """``head`` stands in relation ``type`` to ``tail``."""
+
+    type: Label
+    head: Span
+    tail: Span
+
+
+class Argument(Span):
+    """What plays ``role`` in an event."""
+
+    role: Label
+
+
+class Event(_Frozen):
+    """An event: its type, the span that triggers it, and its arguments."""
+
+    type: Label
+    trigger: Span
+    arguments: tuple[Argument, ...] = ()
+
+
+class EventQuery(_Frozen):
+    """The event whose arguments are asked for: its type and its trigger's text.
+
+    ``start`` is the trigger's offset where it is known; otherwise the first occurrence in the text is meant.
+    """
+
+    type: Label
+    trigger: str = Field(min_length=1)
+    start: int | None = Field(default=None, ge=0)
+
+
+def _check_event(task: Task, event: EventQuery | None, text: str) -> None:
+    if task is Task.EAE and event is None:
+        raise ValueError('task EAE needs the event that is asked about: event={"type": ..., "trigger": ...}')
+    if task is not Task.EAE and event is not None:
+        raise ValueError(f"task {task} takes no event; only EAE asks about one")
+    if event and event.start is not None and text[event.start : event.start + len(event.trigger)] != event.trigger:
+        found = text[event.start : event.start + len(event.trigger)]
+        raise ValueError(f"event.start {event.start} does not point at {event.trigger!r}: there stands {found!r}")
+
+
+class Query(_Frozen):
+    """What an input asks for: a text, a task, and the labels to look for.
+
+    Raises:
+        pydantic.ValidationError: A ``ValueError``: empty text or schema, or an event missing for EAE.
+
+    >>> Query(task="NER", text="Ada met Bob.", labels=["person"]).labels
+    ('person',)
+    """
+
+    task: Task
+    text: str
+    labels: Labels = Field(alias="schema", min_length=1)
+    event: EventQuery | None = None
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        if not self.text.strip():
+            raise ValueError("text is empty: there is nothing to extract from")
+        _check_event(self.task, self.event, self.text)
+        return self
+
+
+_FIELD_OF_TASK = {Task.NER: "entities", Task.RE: "relations", Task.ED: "events", Task.EAE: "events"}
+
+
+class _Annotated(_Frozen):
+    """A text and what stands in it."""
+
+    task: Task
+    text: str
+    labels: Labels = Field(alias="schema", min_length=1)
+    entities: tuple[Entity, ...] = ()
+    relations: tuple[Relation, ...] = ()
+    events: tuple[Event, ...] = ()
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """All annotated spans, in the order of the annotations; for relations head then tail."""
+        found: list[Span] = list(self.entities)
+        for relation in self.relations:
+            found += [relation.head, relation.tail]
+        for event in self.events:
+            found += [event.trigger, *event.arguments]
+        return tuple(found)
+
+    @property
+    def annotations(self) -> list[tuple[str, tuple[Span, ...]]]:
+        """What the task asks for, in order, as ``(label, spans)``: head and tail for a relation, else one span."""
+        match self.task:
+            case Task.NER:
+                return [(entity.type, (entity,)) for entity in self.entities]
+            case Task.RE:
+                return [(relation.type, (relation.head, relation.tail)) for relation in self.relations]
+            case Task.ED:
+                return [(event.type, (event.trigger,)) for event in self.events]
+            case Task.EAE:
+                return [(argument.role, (argument,)) for event in self.events for argument in event.arguments]
+
+    @property
+    def annotation_labels(self) -> tuple[str, ...]:
+        """The label of every annotation that the task asks for, repeats kept."""
+        return tuple(label for label, _ in self.annotations)
+
+    def _check_spans(self) -> None:
+        for name in ("entities", "relations", "events"):
+            if getattr(self, name) and name != _FIELD_OF_TASK[self.task]:
+                raise ValueError(
+                    f"task {self.task} keeps its annotations in {_FIELD_OF_TASK[self.task]!r}, not {name!r}"
+                )
+        for span in self.spans:
+            if self.text[span.start : span.end] != span.text:
+                raise ValueError(
+                    f"span {span.text!r} does not stand at {span.start}:{span.end}; "
+                    f"there stands {self.text[span.start : span.end]!r}"
+                )
+        unknown = sorted(set(self.annotation_labels) - set(self.labels))
+        if unknown:
+            raise ValueError(f"labels {unknown} are annotated but not in the schema {list(self.labels)}")
+
+
+class Example(_Annotated):
+    """A labelled example: a demonstration of a pool, or a row of a test set.
+
+    A row of a data file is one: ``Example.model_validate(row)``. The row key ``schema`` is the attribute
+    ``labels`` (pydantic keeps the other name for itself). ``id``, ``dataset`` and ``language`` are where it came
+    from and no part of its content.
+
+    Raises:
+        pydantic.ValidationError: A ``ValueError``: offsets that don't fit the text, labels outside the schema,
+            annotations of another task.
+    """
+
+    id: str | None = None
+    dataset: str | None = None
+    language: str | None = None
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        if not self.text.strip():
+            raise ValueError("text is empty: an example needs a text")
+        self._check_spans()
+        if self.task is Task.EAE and len(self.events) != 1:
+            raise ValueError(f"an EAE example asks about exactly one event; this one has {len(self.events)}")
+        return self
+
+    @cached_property
+    def query(self) -> Query:
+        """What an input like this one asks for: the example without its annotations."""
+        event = None
+        if self.task is Task.EAE:
+            (asked,) = self.events
+            event = EventQuery(type=asked.type, trigger=asked.trigger.text, start=asked.trigger.start)
+        # checked already, as parts of this example; checking again would cost more than reading the example
+        return Query.model_construct(task=self.task, text=self.text, labels=self.labels, event=event)
+
+    @cached_property
+    def content_id(self) -> str:
+        """A hash of text, schema and annotations: 32 hexadecimal digits, the same on every machine."""
+        content = self.to_row()
+        for name in ("id", "dataset", "language"):
+            content.pop(name, None)
+        canonical = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other values, as pydantic makes it: unchecked. What follows from the values is made again."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in ("query", "content_id"):
+            copied.__dict__.pop(name, None)
+        return copied
+
+    def to_row(self) -> dict[str, Any]:
+        """The row of a data file that ``Example.model_validate`` reads back."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+class Demonstration(_Frozen):
+    """An example chosen for a prompt, and the score it was chosen by (higher is better)."""
+
+    example: Example
+    score: float
+
+
+class Rejection(StrEnum):
+    """Why a part of an answer is not among the results."""
+
+    UNGROUNDED = "ungrounded"
+    """Its span does not stand in the input."""
+    LEAKED = "leaked"
+    """Its span does not stand in the input, but in a demonstration of the prompt."""
+    UNKNOWN_LABEL = "unknown label"
+    """Its label is not in the schema."""
+    UNREADABLE = "unreadable"
+    """It has not the form of an answer."""
+
+
+class Rejected(_Frozen):
+    """A part of an answer that is no result, kept so that nothing is lost."""
+
+    reason: Rejection
+    label: str = ""
+    spans: tuple[str, ...] = ()
+    answer: str = ""
+    """The piece of the answer it was read from."""
+
+
+class Extraction(_Annotated):
+    """What was extracted from a text: the spans found in it, and what of the answer was left out and why.
+
+    Every span in ``entities``, ``relations`` and ``events`` stands in ``text`` at its offsets. For EAE ``events``
+    holds the one event that was asked about, with its arguments.
+    """
+
+    rejected: tuple[Rejected, ...] = ()
+    answer: str = ""
+    """The model's answer as it came."""
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        self._check_spans()
+        return self
