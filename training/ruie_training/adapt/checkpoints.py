@@ -1,0 +1,166 @@
+"""Adapts a sentence-transformers checkpoint with the trainer of ``ruie_training.distill``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ruie_components import prompts
+from ruie_components.encoders import SentenceTransformersEncoder
+from ruie_training.adapt.pool import Pool, Rows
+from ruie_training.adapt.teachers import mine_candidates
+from ruie_training.candidates import Candidates, by_id
+from ruie_training.distill import load_bi_encoder, train_bi_encoder
+from ruie_training.errors import TrainingError
+from ruie_training.export import EncoderSettings, export_encoder
+from ruie_training.preferences import LabelAgreement, prefer
+from ruie_training.recipes import Distil, Optimisation, Split
+
+Vectors = NDArray[np.float32]
+
+STEPS = 200
+TEMPERATURE = 0.05
+TEACHER = 10.0
+"""What label agreement is multiplied by."""
+
+
+class CheckpointStudent:
+    """A transformer, or static vectors, of sentence-transformers.
+
+    Args:
+        encoder: The start, with its prefixes, layout and keyword strategy.
+        pool: The pool.
+        teacher: As in ``adapt_store``.
+        steps: Of one training.
+        seed: Of all draws.
+        progress: Show bars on stderr.
+    """
+
+    shares: Sequence[float] = (1.0,)
+    folds = 1
+
+    def __init__(
+        self,
+        encoder: SentenceTransformersEncoder,
+        pool: Pool,
+        teacher: Any = None,
+        *,
+        steps: int | None = None,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> None:
+        self.steps = steps or STEPS
+        self._encoder, self._pool, self._seed = encoder, pool, seed
+        self._examples = by_id(pool.examples)
+        self._scored, scale = _scored(pool, teacher, seed=seed, progress=progress)
+        self._settings = Distil(
+            model=encoder.name,
+            teacher_scale=scale,
+            keywords=encoder.keywords,
+            layout=encoder.layout,
+            query_prefix=encoder.query_prefix,
+            passage_prefix=encoder.passage_prefix,
+            max_length=_length(encoder) or 512,
+            groups=Split(size=8, top=3, bottom=-1),
+            temperature=TEMPERATURE,
+            optimisation=Optimisation(
+                learning_rate=_learning_rate(encoder),
+                steps=self.steps,
+                warmup_steps=self.steps // 10,
+                batch_size=max(1, min(32, len(pool) // 4)),
+                checkpoint_steps=self.steps,
+            ),
+        )
+
+    def train(self, rows: Rows, advance: Callable[[int], None]) -> SentenceTransformersEncoder:
+        """The encoder trained on these rows."""
+        kept = {self._pool.examples[row].content_id for row in rows}
+        with tempfile.TemporaryDirectory() as scratch:
+            model = load_bi_encoder(self._encoder.name, self._settings)
+            train_bi_encoder(
+                model,
+                _among(self._scored, kept),
+                self._examples,
+                self._settings,
+                Path(scratch),
+                seed=self._seed,
+                progress=False,
+            )
+            advance(self.steps)
+            return self._loaded(Path(scratch) / "model")
+
+    def _loaded(self, folder: Path) -> SentenceTransformersEncoder:
+        settings = self._settings
+        return SentenceTransformersEncoder(
+            folder,
+            query_prefix=settings.query_prefix,
+            passage_prefix=settings.passage_prefix,
+            layout=settings.layout,
+            keywords=settings.keywords,
+            max_tokens=_length(self._encoder),
+        )
+
+    def encode(
+        self, trained: SentenceTransformersEncoder, share: float, asked: Rows, shown: Rows
+    ) -> tuple[Vectors, Vectors]:
+        """Vectors of queries and passages, (rows, d)."""
+        encoder = trained if share else self._encoder
+        examples, settings = self._pool.examples, self._settings
+        queries = [prompts.render_search_query(examples[row].query, settings.layout) for row in asked]
+        passages = [prompts.render_passage(examples[row], settings.keywords, settings.layout) for row in shown]
+        return encoder.encode_queries(queries), encoder.encode_passages(passages)
+
+    def write(self, trained: SentenceTransformersEncoder, share: float, folder: Path, *, name: str, card: str) -> Path:
+        """Write it as ONNX."""
+        del share  # there is only one
+        settings = EncoderSettings(
+            name=name,
+            query_prefix=self._settings.query_prefix,
+            passage_prefix=self._settings.passage_prefix,
+            max_tokens=self._settings.max_length,
+            layout=self._settings.layout,
+            keywords=self._settings.keywords,
+        )
+        return export_encoder(trained.model.to("cpu"), folder, settings, card=card)
+
+
+def _length(encoder: SentenceTransformersEncoder) -> int | None:
+    """The most tokens that a transformer reads; None for static vectors, which read all."""
+    return int(encoder.model.max_seq_length) if encoder.model.transformers_model is not None else None
+
+
+def _learning_rate(encoder: SentenceTransformersEncoder) -> float:
+    """The paper's for a transformer; static vectors take far larger steps."""
+    return 3e-5 if encoder.model.transformers_model is not None else 1e-2
+
+
+def _scored(pool: Pool, teacher: Any, *, seed: int, progress: bool) -> tuple[Candidates, float]:
+    """Candidates with the teacher's scores, and what these are multiplied by."""
+    if isinstance(teacher, str | Path) and teacher != "agreement":
+        return Candidates.load(teacher), 1.0
+    if isinstance(teacher, Candidates):
+        return teacher, 1.0
+    scorer = LabelAgreement() if teacher in (None, "agreement") else teacher
+    mined = mine_candidates(pool, seed=seed, progress=progress)
+    scored = prefer(mined, by_id(pool.examples), scorer, per_query=None, seed=seed, progress=progress)
+    return scored, TEACHER if isinstance(scorer, LabelAgreement) else 1.0
+
+
+def _among(scored: Candidates, kept: set[str]) -> Candidates:
+    """The queries and candidates that are among these ids."""
+    queries, names, scores = [], [], []
+    for query, ids, values in scored:
+        places = [place for place, name in enumerate(ids) if name in kept]
+        if query in kept and places:
+            queries.append(query)
+            names.append(tuple(ids[place] for place in places))
+            scores.append(tuple(values[place] for place in places))
+    if not queries:
+        raise TrainingError("none of the scored queries is in this pool: score this pool's rows")
+    return replace(scored, query_ids=tuple(queries), candidate_ids=tuple(names), scores=tuple(scores))

@@ -1,0 +1,194 @@
+"""Candidates: for every query the demonstrations that may suit it, as ids and scores; texts are joined late.
+
+Mining makes them (scores are BM25's), preferences and the reward model replace the scores.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from ruie_components.errors import RowError
+from ruie_components.types import Example
+from ruie_training.errors import RunError
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The candidates of every query, best first.
+
+    Raises:
+        ValueError: The three columns are of different lengths.
+    """
+
+    query_ids: tuple[str, ...]
+    """``Example.content_id`` of every query."""
+    candidate_ids: tuple[tuple[str, ...], ...]
+    """For every query the ``content_id`` of its candidates."""
+    scores: tuple[tuple[float, ...], ...]
+    """For every query a score for each candidate, higher is better."""
+    kind: str = "bm25"
+    """What the scores are."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """What was left out on the way, counted by reason."""
+
+    def __post_init__(self) -> None:
+        rows = len(self.query_ids), len(self.candidate_ids), len(self.scores)
+        if len(set(rows)) != 1:
+            raise ValueError(f"queries, candidates and scores differ in length: {rows}")
+        for query, ids, scores in self:
+            if len(ids) != len(scores):
+                raise ValueError(f"query {query} has {len(ids)} candidates, but {len(scores)} scores")
+
+    def __len__(self) -> int:
+        return len(self.query_ids)
+
+    def __iter__(self) -> Iterator[tuple[str, tuple[str, ...], tuple[float, ...]]]:
+        """Query id, candidate ids, scores."""
+        return zip(self.query_ids, self.candidate_ids, self.scores, strict=True)
+
+    @property
+    def pairs(self) -> int:
+        """How many (candidate, query) pairs there are."""
+        return sum(map(len, self.candidate_ids))
+
+    def shard(self, index: int, count: int) -> Candidates:
+        """Every ``count``-th query from ``index`` on, for one of several machines; ``join`` puts shards together.
+
+        The first shard alone carries the counts of what was dropped, so that a join counts it once.
+        """
+        if not 0 <= index < count:
+            raise ValueError(f"there is no shard {index} of {count}; shards count from 0")
+        part = slice(index, None, count)
+        dropped = self.dropped if index == 0 else {}
+        return Candidates(self.query_ids[part], self.candidate_ids[part], self.scores[part], self.kind, dropped)
+
+    @staticmethod
+    def join(parts: Iterable[Candidates]) -> Candidates:
+        """All queries of all parts, in the order of the parts; what they dropped is added up."""
+        parts = list(parts)
+        kinds = {part.kind for part in parts}
+        if len(kinds) != 1:
+            raise ValueError(f"only candidates with one kind of score can be joined, not {sorted(kinds) or 'none'}")
+        dropped: Counter[str] = Counter()
+        for part in parts:
+            dropped.update(part.dropped)
+        return Candidates(
+            tuple(query for part in parts for query in part.query_ids),
+            tuple(ids for part in parts for ids in part.candidate_ids),
+            tuple(scores for part in parts for scores in part.scores),
+            kinds.pop(),
+            dict(dropped),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write a JSONL file (gzipped where the name ends with ``.gz``): a header, then a query a line.
+
+        The file appears under its name only when it is whole.
+
+        Raises:
+            RunError: It can't be written: a full disk, no such folder, no permission.
+        """
+        path = Path(path)
+        with whole_file(path) as lines:
+            header = {"candidates": self.kind, "version": _VERSION, "queries": len(self), "dropped": dict(self.dropped)}
+            lines.write(json.dumps(header) + "\n")
+            for query, ids, scores in self:
+                lines.write(json.dumps({"query": query, "ids": ids, "scores": scores}, separators=(",", ":")) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Candidates:
+        """Read what ``save`` wrote.
+
+        Raises:
+            RunError: There is no such file, or it is not whole.
+            RowError: A line can't be read; the message names file and line.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise RunError(f"there are no candidates at {path}: run the stage that writes them")
+        known: dict[str, str] = {}  # one string for an id that stands in many lists
+        queries: list[str] = []
+        candidates: list[tuple[str, ...]] = []
+        scores: list[tuple[float, ...]] = []
+        with _open(path, "rt") as lines:
+            header = _read_header(path, lines.readline())
+            for number, line in enumerate(lines, 2):
+                try:
+                    row = json.loads(line)
+                    ids = tuple(known.setdefault(found, found) for found in row["ids"])
+                    values = tuple(map(float, row["scores"]))
+                    queries.append(str(row["query"]))
+                except (ValueError, KeyError, TypeError) as error:
+                    raise RowError(f"{path}, line {number}: not a row of candidates: {error!r}") from error
+                if len(ids) != len(values):
+                    raise RowError(f"{path}, line {number}: {len(ids)} ids, but {len(values)} scores")
+                candidates.append(ids)
+                scores.append(values)
+        if len(queries) != header["queries"]:
+            raise RunError(f"{path} is not whole: {len(queries)} of {header['queries']} queries; write it again")
+        return cls(tuple(queries), tuple(candidates), tuple(scores), header["candidates"], header["dropped"])
+
+
+def by_id(*groups: Iterable[Example]) -> dict[str, Example]:
+    """All examples under their ``content_id``; of two with the same content the first one counts.
+
+    Mining leaves out what an earlier set has too, so the first one is the one that candidates were mined with.
+    """
+    found: dict[str, Example] = {}
+    for group in groups:
+        for example in group:
+            found.setdefault(example.content_id, example)
+    return found
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[TextIO]:
+    """A text file to write to, which takes its name only when all is written; the rest is removed.
+
+    Raises:
+        RunError: It can't be written.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    packed = path.suffix == ".gz"
+    try:
+        with gzip.open(part, "wt", encoding="utf-8") if packed else part.open("w", encoding="utf-8") as lines:
+            yield lines
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise RunError(f"{path} can't be written: {error}. Free some space or name another folder") from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def best_first(ids: Sequence[str], scores: Sequence[float]) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Ids and scores by falling score; equal scores keep their order."""
+    order = sorted(range(len(ids)), key=lambda place: -scores[place])
+    return tuple(ids[place] for place in order), tuple(scores[place] for place in order)
+
+
+def _open(path: Path, mode: str) -> Any:
+    return gzip.open(path, mode, encoding="utf-8") if path.suffix == ".gz" else path.open(mode, encoding="utf-8")
+
+
+def _read_header(path: Path, line: str) -> dict[str, Any]:
+    try:
+        header = json.loads(line)
+    except ValueError:
+        header = None
+    if not isinstance(header, dict) or not {"candidates", "version", "queries", "dropped"} <= header.keys():
+        raise RowError(f"{path}, line 1: not the header of a file of candidates")
+    if header["version"] != _VERSION:
+        raise RunError(f"{path} has version {header['version']}, and this program reads version {_VERSION}")
+    return header

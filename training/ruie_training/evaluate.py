@@ -1,0 +1,236 @@
+"""Evaluates retrieval: agreement@k and coverage@k of each ranker on each set, with bootstrap intervals.
+
+With an LLM also the log-likelihood of the gold answer, given the demonstrations of each ranker.
+
+The pool is a set's train split. The queries are drawn from its dev split where the set is held in or extra, from its
+test split where it is held out. A query's own text never counts as a demonstration.
+
+``ruie evaluate retrieval --data FOLDER --held-out --out FOLDER`` prints the table and writes results.json, results.md
+and results.png.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ruie_components.encoders import load_encoder
+from ruie_training.agreement import agreement_at, count_labels, coverage_at, dice
+from ruie_training.corpus import DataSet, Role
+from ruie_training.figures import AVERAGE, Figure
+from ruie_training.likelihood import likelihood_at
+from ruie_training.preferences.scorer import LikelihoodScorer
+from ruie_training.rankers import (
+    Ranker,
+    best,
+    rank_by_bm25,
+    rank_by_both,
+    rank_by_encoder,
+    rank_by_labels,
+    rank_randomly,
+)
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Agreement, coverage and likelihood of each query at each k, by (method, k)."""
+
+    agreement: Mapping[tuple[str, int], NDArray[np.float64]]
+    coverage: Mapping[tuple[str, int], NDArray[np.float64]]
+    seconds: Mapping[str, float]
+    queries: int
+    pool: int
+    likelihood: Mapping[tuple[str, int], NDArray[np.float64]] = field(default_factory=dict)
+    """Empty where no LLM was asked."""
+
+
+def measure(
+    dataset: DataSet,
+    rankers: Mapping[str, Ranker],
+    ks: Sequence[int],
+    *,
+    queries: int = 500,
+    seed: int = 0,
+    llm: LikelihoodScorer | None = None,
+    llm_queries: int | None = None,
+) -> Measured:
+    """Rank a set's train split for queries of its dev split (held-in, extra) or test split (held-out).
+
+    Args:
+        dataset: The set.
+        rankers: Methods by name.
+        ks: How many demonstrations count.
+        queries: At most so many, drawn by ``seed``.
+        seed: Of the draw.
+        llm: Says how likely the gold answers are.
+        llm_queries: Of the queries, it is asked about at most so many. None: all.
+    """
+    split = "test" if dataset.role is Role.HELD_OUT else "dev"
+    asked = dataset.examples(split, limit=queries, seed=seed)
+    pool = dataset.examples("train")
+    asked_labels, pool_labels = count_labels(asked, pool)
+    overlap = dice(asked_labels, pool_labels)
+    agreement, coverage, seconds, ranked = {}, {}, {}, {}
+    for name, rank in rankers.items():
+        start = time.perf_counter()
+        ranked[name] = best(rank(asked, pool), asked, pool, max(ks))
+        seconds[name] = time.perf_counter() - start
+        for k in ks:
+            agreement[name, k] = agreement_at(overlap, ranked[name], k)
+            coverage[name, k] = coverage_at(asked_labels, pool_labels, ranked[name], k)
+    likelihood = likelihood_at(llm, asked, pool, ranked, ks, limit=llm_queries, seed=seed) if llm else {}
+    return Measured(agreement, coverage, seconds, len(asked), len(pool), likelihood)
+
+
+def resampled_means(values: NDArray[np.float64], seed: int = 0, resamples: int = RESAMPLES) -> NDArray[np.float64]:
+    """Means of so many draws with replacement, (resamples,); NaN values count as absent."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return np.full(resamples, np.nan)
+    draws = np.random.default_rng(seed).integers(0, len(known), (resamples, len(known)))
+    return np.asarray(known[draws].mean(1))
+
+
+def interval(means: NDArray[np.float64]) -> tuple[float, float]:
+    """The middle 95% of resampled means."""
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class _Mean:
+    """A mean and its resampled means; all NaN where nothing is known."""
+
+    value: float
+    draws: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64], seed: int) -> _Mean:
+        """Of queries; NaN values count as absent. The same seed draws the same queries for every method of a set."""
+        known = values[~np.isnan(values)]
+        return cls(float(known.mean()) if len(known) else math.nan, resampled_means(values, seed))
+
+    @classmethod
+    def over(cls, means: Sequence[_Mean]) -> _Mean:
+        """Of sets, each with the same weight; sets without a mean are left out."""
+        known = [mean for mean in means if not math.isnan(mean.value)]
+        if not known:
+            return cls(math.nan, np.full(RESAMPLES, np.nan))
+        return cls(float(np.mean([mean.value for mean in known])), np.mean([mean.draws for mean in known], 0))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return interval(self.draws)
+
+
+def summarise(measured: Mapping[str, Measured]) -> list[Figure]:
+    """Figures of every set, method and k, and the average over the sets, each set with the same weight."""
+    figures = []
+    for key in next(iter(measured.values())).agreement:
+        rows = [_row(found, key, number) for number, found in enumerate(measured.values())]
+        figures += [_figure(name, key, [row]) for name, row in zip(measured, rows, strict=True)]
+        figures.append(_figure(AVERAGE, key, rows))
+    return figures
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What a set says of one method and k."""
+
+    agreement: _Mean
+    coverage: _Mean
+    likelihood: _Mean
+    asked: int
+    found: Measured
+
+
+def _row(found: Measured, key: tuple[str, int], seed: int) -> _Row:
+    likelihood = found.likelihood.get(key, np.full(found.queries, np.nan))
+    return _Row(
+        _Mean.of(100 * found.agreement[key], seed),
+        _Mean.of(100 * found.coverage[key], seed),
+        _Mean.of(likelihood, seed),
+        int((~np.isnan(likelihood)).sum()),
+        found,
+    )
+
+
+def _figure(name: str, key: tuple[str, int], rows: Sequence[_Row]) -> Figure:
+    method, k = key
+    agreement = _Mean.over([row.agreement for row in rows])
+    coverage = _Mean.over([row.coverage for row in rows])
+    likelihood = _Mean.over([row.likelihood for row in rows])
+    asked = sum(row.asked for row in rows)
+    return Figure(
+        name,
+        method,
+        k,
+        agreement.value,
+        agreement.interval,
+        coverage.value,
+        coverage.interval,
+        sum(row.found.queries for row in rows),
+        sum(row.found.pool for row in rows),
+        sum(row.found.seconds[method] for row in rows),
+        likelihood.value if asked else None,
+        likelihood.interval if asked else None,
+        asked,
+    )
+
+
+def evaluate(
+    sets: Iterable[DataSet],
+    rankers: Mapping[str, Ranker],
+    ks: Sequence[int] = (8,),
+    *,
+    queries: int = 500,
+    seed: int = 0,
+    llm: LikelihoodScorer | None = None,
+    llm_queries: int | None = None,
+    progress: bool = True,
+) -> list[Figure]:
+    """Measure every ranker on every set.
+
+    Args:
+        sets: The sets.
+        rankers: Methods by name, in the order of the table's columns.
+        ks: How many demonstrations count.
+        queries: At most so many a set.
+        seed: Of the draw of queries.
+        llm: Says how likely the gold answers are; without it that is not measured.
+        llm_queries: Of the queries of a set, it is asked about at most so many. None: all.
+        progress: Show a bar on stderr.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    measured = {}
+    sets = list(sets)
+    for dataset in track(sets, "evaluating", console=Console(stderr=True), disable=not progress):
+        measured[dataset.name] = measure(
+            dataset, rankers, ks, queries=queries, seed=seed, llm=llm, llm_queries=llm_queries
+        )
+    return summarise(measured)
+
+
+def default_rankers(encoders: Iterable[Any] = (None,)) -> dict[str, Ranker]:
+    """Random, BM25, every encoder, every encoder with BM25's scores added, oracle.
+
+    Args:
+        encoders: What ``load_encoder`` takes; None is the embedded encoder.
+    """
+    rankers: dict[str, Ranker] = {"random": rank_randomly(), "BM25": rank_by_bm25}
+    for source in encoders:
+        encoder = load_encoder(source)
+        name = encoder.name if encoder.name not in rankers else str(source)  # a trained one and its start may share it
+        rank = rank_by_encoder(encoder)
+        rankers |= {name: rank, f"{name} + BM25": rank_by_both(rank, rank_by_bm25)}
+    return {**rankers, "oracle": rank_by_labels}

@@ -1,0 +1,132 @@
+"""The figures of an evaluation, as a table, as JSON and as a plot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+AVERAGE = "average"
+"""The data set of the figures that are the mean over all sets."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A cell of the table, agreement and coverage in percent, with 95% intervals over resampled queries."""
+
+    dataset: str
+    method: str
+    k: int
+    agreement: float
+    agreement_interval: tuple[float, float]
+    coverage: float
+    coverage_interval: tuple[float, float]
+    queries: int
+    pool: int
+    seconds: float
+    """For encoding and scoring pool and queries."""
+    likelihood: float | None = None
+    """Of the gold answer, in nats a token. None: no LLM was asked, or no prompt fits its context."""
+    likelihood_interval: tuple[float, float] | None = None
+    likelihood_queries: int = 0
+    """Queries that the LLM was asked about, and whose prompts fit its context with every method."""
+
+
+def table(figures: Sequence[Figure], k: int) -> str:
+    """A Markdown table at one k: a set a row, agreement / coverage (/ likelihood) of each method, the average last."""
+    methods = list(dict.fromkeys(figure.method for figure in figures))
+    rows: dict[str, dict[str, Figure]] = {}
+    for figure in figures:
+        if figure.k == k:
+            rows.setdefault(figure.dataset, {})[figure.method] = figure
+    ordered = [name for name in rows if name != AVERAGE] + [AVERAGE]
+    measures = _measures(figures)
+    asked = "likelihood" in measures
+    counts = ["queries", *(["LLM queries"] if asked else []), "pool"]
+    lines = [
+        f"| {' / '.join(f'{name}@{k}' for name in measures)} | {' | '.join([*counts, *methods])} |",
+        "|---|" + "---:|" * (len(counts) + len(methods)),
+    ]
+    for name in ordered:
+        first = rows[name][methods[0]]
+        cells = [" / ".join(_value(rows[name][method], measure) for measure in measures) for method in methods]
+        sizes = [first.queries, *([first.likelihood_queries] if asked else []), first.pool]
+        lines.append(f"| {name} | " + " | ".join([*(f"{size:,}" for size in sizes), *cells]) + " |")
+    spans = [" / ".join(_span(rows[AVERAGE][method], measure) for measure in measures) for method in methods]
+    lines.append("| 95% interval of the average |" + " |" * len(counts) + f" {' | '.join(spans)} |")
+    return "\n".join(lines)
+
+
+_UNITS = {"agreement": ("percent", ".1f"), "coverage": ("percent", ".1f"), "likelihood": ("nats a token", ".3f")}
+"""Unit and format of each measure."""
+
+
+def _measures(figures: Sequence[Figure]) -> list[str]:
+    """The measures that there are figures of."""
+    asked = any(figure.likelihood is not None for figure in figures)
+    return [name for name in _UNITS if name != "likelihood" or asked]
+
+
+def _value(figure: Figure, measure: str) -> str:
+    value = getattr(figure, measure)
+    return "none" if value is None else format(value, _UNITS[measure][1])
+
+
+def _span(figure: Figure, measure: str) -> str:
+    bounds = getattr(figure, f"{measure}_interval")
+    if bounds is None:
+        return "none"
+    low, high = (format(bound, _UNITS[measure][1]) for bound in bounds)
+    return f"{low} to {high}" if measure == "likelihood" else f"{low}-{high}"  # likelihoods are negative
+
+
+def write_results(figures: Sequence[Figure], folder: str | Path) -> Path:
+    """Write results.json, results.md and results.png (average over k).
+
+    Returns:
+        The folder.
+
+    Raises:
+        ImportError: matplotlib is not installed; the other two are written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [asdict(figure) for figure in figures]
+    (folder / "results.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+    ks = sorted({figure.k for figure in figures})
+    (folder / "results.md").write_text("\n\n".join(table(figures, k) for k in ks) + "\n", "utf-8")
+    draw(figures, folder / "results.png")
+    return folder
+
+
+def draw(figures: Sequence[Figure], path: str | Path) -> None:
+    """Plot the averages of every method over k, with intervals: agreement, coverage and, if known, likelihood.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure as Canvas
+    except ImportError as error:
+        raise ImportError('the plot needs matplotlib: pip install "ruie-components[train]"') from error
+    averages = [figure for figure in figures if figure.dataset == AVERAGE]
+    measures = _measures(averages)
+    canvas: Any = Canvas(figsize=(4.5 * len(measures), 4.5), layout="constrained")
+    for axes, measure_name in zip(canvas.subplots(1, len(measures)), measures, strict=True):
+        for method in dict.fromkeys(figure.method for figure in averages):
+            known = (f for f in averages if f.method == method and getattr(f, measure_name) is not None)
+            line = sorted(known, key=lambda f: f.k)
+            values = np.array([getattr(figure, measure_name) for figure in line])
+            bounds = np.array([getattr(figure, f"{measure_name}_interval") for figure in line]).T
+            at = [figure.k for figure in line]
+            axes.errorbar(at, values, yerr=np.abs(bounds - values), marker="o", capsize=2, label=method)
+        ks = sorted({figure.k for figure in averages})
+        axes.set(xlabel="demonstrations k", ylabel=f"{measure_name}@k, {_UNITS[measure_name][0]}", xscale="log")
+        axes.set_xticks(ks, [str(k) for k in ks])
+        axes.minorticks_off()
+    canvas.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    canvas.savefig(path, dpi=120)

@@ -1,0 +1,229 @@
+"""Preference by a transformers model on this machine: the answer's average log-likelihood, with shared prefixes.
+
+Pairs of one demonstration have the same first tokens: instruction, demonstration, and of the query's block task and
+schema. These go through the model once; their keys and values serve all queries of the demonstration. What all
+demonstrations of a set share (the instruction) goes through once a set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ruie_components.keywords import KeywordStrategy
+from ruie_training.errors import TrainingError
+from ruie_training.preferences.passes import Passes, Past
+from ruie_training.preferences.scorer import Pair, Shown, alone, prompt_and_answer
+from ruie_training.preferences.tokens import AnswerSplitter
+
+Precision = Literal["float32", "bf16", "fp16"]
+
+_WORTH = 8  # tokens: a shorter prefix is not worth a pass of its own
+
+
+@dataclass(frozen=True)
+class _Text:
+    """The tokens of a prompt and its answer, and where its score belongs."""
+
+    place: int
+    tokens: list[int]
+    answer: int  # how many of them, at the end, are the answer
+
+    @property
+    def shareable(self) -> int:
+        """First tokens that may be computed apart: the prompt without its last token, which foretells the answer."""
+        return len(self.tokens) - self.answer - 1
+
+
+class LocalScorer:
+    """The average log-likelihood of the answer's tokens given instruction, demonstration and query.
+
+    Prompt and answer are tokenised once, together; a token that reaches into the answer belongs to it.
+
+    Args:
+        model: A causal language model of transformers, on any device.
+        tokenizer: Its fast tokenizer; a padding token is not needed.
+        batch_tokens: At most so many tokens, padding and prefixes included, are in the model at a time. The memory
+            grows with it, the scores don't depend on it.
+        keywords: How annotated spans are tagged in the prompt. See ``prompt_and_answer``.
+        max_tokens: Longest prompt with answer; None: the model's ``max_position_embeddings``.
+        too_long: What becomes of a longer one: ``drop`` scores it NaN, which ``prefer`` leaves out and counts.
+        share: Compute common prefixes once. Switch it off for models without a plain key-value cache.
+
+    Raises:
+        TypeError: The tokenizer is not a fast one.
+    """
+
+    kind = "likelihood"
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        batch_tokens: int = 8192,
+        keywords: KeywordStrategy | str = KeywordStrategy.NONE,
+        max_tokens: int | None = None,
+        too_long: Literal["drop", "error"] = "drop",
+        share: bool = True,
+    ) -> None:
+        self.model = model.eval()
+        self.batch_tokens = batch_tokens
+        self.keywords = KeywordStrategy(keywords)
+        self.max_tokens: int = max_tokens or getattr(model.config, "max_position_embeddings", None) or 10**9
+        self.too_long = too_long
+        self.share = share
+        self._splitter = AnswerSplitter(tokenizer)
+
+    @classmethod
+    def load(
+        cls, source: str | Path, *, precision: Precision = "float32", device: str | None = None, **options: Any
+    ) -> LocalScorer:
+        """A scorer with a model from a folder or the hub.
+
+        Args:
+            source: A folder, or a hub name.
+            precision: Of the weights.
+            device: None: a GPU where there is one.
+            options: Keyword arguments of ``LocalScorer``.
+
+        Raises:
+            TrainingError: There is no such model.
+        """
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        types = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+        try:
+            model = AutoModelForCausalLM.from_pretrained(str(source), dtype=types[precision])
+            tokenizer = AutoTokenizer.from_pretrained(str(source))
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"no language model can be loaded from {source}: {error}") from error
+        model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return cls(model, tokenizer, **options)
+
+    def score(self, pairs: Sequence[Pair]) -> list[float]:
+        """The average log-likelihood of each pair's answer, in nats a token.
+
+        Raises:
+            TrainingError: The model gave no number, or with ``too_long="error"`` a pair does not fit.
+        """
+        return self.likelihoods(alone(pairs))
+
+    def likelihoods(self, shown: Sequence[Shown]) -> list[float]:
+        """The average log-likelihood of each query's answer after its demonstrations, in nats a token.
+
+        Raises:
+            TrainingError: As ``score``.
+        """
+        scores = [math.nan] * len(shown)
+        texts = self._fitting(self._tokenize(shown), shown)
+        longest = max((len(text.tokens) for text in texts), default=0)
+        # Padding stands between a prefix and what follows, so that a window of attention would be cut too short.
+        passes = Passes(self.model, share=self.share and 2 * longest <= _window(self.model.config))
+        families: defaultdict[Any, list[_Text]] = defaultdict(list)
+        for text in texts:
+            query = shown[text.place][1]
+            families[query.task, query.dataset].append(text)
+        with torch.inference_mode():
+            for family in families.values():
+                for place, score in self._score_family(passes, family, shown):
+                    scores[place] = score
+        lost = sum(math.isnan(scores[text.place]) for text in texts)
+        if lost:
+            raise TrainingError(
+                f"the model gave no number for {lost} of {len(texts)} prompts: load it in float32 or bf16, and check "
+                "its weights"
+            )
+        return scores
+
+    def _tokenize(self, shown: Sequence[Shown]) -> list[_Text]:
+        written = [prompt_and_answer(one, self.keywords) for one in shown]
+        split = self._splitter.split(written)
+        return [_Text(place, tokens, answer) for place, (tokens, answer) in enumerate(split)]
+
+    def _fitting(self, texts: list[_Text], shown: Sequence[Shown]) -> list[_Text]:
+        fitting = [text for text in texts if len(text.tokens) <= self.max_tokens]
+        if len(fitting) < len(texts) and self.too_long == "error":
+            longest = max(texts, key=lambda text: len(text.tokens))
+            raise TrainingError(
+                f"{len(texts) - len(fitting)} of {len(texts)} prompts with their answers are longer than the "
+                f"{self.max_tokens:,} tokens of the model's context; the longest has {len(longest.tokens):,}, "
+                f"{longest.answer:,} of them its answer (query {shown[longest.place][1].content_id}). Leave them out "
+                'with too_long="drop", or take a model with a longer context'
+            )
+        return fitting
+
+    def _score_family(self, passes: Passes, texts: list[_Text], shown: Sequence[Shown]) -> Iterator[tuple[int, float]]:
+        """Scores of prompts that have at least the instruction in common."""
+        root = _common_prefix(texts) if passes.share else 0
+        past = passes.extend(None, [0], [texts[0].tokens[:root]])[0] if root >= _WORTH else None
+        root = root if past else 0
+        groups: defaultdict[tuple[str, ...], list[_Text]] = defaultdict(list)
+        for text in texts:
+            groups[tuple(example.content_id for example in shown[text.place][0])].append(text)
+        single: list[tuple[int, _Text]] = []  # parent row and text
+        shared: list[tuple[int, list[_Text]]] = []  # length of the common prefix, and whose it is
+        for group in groups.values():
+            prefix = _common_prefix(group) if passes.share and len(group) > 1 else 0
+            if prefix - root >= _WORTH:
+                shared.append((prefix, group))
+            else:
+                single += [(0, text) for text in group]
+        yield from self._score_rows(passes, past, single, [root])
+        shared.sort(key=lambda found: found[0])
+        for block in self._blocks([prefix for prefix, _ in shared]):
+            part = shared[block]
+            lengths = [prefix for prefix, _ in part]
+            beginnings = [group[0].tokens[root:prefix] for prefix, group in part]
+            rows = [(row, text) for row, (_, group) in enumerate(part) for text in group]
+            yield from self._score_rows(passes, passes.extend(past, [0] * len(part), beginnings)[0], rows, lengths)
+
+    def _score_rows(
+        self, passes: Passes, past: Past | None, rows: list[tuple[int, _Text]], prefixes: list[int]
+    ) -> Iterator[tuple[int, float]]:
+        """Scores of texts that go on from rows of ``past``."""
+        rows = sorted(rows, key=lambda found: len(found[1].tokens) - prefixes[found[0]])
+        width = past.mask.shape[1] if past else 0
+        for block in self._blocks([width + len(text.tokens) - prefixes[row] for row, text in rows]):
+            part = rows[block]
+            rest = [text.tokens[prefixes[row] :] for row, text in part]
+            answers = [text.answer for _, text in part]
+            logits = passes.extend(past, [row for row, _ in part], rest, answers)[1]
+            targets = torch.tensor([token for (_, text) in part for token in text.tokens[-text.answer :]])
+            losses = torch.nn.functional.cross_entropy(logits.float(), targets.to(logits.device), reduction="none")
+            starts = np.cumsum([0, *answers[:-1]])
+            sums = np.add.reduceat(-losses.double().cpu().numpy(), starts)  # (rows,)
+            yield from zip((text.place for _, text in part), (sums / answers).tolist(), strict=True)
+
+    def _blocks(self, lengths: Sequence[int]) -> Iterator[slice]:
+        """Slices of rising lengths that hold at most ``batch_tokens`` when padded, and at least one."""
+        start = 0
+        for end, length in enumerate(lengths):
+            if end > start and (end - start + 1) * length > self.batch_tokens:
+                yield slice(start, end)
+                start = end
+        if start < len(lengths):
+            yield slice(start, len(lengths))
+
+
+def _common_prefix(texts: Sequence[_Text]) -> int:
+    """How many first tokens all texts share, each keeping the token before its answer for itself."""
+    first, last = min(text.tokens for text in texts), max(text.tokens for text in texts)
+    common = next(
+        (place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other),
+        min(len(first), len(last)),
+    )
+    return min(common, *(text.shareable for text in texts))
+
+
+def _window(config: Any) -> float:
+    """How far a token sees: the smallest window of attention that the model's configuration names."""
+    names = ("sliding_window", "attention_chunk_size")
+    return min((size for name in names if (size := getattr(config, name, None))), default=math.inf)

@@ -1,0 +1,95 @@
+"""Preference by outcome: how good a chat model's answer is with that one demonstration.
+
+For models that return no log-probabilities of the prompt: Ollama, llama.cpp's server, chat endpoints. It costs an
+answer a pair, and says less than a likelihood: most answers of short inputs are wholly right or wholly wrong.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ruie_components import answers, prompts, scoring
+from ruie_components.errors import ChatModelError
+from ruie_components.extraction.calling import ask, check_model
+from ruie_components.types import Demonstration, Example
+from ruie_training.preferences.scorer import Pair, ScoresMissingError
+
+
+class OutcomeScorer:
+    """The F1 of the answer that a chat model gives for the query with the demonstration in the prompt.
+
+    Args:
+        model: Anything with ``invoke(messages)``, such as a LangChain chat model, or a function from a list of
+            ``(role, content)`` to text. Set its temperature to 0, so that scores are the same every time.
+        mode: How the answer is compared with the gold annotations, as in ``scoring.score``.
+        concurrency: Questions under way at a time.
+        retries: How often a question is asked again after a transport error.
+        options: Keyword arguments of ``invoke``.
+
+    Raises:
+        TypeError: ``model`` can't be asked.
+    """
+
+    kind = "outcome"
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        mode: scoring.Mode = "span",
+        concurrency: int = 4,
+        retries: int = 4,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        check_model(model)
+        self.model = model
+        self.mode = mode
+        self.concurrency = concurrency
+        self.retries = retries
+        self.options = dict(options or {})
+
+    def score(self, pairs: Sequence[Pair]) -> list[float]:
+        """The F1 of each pair's answer, from 0 to 1; where there is nothing to extract, 1 for an answer that says so.
+
+        Raises:
+            ScoresMissingError: The model could not be asked for some pairs; the message says how many and why.
+        """
+        failures: list[ChatModelError] = []
+        stopped = threading.Event()
+
+        def score(pair: Pair) -> float | None:
+            if stopped.is_set():
+                return None
+            try:
+                return self._score(*pair)
+            except ChatModelError as error:
+                failures.append(error)
+                if len(failures) >= self.concurrency:
+                    stopped.set()  # every retry of several questions failed: the others would fail too
+                return None
+
+        with ThreadPoolExecutor(self.concurrency) as workers:
+            try:
+                scores = list(workers.map(score, pairs))
+            except BaseException:
+                stopped.set()
+                raise
+        if failures:
+            missing = scores.count(None)
+            raise ScoresMissingError(
+                f"{missing} of {len(scores)} pairs have no score: {failures[-1]}. Run the stage again when the model "
+                "answers",
+                scores,
+            ) from failures[-1]
+        return [score for score in scores if score is not None]
+
+    def _score(self, demonstration: Example, query: Example) -> float:
+        prompt = prompts.build_prompt(query.query, [Demonstration(example=demonstration, score=1.0)])
+        said = ask(self.model, prompt.messages, retries=self.retries, **self.options)
+        extraction = answers.parse(said.text, query.query)
+        if not query.annotation_labels and not extraction.annotation_labels:
+            return 1.0
+        return scoring.score([query], [extraction], mode=self.mode).f1

@@ -1,0 +1,87 @@
+"""What a scorer is, and what an LLM reads of a pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ruie_components import keywords as tags
+from ruie_components import prompts
+from ruie_components.keywords import KeywordStrategy
+from ruie_components.types import Example, Query
+from ruie_training.errors import TrainingError
+
+Pair = tuple[Example, Example]
+"""A demonstration, and the query it is shown for."""
+
+Shown = tuple[Sequence[Example], Example]
+"""Any number of demonstrations, best first, and the query they are shown for."""
+
+
+class ScoresMissingError(TrainingError):
+    """A model could not be asked for some pairs, after every retry.
+
+    Attributes:
+        scores: The scores that there are; None for a pair without one.
+    """
+
+    def __init__(self, message: str, scores: Sequence[float | None]) -> None:
+        super().__init__(message)
+        self.scores = list(scores)
+
+
+class Scorer(Protocol):
+    """Says how well a demonstration suits a query."""
+
+    @property
+    def kind(self) -> str:
+        """What the scores are, in a word: ``likelihood``, ``outcome``, ``agreement``."""
+        ...
+
+    def score(self, pairs: Sequence[Pair]) -> list[float]:
+        """A score for each pair, higher is better; NaN where prompt and answer don't fit the model's context.
+
+        Raises:
+            TrainingError: Something else keeps pairs from being scored; the message counts them.
+        """
+        ...
+
+
+class LikelihoodScorer(Scorer, Protocol):
+    """A scorer that also reads prompts of several demonstrations."""
+
+    def likelihoods(self, shown: Sequence[Shown]) -> list[float]:
+        """The average log-likelihood of each query's gold answer, in nats a token; NaN where it doesn't fit.
+
+        Raises:
+            TrainingError: As ``score``.
+        """
+        ...
+
+
+def alone(pairs: Sequence[Pair]) -> list[Shown]:
+    """Each pair's demonstration shown by itself."""
+    return [((demonstration,), query) for demonstration, query in pairs]
+
+
+def prompt_and_answer(shown: Shown, keywords: KeywordStrategy = KeywordStrategy.NONE) -> tuple[str, str]:
+    """The prompt as ``prompts.build_prompt`` writes it, the best last, and the gold answer that would complete it.
+
+    Args:
+        shown: Demonstrations, best first, and query.
+        keywords: How annotated spans are tagged in all inputs. Anything but ``none`` gives the query's gold spans
+            away to the LLM, as the reference code does.
+    """
+    demonstrations, query = shown
+    blocks = [
+        f"{prompts.render_query(_tagged(example, keywords))} {prompts.render_answer(example)}"
+        for example in reversed(demonstrations)
+    ]
+    asked = prompts.render_query(_tagged(query, keywords))
+    return "\n\n".join([prompts.instruction(query.task), *blocks, asked]), f" {prompts.render_answer(query)}"
+
+
+def _tagged(example: Example, keywords: KeywordStrategy) -> Query:
+    if keywords is KeywordStrategy.NONE:
+        return example.query
+    return example.query.model_copy(update={"text": tags.mark(example, keywords)})
