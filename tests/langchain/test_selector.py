@@ -1,0 +1,106 @@
+import pytest
+from langchain_core.prompts import ChatPromptTemplate, FewShotChatMessagePromptTemplate, FewShotPromptTemplate
+
+from ruie_components import prompts
+from ruie_components.langchain import RUIEExampleSelector
+
+from ..pool import EXAMPLES, QUERIES, ner
+
+BRACES = EXAMPLES[4]
+
+
+@pytest.fixture
+def selector(store):
+    return RUIEExampleSelector(store, task="NER", k=3)
+
+
+def test_the_most_similar_is_last(selector, store):
+    found = store.search(QUERIES["NER"], 3)
+    chosen = selector.select_examples({"text": QUERIES["NER"].text, "labels": ["person", "place"]})
+    assert [one["id"] for one in chosen] == [shown.example.content_id for shown in reversed(found)]
+    assert [one["score"] for one in chosen] == sorted(one["score"] for one in chosen)
+    last = found[0].example
+    assert chosen[-1]["input"] == prompts.render_query(last.query)
+    assert chosen[-1]["output"] == prompts.render_answer(last)
+    assert (chosen[-1]["text"], chosen[-1]["labels"]) == (last.text, list(last.labels))
+
+
+async def test_what_is_asked_comes_from_the_variables_or_the_constructor(selector, store):
+    query = QUERIES["EAE"]
+    variables = {"text": query.text, "task": "EAE", "labels": query.labels, "event": query.event}
+    by_variables = selector.select_examples(variables)
+    assert {one["task"] for one in by_variables} == {"EAE"}
+    assert selector.select_examples({"query": query}) == by_variables
+    assert await selector.aselect_examples({"query": query}) == by_variables
+    fixed = RUIEExampleSelector(store, k=3, task="EAE", labels=query.labels, event=query.event)
+    assert fixed.select_examples({"input": query.text}) == by_variables
+    named = RUIEExampleSelector(store, task="NER", text_key="sentence", k=1)
+    assert len(named.select_examples({"sentence": "Ada.", "text": 3})) == 1
+
+
+def test_variables_without_a_text_are_an_error(selector):
+    with pytest.raises(ValueError, match=r"no text under 'text' or 'input'; it has \['question'\]"):
+        selector.select_examples({"question": "Ada?"})
+    with pytest.raises(ValueError, match="text is empty"):
+        selector.select_examples({"text": ""})
+
+
+def few_shot(selector, example_prompt=None):
+    return FewShotPromptTemplate(
+        example_selector=selector,
+        example_prompt=example_prompt or selector.example_prompt,
+        prefix="Find the names.",
+        suffix='Input: "{text}"\nOutput:',
+        input_variables=["text"],
+    )
+
+
+async def test_the_string_template_even_with_braces(store):
+    selector = RUIEExampleSelector(store, task="NER", k=5, form="json")
+    prompt = few_shot(selector)
+    text = "Cy met {none}"
+    shown = prompt.format(text=text)
+    blocks = [prompts.render_demonstration(found.example, "json") for found in reversed(store.search(ask(text), 5))]
+    assert shown == "\n\n".join(["Find the names.", *blocks, f'Input: "{text}"\nOutput:'])
+    assert BRACES.text in shown
+    assert await prompt.aformat(text=text) == shown
+
+
+def ask(text):
+    return QUERIES["NER"].model_copy(update={"text": text})
+
+
+async def test_the_chat_template_even_with_braces(store):
+    selector = RUIEExampleSelector(store, task="NER", k=5, form="json")
+    examples = FewShotChatMessagePromptTemplate(
+        example_selector=selector, example_prompt=selector.chat_example_prompt, input_variables=["text"]
+    )
+    prompt = ChatPromptTemplate.from_messages([("system", "Find."), examples, ("human", "{text}")])
+    messages = prompt.format_messages(text="Cy met {none}")
+    assert [message.type for message in messages] == ["system", *["human", "ai"] * 5, "human"]
+    nearest = store.search(ask("Cy met {none}"), 1)[0].example
+    assert messages[-3].content == prompts.render_query(nearest.query)
+    assert messages[-2].content == prompts.render_answer(nearest, "json")
+    assert messages[-1].content == "Cy met {none}"
+    assert await prompt.aformat_messages(text="Cy met {none}") == messages
+
+
+async def test_examples_are_added_once_and_deleted(selector, store):
+    new = ner("Dan slept in Oslo.", Dan="person", Oslo="place")
+    before = store.count()
+    first = selector.add_example(new.to_row())
+    second = await selector.aadd_example(new)
+    assert first == second == new.content_id
+    assert store.count() == before + 1
+    assert first in [one["id"] for one in selector.select_examples({"text": "Eve slept in Oslo."})]
+    selector.delete([first, "unknown"])
+    assert store.count() == before
+
+
+def test_a_wrong_row_is_refused_and_nothing_is_stored(selector, store):
+    row = EXAMPLES[0].to_row()
+    row["entities"][0]["start"] += 1
+    before = store.count()
+    with pytest.raises(ValueError, match="span 'Ada'"):
+        selector.add_example(row)
+    assert store.count() == before

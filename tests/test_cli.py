@@ -1,0 +1,195 @@
+"""The command as a user runs it: real store, embedded encoder, offline baseline."""
+
+import json
+import subprocess
+import sys
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from ruie_components import Extraction
+from ruie_components.cli import show
+from ruie_components.cli.app import main
+from ruie_components.extraction import ExtractionResult, Usage
+from ruie_components.formats import write_examples
+from ruie_components.starter import starter_examples
+
+
+@pytest.fixture
+def ruie(monkeypatch, capsys, tmp_path):
+    """Runs ``ruie`` in an empty folder; its exit status, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")  # nothing listens there
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str, stdin: str | None = None):
+        monkeypatch.setattr(sys, "argv", ["ruie", *map(str, arguments)])
+        if stdin is not None:
+            monkeypatch.setattr(sys, "stdin", StringIO(stdin))
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        return left.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def pool(tmp_path):
+    """A file of starter NER examples, and a store that a test may make."""
+    path = tmp_path / "pool.jsonl"
+    write_examples(path, starter_examples("NER"))
+    return path
+
+
+def test_demo_shows_all_four_tasks_and_writes_the_report(ruie, tmp_path):
+    status, out, _ = ruie("demo")
+    assert status == 0
+    for name in ("Named entity recognition", "Relation extraction", "Event detection", "Event argument extraction"):
+        assert name in out
+    assert "the offline baseline" in out
+    assert "airline: Aurora Air 0-10" in out
+    assert "tokens" in out
+    assert (tmp_path / "report.html").read_text("utf-8").count("<section>") == 4
+
+
+def test_index_then_retrieve_prompt_and_extract(ruie, pool):
+    first = json.loads(ruie("index", pool, "--store", "s", "--json")[1])
+    again = json.loads(ruie("index", pool, "--store", "s", "--json")[1])
+    assert first["examples"] == again["examples"] == {"NER": 90}
+    text = "Find me a flight from Rome to Vienna."
+    found = json.loads(ruie("retrieve", text, "-s", "s", "-k", "3", "--json")[1])
+    assert len(found) == 3
+    assert found[0]["score"] == max(each["score"] for each in found)
+    status, out, err = ruie("prompt", text, "-s", "s", "-l", "city", "-l", "price", "-k", "2")
+    assert status == 0
+    assert out.endswith(f'Schema: [city, price]\nInput: "{text}"\nOutput:\n')
+    assert "tokens" in err
+    status, out, _ = ruie("extract", "Fly from Oslo to Lima.", "-s", "s", "-l", "city", "--json")
+    row = json.loads(out)
+    assert {span["text"] for span in row["extraction"]["entities"]} == {"Oslo", "Lima"}
+    assert len(row["demonstrations"]) == 8
+
+
+def test_extract_reads_files_and_goes_on_where_it_stopped(ruie, pool, tmp_path):
+    ruie("index", pool, "--store", "s")
+    status, _, err = ruie("extract", "--file", pool, "-s", "s", "--out", "found.jsonl")
+    assert status == 0, err
+    lines = (tmp_path / "found.jsonl").read_text("utf-8").splitlines()
+    asked = [json.loads(line)["text"] for line in pool.read_text("utf-8").splitlines()]
+    assert [json.loads(line)["extraction"]["text"] for line in lines] == asked
+    ruie("extract", "--file", pool, "-s", "s", "--out", "found.jsonl")
+    assert (tmp_path / "found.jsonl").read_text("utf-8").splitlines() == lines
+    (tmp_path / "texts.txt").write_text("Oslo is in Norway.\n\nLima is in Peru.\n", "utf-8")
+    status, out, _ = ruie("extract", "--file", "texts.txt", "-s", "s")
+    assert [json.loads(line)["extraction"]["text"] for line in out.splitlines()] == [
+        "Oslo is in Norway.",
+        "Lima is in Peru.",
+    ]
+
+
+MARKUP = "[/b] and [bold] and [red]Oslo[/red]"
+
+
+def test_markup_in_texts_labels_and_paths_is_text(ruie, tmp_path, monkeypatch):
+    monkeypatch.setattr("ruie_components.langchain.baseline.copy_answer", lambda prompt: f"{MARKUP}: {MARKUP}")
+    span = {"text": MARKUP, "start": 0, "end": len(MARKUP), "type": MARKUP}
+    row = {"task": "NER", "text": MARKUP, "schema": [MARKUP], "entities": [span]}
+    rows = tmp_path / "[red].jsonl"
+    rows.write_text(json.dumps(row) + "\n", "utf-8")
+    status, out, err = ruie("index", rows, "--store", "[red]s", "--pool", "default")
+    assert (status, "in [red]s now holds 1 NER" in out) == (0, True), err
+    status, out, err = ruie("retrieve", "Oslo [/b]", "-s", "[red]s", "-l", MARKUP)
+    assert (status, MARKUP in out) == (0, True), err
+    status, out, err = ruie("extract", f"See {MARKUP}", "-s", "[red]s", "-l", MARKUP)
+    assert (status, f"{MARKUP}: {MARKUP} 4-{4 + len(MARKUP)}" in out) == (0, True), err
+    status, _, err = ruie("extract", "--file", rows, "-s", "[red]s", "--out", "[red]o.jsonl")
+    assert (status, "results in [red]o.jsonl" in err) == (0, True), err
+    assert (tmp_path / "[red]o.jsonl").exists()
+
+
+def test_markup_in_the_error_of_a_text_is_text(ruie, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError(MARKUP)
+
+    monkeypatch.setattr("ruie_components.langchain.baseline.copy_answer", fail)
+    status, _, err = ruie("extract", "Oslo.", "-t", "NER", "-l", "city")
+    assert (status, MARKUP in err) == (1, True), err
+    status, out, err = ruie("demo")
+    assert (status, MARKUP in out) == (1, True), err
+
+
+def test_a_cut_answer_is_shown_as_cut():
+    extraction = Extraction(task="NER", text="Oslo.", labels=["city"])
+    shown = StringIO()
+    for cut in (False, True):
+        show.result(Console(file=shown), ExtractionResult(extraction, None, Usage(cut=cut)), as_json=False)
+    assert shown.getvalue().count("the answer was cut") == 1
+
+
+def test_a_text_can_be_piped_in(ruie):
+    status, out, _ = ruie("prompt", "-t", "NER", "-l", "person", "-k", "0", stdin="Ada slept.\n")
+    assert status == 0
+    assert 'Input: "Ada slept."' in out
+
+
+def test_a_text_and_a_file_are_one_too_many(ruie, pool):
+    status, _, err = ruie("extract", "Oslo.", "--file", pool, "-t", "NER")
+    assert status == 2
+    assert "a text or --file, not both" in " ".join(err.split())
+
+
+def test_an_event_is_asked_about(ruie):
+    event = ("--event", "power outage: cut power")
+    status, out, _ = ruie("prompt", "A tree cut power.", "-t", "eae", "-l", "cause", "-k", "1", *event)
+    assert status == 0
+    assert 'Given event trigger: "power outage: cut power"; Candidate arguments: [cause]' in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["retrieve", "x", "-s", "nowhere"], 1, "nowhere"),
+        (["retrieve", "x"], 2, "NER, RE, ED, EAE"),
+        (["retrieve", "x", "-t", "POS"], 2, "POS"),
+        (["retrieve", " ", "-t", "NER"], 2, "text is empty"),
+        (["retrieve", "x", "-t", "NER", "--method", "best"], 2, "best"),
+        (["retrieve", "x", "-t", "NER", "-k", "-1"], 2, "-k"),
+        (["prompt", "x" * 9000, "-t", "NER", "--max-tokens", "100"], 1, "split it"),
+        (["prompt", "x", "-t", "EAE", "-l", "agent"], 2, "EAE needs the event"),
+        (["prompt", "x", "-t", "EAE", "-l", "agent", "--event", "no colon"], 2, "event type: trigger"),
+        (["extract", "x", "-t", "NER", "-m", "gpt"], 2, "names no chat model"),
+        (["extract", "x", "-t", "NER", "-m", "ollama:llama3.1"], 1, "ollama serve"),
+        (["index", "nothing.jsonl", "--store", "s"], 2, "nothing.jsonl"),
+        (["frobnicate"], 2, "frobnicate"),
+    ],
+)
+def test_wrong_use_and_failed_work_say_what_to_do(ruie, arguments, status, message):
+    code, _, err = ruie(*arguments)
+    assert code == status, err
+    assert message in " ".join(err.split())
+    assert "Traceback" not in err
+
+
+def test_a_wrong_row_names_file_line_and_field(ruie, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    good = starter_examples("NER")[0].to_row()
+    wrong = {**good, "entities": [{"text": "Ada", "type": good["schema"][0], "start": 0, "end": 3}]}
+    rows.write_text(f"{json.dumps(good)}\n{json.dumps(wrong)}\n", "utf-8")
+    status, _, err = ruie("index", rows, "--store", "s")
+    assert status == 1
+    assert "rows.jsonl, line 2: " in " ".join(err.split())
+    assert "does not stand at 0:3" in " ".join(err.split())
+
+
+def test_retrieval_imports_neither_torch_nor_transformers():
+    code = (
+        "import sys; sys.argv = ['ruie', 'retrieve', 'Oslo', '-t', 'NER', '-l', 'city', '-k', '1']\n"
+        "from ruie_components.cli.app import main\n"
+        "try: main()\n"
+        "except SystemExit as left: assert not left.code, left.code\n"
+        "print(sorted({'torch', 'transformers', 'sentence_transformers', 'llama_index'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,715 @@
+"""The Extractor, with models that are plain Python: no framework is needed."""
+
+import asyncio
+import json
+import threading
+import time
+from types import SimpleNamespace
+
+import httpx
+import ollama
+import pytest
+from tenacity import wait_none
+
+from ruie_components import ChatModelError, PromptTooLongError, Query, Rejection, RowError, StoreError, answers
+from ruie_components.answers import json_schema
+from ruie_components.extraction import AnswerCutWarning, ExtractionResult, Extractor, calling
+from ruie_components.selection import Selector
+from ruie_components.store import DemonstrationStore
+
+from .pool import EXAMPLES, QUERIES, found, ner
+
+NER = QUERIES["NER"]
+
+
+@pytest.fixture
+def store(encoder):
+    with DemonstrationStore.create(EXAMPLES, encoder=encoder, progress=False) as store:
+        yield store
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr(calling, "_WAIT", wait_none())
+
+
+def says(text):
+    return lambda messages: text
+
+
+class Failing:
+    """Fails some times, then answers."""
+
+    def __init__(self, error: Exception, times: int, answer: str = "person: Ada"):
+        self.error, self.times, self.answer = error, times, answer
+        self.calls = 0
+
+    def __call__(self, messages):
+        self.calls += 1
+        if self.calls <= self.times:
+            raise self.error
+        return self.answer
+
+
+def test_a_function_is_enough_of_a_model(store):
+    seen = []
+
+    def model(messages):
+        seen.extend(messages)
+        return "person: Ada; place: Oslo; place: Mars"
+
+    result = Extractor(store, model, k=2).extract(NER)
+    assert [role for role, _ in seen] == ["system", "human", "ai", "human", "ai", "human"]
+    assert seen == result.prompt.messages
+    assert found(result.extraction) == [("person", "Ada"), ("place", "Oslo")]
+    assert [rejected.spans for rejected in result.extraction.rejected] == [("Mars",)]
+    assert result.error is None
+    assert (result.usage.demonstrations, result.usage.dropped, result.usage.input_tokens) == (2, 0, None)
+    assert result.usage.seconds > 0
+
+
+def test_demonstrations_come_back_best_first_as_the_store_found_them(store):
+    result = Extractor(store, says("None"), k=3).extract(NER)
+    assert list(result.demonstrations) == store.search(NER, 3)
+    assert result.prompt.demonstrations[-1] == result.demonstrations[0]
+
+
+@pytest.mark.parametrize(
+    ("message", "tokens"),
+    [
+        (SimpleNamespace(text="person: Ada", usage_metadata={"input_tokens": 7, "output_tokens": 3}), (7, 3)),
+        (SimpleNamespace(content="person: Ada"), (None, None)),
+        (SimpleNamespace(content=["blocks"], text="person: Ada", usage_metadata=None), (None, None)),
+    ],
+    ids=["text and usage", "content", "content blocks"],
+)
+def test_a_model_may_be_anything_with_invoke(store, message, tokens):
+    model = SimpleNamespace(invoke=lambda messages: message)
+    result = Extractor(store, model).extract(NER)
+    assert found(result.extraction) == [("person", "Ada")]
+    assert (result.usage.input_tokens, result.usage.output_tokens) == tokens
+
+
+def test_what_is_no_model_is_refused(store):
+    with pytest.raises(TypeError, match=r"str is no chat model.*invoke"):
+        Extractor(store, "llama3")
+    with pytest.raises(TypeError, match="returned NoneType, which has no text"):
+        Extractor(store, says(None)).extract(NER)
+
+
+def test_k_and_the_selector(store):
+    assert Extractor(store, says("")).selector == Selector()
+    assert Extractor(store, says(""), k=3).selector == Selector(k=3)
+    assert Extractor(store, says(""), k=3, selector=Selector("mmr")).selector == Selector("mmr", k=3)
+    assert Extractor(store, says(""), selector=Selector("mmr", k=5)).selector.k == 5
+    with pytest.raises(ValueError, match="k is -1"):
+        Extractor(store, says(""), k=-1)
+    with pytest.raises(ValueError, match="yaml"):
+        Extractor(store, says(""), form="yaml")
+
+
+@pytest.mark.parametrize(("k", "shown"), [(0, 0), (1, 1), (1000, 5)])
+def test_any_k_gives_what_the_pool_has(store, k, shown):
+    assert Extractor(store, says("None"), k=k).extract(NER).usage.demonstrations == shown
+
+
+def test_an_empty_pool_is_an_error_that_says_so(encoder):
+    with DemonstrationStore.create([], encoder=encoder) as store:
+        with pytest.raises(StoreError, match="empty"):
+            Extractor(store, says("None")).extract(NER)
+        assert Extractor(store, says("person: Ada"), k=0).extract(NER).extraction.entities  # zero-shot needs no pool
+
+
+def test_a_budget_drops_demonstrations_and_says_how_many(store):
+    full = Extractor(store, says("None"), k=3).extract(NER)
+    fitted = Extractor(store, says("None"), k=3, max_tokens=full.prompt.tokens - 1).extract(NER)
+    assert (fitted.usage.demonstrations, fitted.usage.dropped) == (2, 1)
+    assert fitted.demonstrations == full.demonstrations[:2]
+    with pytest.raises(PromptTooLongError):
+        Extractor(store, says("None"), max_tokens=10).extract(NER)
+
+
+def test_a_text_of_two_megabytes(store):
+    text = "Ada met Bob at night. " * 100_000
+    long = Query(task="NER", text=text, labels=["person"])
+    result = Extractor(store, says("person: Ada; person: Zoe")).extract(long)
+    assert found(result.extraction) == [("person", "Ada")]
+    (over,) = Extractor(store, says("None"), max_tokens=8000).extract_many([long])
+    assert "split it into smaller texts" in over.error
+
+
+# Answers that are not whole
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"done_reason": "length"},
+        {"finish_reason": "length"},
+        {"finish_reason": "MAX_TOKENS"},
+        {"stop_reason": "max_tokens"},
+    ],
+    ids=str,
+)
+def test_of_a_cut_answer_the_finished_items_count(store, said):
+    message = SimpleNamespace(text="person: Ada; place: Os", response_metadata=said)
+    with pytest.warns(AnswerCutWarning, match="raise the limit|Raise the limit"):
+        result = Extractor(store, SimpleNamespace(invoke=lambda messages: message)).extract(NER)
+    assert found(result.extraction) == [("person", "Ada")]
+    assert result.usage.cut
+    message.response_metadata = {"done_reason": "stop"}
+    assert not Extractor(store, SimpleNamespace(invoke=lambda messages: message)).extract(NER).usage.cut
+
+
+@pytest.mark.parametrize("text", ["<think>person: Ada; place: Oslo; so", "", "I can't help with that."])
+def test_an_answer_without_an_answer_is_rejected(store, text):
+    (rejected,) = Extractor(store, says(text)).extract(NER).extraction.rejected
+    assert rejected.reason is Rejection.UNREADABLE
+    assert rejected.answer == text
+    assert Extractor(store, says("None")).extract(NER).extraction.rejected == ()
+
+
+# Transport errors
+
+
+APIConnectionError = type("APIConnectionError", (Exception,), {})
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (ConnectionError("refused"), True),
+        (TimeoutError(), True),
+        (httpx.ConnectTimeout("far"), True),
+        (httpx.ReadTimeout("silent for the whole time-out"), False),
+        (type("APITimeoutError", (APIConnectionError,), {})(), False),
+        (httpx.ConnectError("refused"), True),
+        (APIConnectionError(), True),
+        (ollama.ResponseError("busy", 503), True),
+        (ollama.ResponseError("too many", 429), True),
+        (ollama.ResponseError("no such model", 404), False),
+        (ollama.ResponseError("bad request", 400), False),
+        (ValueError("a bug"), False),
+        (ChatModelError("no such model"), False),
+        (None, False),
+    ],
+    ids=repr,
+)
+def test_which_errors_are_worth_another_try(error, again):
+    assert calling.is_worth_another_try(error) is again
+
+
+def test_transport_errors_are_tried_again(store):
+    model = Failing(ConnectionError("refused"), 2)
+    assert found(Extractor(store, model).extract(NER).extraction) == [("person", "Ada")]
+    assert model.calls == 3
+
+
+def test_after_the_last_try_the_error_says_what_happened(store):
+    model = Failing(httpx.ConnectTimeout("far"), 9)
+    with pytest.raises(ChatModelError, match="in 2 tries: ConnectTimeout: far") as caught:
+        Extractor(store, model, retries=1).extract(NER)
+    assert isinstance(caught.value.__cause__, httpx.ConnectTimeout)
+    assert model.calls == 2
+
+
+def test_a_silent_server_is_asked_once_a_query_and_given_up_after_three(store):
+    model = Failing(httpx.ReadTimeout("slow"), 999)
+    with pytest.raises(ChatModelError, match="could not be asked: ReadTimeout: slow"):
+        Extractor(store, model).extract(NER)
+    assert model.calls == 1
+    with pytest.raises(ChatModelError, match="ReadTimeout"):
+        Extractor(store, model).extract_many(SOME, concurrency=1)
+    assert model.calls < len(SOME)
+
+
+def test_a_refusal_is_not_tried_again_and_names_the_model(store):
+    model = Failing(ollama.ResponseError("no such model", 404), 9)
+    model.model = "llama9"
+    with pytest.raises(ChatModelError, match="'llama9' refused the request: ResponseError: no such model"):
+        Extractor(store, model).extract(NER)
+    assert model.calls == 1
+
+
+def test_other_errors_are_not_tried_again(store):
+    model = Failing(KeyError("a bug"), 9)
+    with pytest.raises(KeyError):
+        Extractor(store, model).extract(NER)
+    assert model.calls == 1
+
+
+async def test_the_async_twin_retries_too(store):
+    failing = Failing(ConnectionError("refused"), 2)
+
+    async def model(messages):
+        return failing(messages)
+
+    assert found((await Extractor(store, model).aextract(NER)).extraction) == [("person", "Ada")]
+    assert failing.calls == 3
+    with pytest.raises(ChatModelError, match="in 1 tries"):
+        await Extractor(store, Failing(ConnectionError(), 1), retries=0).aextract(NER)
+
+
+# Many queries
+
+
+def names(text: str) -> Query:
+    return Query(task="NER", text=text, labels=["person"])
+
+
+PEOPLE = ["Ada", "Bob", "Cy", "Dan", "Eve", "Flo", "Gus", "Hal"]
+MANY = [names(f"Here {name} slept.") for name in PEOPLE]
+
+
+SOME = [names(f"Here Ada slept {times} times.") for times in range(300)]
+"""More than are searched at once, so that some are surely not begun where a run ends early."""
+
+
+class Copier:
+    """Answers with the second word of the input; slower for the earlier names; fails on some."""
+
+    def __init__(self, *failing: str):
+        self.failing = set(failing)
+        self.asked: list[str] = []
+        self.at_a_time = self.most_at_a_time = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, messages):
+        name = messages[-1][1].split('Input: "')[1].split()[1]
+        with self._lock:
+            self.asked.append(name)
+            self.at_a_time += 1
+            self.most_at_a_time = max(self.most_at_a_time, self.at_a_time)
+        time.sleep(0.03 if name < "D" else 0.001)
+        with self._lock:
+            self.at_a_time -= 1
+        if name in self.failing:
+            raise RuntimeError(f"no {name} today")
+        return f"person: {name}"
+
+
+def answers_of(results: list[ExtractionResult]) -> list[str | None]:
+    return [result.extraction.entities[0].text if result.extraction.entities else None for result in results]
+
+
+def test_many_keep_their_order_and_run_side_by_side(store):
+    model = Copier()
+    results = Extractor(store, model).extract_many(MANY, concurrency=3)
+    assert answers_of(results) == PEOPLE
+    assert 1 < model.most_at_a_time <= 3
+
+
+async def test_many_async(store):
+    model = Copier("Cy")
+    results = await Extractor(store, model).aextract_many(MANY, concurrency=3)
+    assert answers_of(results) == ["Ada", "Bob", None, *PEOPLE[3:]]
+    assert results[2].error == "RuntimeError: no Cy today"
+    assert 1 < model.most_at_a_time <= 3
+
+
+def test_one_failure_leaves_the_others(store):
+    results = Extractor(store, Copier("Cy", "Hal")).extract_many(MANY)
+    assert answers_of(results) == ["Ada", "Bob", None, *PEOPLE[3:7], None]
+    assert results[7].error == "RuntimeError: no Hal today"
+    assert results[7].extraction.text == MANY[7].text
+    assert [result.error for result in results].count(None) == 6
+
+
+def test_queries_without_a_prompt_leave_the_others(encoder):
+    with DemonstrationStore.create([ner("Ada slept.", Ada="person")], encoder=encoder) as store:
+        long = names("Zoe " * 2000)
+        extractor = Extractor(store, Copier(), max_tokens=1000)
+        results = extractor.extract_many([MANY[0], QUERIES["RE"], long, MANY[1]])
+    assert answers_of(results) == ["Ada", None, None, "Bob"]
+    assert "has no RE examples" in results[1].error
+    assert results[2].error.startswith("PromptTooLongError")
+    assert results[2].prompt is None
+    assert results[2].demonstrations == ()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConnectionError("refused"), httpx.ConnectError("refused"), ollama.ResponseError("no such model", 404)],
+    ids=repr,
+)
+async def test_a_model_that_can_not_be_asked_at_all_ends_the_run_at_once(store, error):
+    model = Failing(error, 999)
+    queries = SOME
+    with pytest.raises(ChatModelError):
+        Extractor(store, model, retries=0).extract_many(queries, concurrency=1)
+    assert model.calls < len(queries)
+    model.calls = 0
+    with pytest.raises(ChatModelError):
+        await Extractor(store, model, retries=0).aextract_many(queries, concurrency=1)
+    assert model.calls < len(queries)
+    two = Extractor(store, model, retries=0).extract_many(MANY[:2])
+    assert all("ChatModelError" in result.error for result in two)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ollama.ResponseError("busy", 503), ollama.ResponseError("too long", 400)],
+    ids=repr,
+)
+def test_what_may_be_the_requests_own_fault_does_not(store, error):
+    results = Extractor(store, Failing(error, 7), retries=0).extract_many(MANY, concurrency=1)
+    assert [result.error is None for result in results] == [False] * 7 + [True]
+
+
+def test_a_server_that_goes_away_later_does_not_cost_the_results(store):
+    calls = []
+
+    def model(messages):
+        calls.append(1)
+        if len(calls) > 1:
+            raise ConnectionError("refused")
+        return "person: Ada"
+
+    results = Extractor(store, model, retries=0).extract_many(MANY, concurrency=1)
+    assert [result.error is None for result in results] == [True] + [False] * 7
+
+
+def test_equal_queries_are_asked_once(store, tmp_path):
+    model = Copier("Bob")
+    queries = [MANY[0], MANY[1], MANY[0].model_copy(), MANY[1]]
+    results = Extractor(store, model).extract_many(queries, resume=tmp_path / "results.jsonl")
+    assert answers_of(results) == ["Ada", None, "Ada", None]
+    assert sorted(model.asked) == ["Ada", "Bob"]
+    again = Extractor(store, Copier()).extract_many(queries, resume=tmp_path / "results.jsonl")
+    assert answers_of(again) == ["Ada", "Bob", "Ada", "Bob"]
+
+
+async def test_equal_queries_are_asked_once_async(store):
+    model = Copier()
+    assert answers_of(await Extractor(store, model).aextract_many([MANY[0]] * 3)) == ["Ada"] * 3
+    assert model.asked == ["Ada"]
+
+
+def test_an_example_asks_its_query(store):
+    extractor = Extractor(store, says("person: Ada"), k=2)
+    example = EXAMPLES[0]
+    result = extractor.extract(example)
+    assert result.prompt.query == example.query
+    assert found(result.extraction) == [("person", "Ada")]
+    assert extractor.extract_many([example])[0].extraction == result.extraction
+
+
+async def test_what_is_no_query_is_refused_by_name(store):
+    extractor = Extractor(store, says("None"))
+    with pytest.raises(TypeError, match=r"str is no query: give Query\("):
+        extractor.extract("In Oslo Ada met Dan.")
+    with pytest.raises(TypeError, match="dict is no query"):
+        await extractor.aextract({"text": "Ada"})
+    with pytest.raises(TypeError, match="str is no query"):
+        extractor.extract_many(["In Oslo Ada met Dan."])
+    for one in (NER, EXAMPLES[0], "Ada"):
+        with pytest.raises(TypeError, match="takes a list of queries, not one"):
+            extractor.extract_many(one)
+    with pytest.raises(TypeError, match=r"'mmr' is no selector: give Selector\(\"mmr\"\)"):
+        Extractor(store, says("None"), selector="mmr")
+
+
+def test_an_instruction_and_a_threshold_of_ones_own(store):
+    query = names("She met the Norwegian ambassador.")
+    model = says("person: Norwegian ambasador")
+    result = Extractor(store, model, opening="Find them.", fuzzy_threshold=None).extract(query)
+    assert result.prompt.messages[0] == ("system", "Find them.")
+    assert found(result.extraction) == []
+    assert found(Extractor(store, model).extract(query).extraction) == [("person", "Norwegian ambassador")]
+
+
+def test_one_search_serves_many(store, monkeypatch):
+    sizes = []
+    encode = type(store.encoder).encode_queries
+    monkeypatch.setattr(
+        type(store.encoder), "encode_queries", lambda self, texts: sizes.append(len(texts)) or encode(self, texts)
+    )
+    Extractor(store, Copier()).extract_many(MANY)
+    assert sizes == [len(MANY)]
+
+
+def test_no_queries_and_no_concurrency(store):
+    assert Extractor(store, Copier()).extract_many([]) == []
+    with pytest.raises(ValueError, match="concurrency is 0"):
+        Extractor(store, Copier()).extract_many(MANY, concurrency=0)
+
+
+def test_short_work_shows_no_bar(store, capsys):
+    Extractor(store, says("None")).extract_many(MANY, progress=True)
+    assert capsys.readouterr() == ("", "")
+
+
+# Going on where it stopped
+
+
+def test_only_what_is_missing_or_failed_is_asked_again(store, tmp_path):
+    path = tmp_path / "runs" / "results.jsonl"
+    first = Extractor(store, Copier("Cy")).extract_many(MANY[:5], resume=path)
+    again = Copier()
+    second = Extractor(store, again).extract_many(MANY, resume=path)
+    # The two models are of one class, so their settings are the same.
+    assert sorted(again.asked) == ["Cy", "Flo", "Gus", "Hal"]
+    assert answers_of(second) == PEOPLE
+    assert second[0] == first[0]
+    assert second[3] == first[3]
+    assert len(path.read_text().splitlines()) == len(MANY)
+
+
+class Parametrized(Copier):
+    def __init__(self, **parameters):
+        super().__init__()
+        self._identifying_params = parameters
+
+    def invoke(self, messages, **options):
+        return self(messages)
+
+
+def test_results_of_another_temperature_are_asked_again(store, tmp_path):
+    def asked(model, of):
+        Extractor(store, model).extract_many(MANY[:1], resume=tmp_path / "results.jsonl")
+        return of.asked
+
+    for parameters in ({"temperature": 0}, {"temperature": 1}, {"stop": object()}):
+        assert asked(model := Parametrized(**parameters), model) == ["Ada"]
+        assert asked(model := Parametrized(**parameters), model) == []
+    cold = Parametrized(temperature=0)
+    bound = SimpleNamespace(bound=cold, kwargs={"top_p": 0.5}, invoke=cold.invoke)  # as model.bind(...) makes it
+    assert asked(bound, cold) == ["Ada"]
+
+
+def test_a_resume_reads_the_store_once(store, tmp_path, monkeypatch):
+    path = tmp_path / "results.jsonl"
+    Extractor(store, Copier()).extract_many(MANY, resume=path)
+    calls = []
+    get = type(store).get
+    monkeypatch.setattr(type(store), "get", lambda self, ids: calls.append(1) or get(self, ids))
+    assert answers_of(Extractor(store, Copier()).extract_many(MANY, resume=path)) == PEOPLE
+    assert calls == [1]
+
+
+async def test_an_async_resume_does_not_block_the_loop(store, tmp_path, monkeypatch):
+    path = tmp_path / "results.jsonl"
+    Extractor(store, Copier()).extract_many(MANY, resume=path)
+    get, threads = type(store).get, []
+    monkeypatch.setattr(
+        type(store), "get", lambda self, ids: threads.append(threading.current_thread()) or get(self, ids)
+    )
+    await Extractor(store, Copier()).aextract_many(MANY, resume=path)
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+async def test_the_async_twin_resumes_too(store, tmp_path):
+    path = tmp_path / "results.jsonl"
+    await Extractor(store, Copier()).aextract_many(MANY[:6], resume=path)
+    again = Copier()
+    assert answers_of(await Extractor(store, again).aextract_many(MANY, resume=path)) == PEOPLE
+    assert sorted(again.asked) == ["Gus", "Hal"]
+
+
+def test_a_line_cut_short_is_asked_again(store, tmp_path):
+    path = tmp_path / "results.jsonl"
+    Extractor(store, Copier()).extract_many(MANY[:3], resume=path, concurrency=1)
+    path.write_bytes(path.read_bytes()[:-20])
+    again = Copier()
+    assert answers_of(Extractor(store, again).extract_many(MANY[:4], resume=path)) == PEOPLE[:4]
+    assert len(again.asked) == 2
+    last = Copier()
+    Extractor(store, last).extract_many(MANY[:4], resume=path)
+    assert last.asked == []
+
+
+def test_other_settings_or_a_changed_pool_are_asked_again(store, tmp_path):
+    path = tmp_path / "results.jsonl"
+    (first,) = Extractor(store, Copier(), k=2).extract_many(MANY[:1], resume=path)
+    changes = ({"k": 1}, {"form": "json"}, {"max_tokens": 5000}, {"opening": "Find."}, {"fuzzy_threshold": None})
+    for change in changes:
+        again = Copier()
+        Extractor(store, again, **{"k": 2, **change}).extract_many(MANY[:1], resume=path)
+        assert again.asked == ["Ada"], change
+    store.delete([first.demonstrations[0].example.content_id])
+    again = Copier()
+    Extractor(store, again, k=2).extract_many(MANY[:1], resume=path)
+    assert again.asked == ["Ada"]
+
+
+def test_lines_that_were_changed_by_hand_are_asked_again(store, tmp_path):
+    path = tmp_path / "results.jsonl"
+    Extractor(store, Copier()).extract_many(MANY[:2], resume=path)
+    first, second = map(json.loads, path.read_text().splitlines())
+    without = {name: value for name, value in first.items() if name != "usage"}
+    for changed in (without, {**first, "demonstrations": 3}, {**first, "demonstrations": [[7, 0.5]]}):
+        path.write_text("\n".join([json.dumps(changed), json.dumps(second), "[1]", ""]))
+        again = Copier()
+        assert answers_of(Extractor(store, again).extract_many(MANY[:2], resume=path)) == PEOPLE[:2]
+        assert again.asked == ["Ada"]
+
+
+def test_a_file_of_something_else_is_left_alone(store, tmp_path):
+    path = tmp_path / "examples.jsonl"
+    row = json.dumps({"task": "NER", "text": "Ada"}) + "\n"
+    path.write_text(row)
+    with pytest.raises(RowError, match=r"examples\.jsonl is no file of finished results"):
+        Extractor(store, Copier()).extract_many(MANY, resume=path)
+    assert path.read_text() == row
+
+
+def test_every_finished_result_is_on_disk_when_the_run_is_broken_off(store, tmp_path):
+    path = tmp_path / "results.jsonl"
+
+    def model(messages):
+        if "Cy" in messages[-1][1]:
+            raise KeyboardInterrupt
+        return "person: x"
+
+    with pytest.raises(KeyboardInterrupt):
+        Extractor(store, model).extract_many(MANY[:3], resume=path, concurrency=1)
+    assert len(path.read_text().splitlines()) == 2
+
+
+# The JSON form
+
+
+class ChatOllama:
+    """Stands for LangChain's class, which is told by its name so that the core needs no framework."""
+
+    def __init__(self):
+        self.options = []
+
+    def invoke(self, messages, **options):
+        self.options.append(options)
+        return '{"entities": [{"type": "person", "text": "Ada"}]}'
+
+
+def test_the_schema_goes_to_models_that_take_one(store):
+    ours = ChatOllama()
+    result = Extractor(store, ours, form="json").extract(NER)
+    assert ours.options == [{"format": json_schema(NER)}]
+    assert found(result.extraction) == [("person", "Ada")]
+    assert '{"entities": [' in result.prompt.messages[2][1]
+    bound = SimpleNamespace(bound=ours, invoke=ours.invoke)  # as model.bind(...) makes it
+    Extractor(store, bound, form="json").extract(NER)
+    assert ours.options[1] == {"format": json_schema(NER)}
+    Extractor(store, ours, form="linear").extract(NER)
+    assert ours.options[2] == {}
+
+
+def test_the_schema_in_openai_words():
+    server = type("ChatOpenAI", (type("BaseChatOpenAI", (), {}),), {})()
+    options = calling.schema_options(server, lambda: {"type": "object"})
+    assert options["response_format"]["json_schema"]["schema"] == {"type": "object"}
+    assert calling.schema_options(says(""), lambda: {"type": "object"}) == {}
+
+
+# Streams
+
+
+class Streaming:
+    """Says an answer piece by piece; the first calls fail before or after the first piece."""
+
+    def __init__(self, *pieces: str, fail_before: int = 0, fail_after: int = 0):
+        self.pieces, self.fail_before, self.fail_after = pieces, fail_before, fail_after
+        self.calls = 0
+
+    def invoke(self, messages):
+        return "".join(self.pieces)
+
+    def stream(self, messages):
+        self.calls += 1
+        if self.calls <= self.fail_before:
+            raise ConnectionError("refused")
+        for piece in self.pieces:
+            yield piece
+            if self.calls <= self.fail_after:
+                raise ConnectionError("reset")
+
+    async def astream(self, messages):
+        for piece in self.stream(messages):
+            yield piece
+
+
+PIECES = ("person: A", "da; pla", "ce: Oslo", "; person: Dan")
+
+
+def growing(results):
+    return [found(result.extraction) for result in results]
+
+
+WHOLE = [("person", "Ada"), ("place", "Oslo"), ("person", "Dan")]
+
+
+def test_a_stream_grows_by_finished_items(store):
+    extractor = Extractor(store, Streaming(*PIECES))
+    prompt = extractor.prompt(NER)
+    results = list(extractor.stream(prompt))
+    assert growing(results) == [WHOLE[:1], WHOLE[:2], WHOLE]
+    assert results[-1].extraction == extractor.answer(prompt).extraction
+
+
+async def test_the_async_stream_is_the_same(store):
+    extractor = Extractor(store, Streaming(*PIECES, fail_before=2))
+    results = [result async for result in extractor.astream(extractor.prompt(NER))]
+    assert growing(results) == [WHOLE[:1], WHOLE[:2], WHOLE]
+    assert extractor.model.calls == 3
+
+
+def test_a_long_answer_is_not_read_anew_at_every_item(store, monkeypatch):
+    names_ = [f"Name{number}" for number in range(400)]
+    query = Query(task="NER", text=" ".join(names_), labels=["person"])
+    extractor = Extractor(store, Streaming(*[f"person: {name}; " for name in names_]), k=0)
+    read = []
+    parse = answers.parse
+    monkeypatch.setattr(answers, "parse", lambda answer, *a, **k: read.append(len(answer)) or parse(answer, *a, **k))
+    results = growing(extractor.stream(extractor.prompt(query)))
+    assert len(results[-1]) == 400
+    assert [len(items) for items in results[:5]] == [1, 2, 3, 4, 5]
+    assert sum(read) < 15 * read[-1]  # at every item it would be 200 times
+
+
+def test_a_json_stream_grows_by_finished_objects(store):
+    text = '{"entities": [{"type": "person", "text": "Ada"}, {"type": "place", "text": "Oslo"}]}'
+    extractor = Extractor(store, Streaming(*text), form="json")
+    assert growing(extractor.stream(extractor.prompt(NER))) == [WHOLE[:1], WHOLE[:2], WHOLE[:2]]
+
+
+def test_a_model_without_stream_gives_one_result(store):
+    extractor = Extractor(store, says("person: Ada"))
+    assert growing(extractor.stream(extractor.prompt(NER))) == [WHOLE[:1]]
+
+
+async def test_a_model_without_astream_gives_one_result(store):
+    extractor = Extractor(store, says("person: Ada"))
+    results = [result async for result in extractor.astream(extractor.prompt(NER))]
+    assert growing(results) == [WHOLE[:1]]
+
+
+def test_an_empty_stream_is_an_empty_answer(store):
+    extractor = Extractor(store, Streaming())
+    assert growing(extractor.stream(extractor.prompt(NER))) == [[]]
+
+
+def test_a_stream_is_asked_for_again_only_before_its_first_piece(store):
+    before = Extractor(store, Streaming(*PIECES, fail_before=2))
+    assert growing(before.stream(before.prompt(NER)))[-1] == WHOLE
+    after = Extractor(store, Streaming(*PIECES, fail_after=1))
+    with pytest.raises(ChatModelError, match="reset"):
+        list(after.stream(after.prompt(NER)))
+    assert after.model.calls == 1
+
+
+def test_async_work_does_not_block_the_loop(store):
+    async def ticks_while(work):
+        ticks = 0
+        task = asyncio.ensure_future(work)
+        while not task.done():
+            await asyncio.sleep(0.002)
+            ticks += 1
+        return ticks, await task
+
+    def slow(messages):
+        time.sleep(0.1)
+        return "person: Ada"
+
+    ticks, result = asyncio.run(ticks_while(Extractor(store, slow).aextract(NER)))
+    assert ticks > 5
+    assert found(result.extraction) == WHOLE[:1]

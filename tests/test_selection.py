@@ -1,0 +1,172 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from rank_bm25 import BM25Okapi
+
+from ruie_components import DemonstrationStore, Example, Query, StoreError, prompts
+from ruie_components.selection import Method, Selector
+from ruie_components.selection.bm25 import LexicalIndex, words
+from ruie_components.selection.diversity import cover, mmr
+from ruie_components.store import Neighbour
+
+LABELS = ["person", "place", "rare, [label]", "never"]
+
+
+def example(text: str, **spans: str) -> Example:
+    entities = [
+        {"text": span, "type": label.replace("_", " "), "start": text.index(span), "end": text.index(span) + len(span)}
+        for label, span in spans.items()
+    ]
+    return Example(task="NER", text=text, labels=LABELS, entities=entities)
+
+
+def query(text: str, labels=LABELS) -> Query:
+    return Query(task="NER", text=text, labels=labels)
+
+
+@pytest.fixture(scope="module")
+def store(encoder):
+    pool = [example(f"Ada slept in Rome {number}.", person="Ada") for number in range(60)]
+    pool += [example(f"Oslo {number}", place="Oslo") for number in range(3)]
+    rare = {"text": "zzz", "type": "rare, [label]", "start": 0, "end": 3}
+    pool.append(Example(task="NER", text="zzz qqq", labels=LABELS, entities=[rare]))
+    with DemonstrationStore.create(pool, encoder=encoder) as store:
+        yield store
+
+
+@pytest.mark.parametrize("method", list(Method))
+def test_every_method_gives_k_best_first_without_the_querys_own_text(store, method):
+    asked = [query("Ada slept in Rome 7."), query("Oslo  1 ")]
+    selector = Selector(method=method, k=5)
+    chosen = selector.select_many(store, asked)
+    assert chosen == [selector.select(store, each) for each in asked]
+    for demonstrations, own in zip(chosen, ["Ada slept in Rome 7.", "Oslo 1"], strict=True):
+        scores = [each.score for each in demonstrations]
+        assert scores == sorted(scores, reverse=True)
+        assert len({each.example.content_id for each in demonstrations}) == 5
+        assert own not in [each.example.text for each in demonstrations]
+
+
+@pytest.mark.parametrize("method", list(Method))
+def test_k_over_the_pool_gives_all_and_k_of_zero_none(store, method):
+    asked = query("Ada slept in Rome 7.")
+    assert len(Selector(method=method, k=500).select(store, asked)) == store.count() - 1
+    assert Selector(method=method, k=0).select(store, asked) == []
+
+
+@pytest.mark.parametrize("method", list(Method))
+def test_a_threshold_leaves_out_what_scores_lower(store, method):
+    asked = query("Ada slept in Rome 99.")
+    scores = [each.score for each in Selector(method=method, k=10).select(store, asked)]
+    middle = (scores[0] + scores[-1]) / 2
+    kept = Selector(method=method, k=10, threshold=middle).select(store, asked)
+    assert all(each.score >= middle for each in kept)
+    assert Selector(method=method, k=10, threshold=1000.0).select(store, asked) == []
+
+
+@pytest.mark.parametrize("method", list(Method))
+def test_a_task_that_the_pool_lacks_is_an_error_that_says_what_it_has(store, method):
+    with pytest.raises(StoreError, match=r"no ED examples.*tasks it has: NER"):
+        Selector(method=method).select(store, Query(task="ED", text="a", labels=["b"]))
+
+
+def test_label_coverage_shows_every_label_that_the_pool_has(store):
+    asked = query("Ada slept in Rome 99.")
+    nearest = Selector(k=4).select(store, asked)
+    assert {entity.type for each in nearest for entity in each.example.entities} == {"person"}
+    covering = Selector(method="label-coverage", k=4).select(store, asked)
+    assert {entity.type for each in covering for entity in each.example.entities} == set(LABELS) - {"never"}
+    assert covering[0] == nearest[0]
+    narrow = Selector(method="label-coverage", k=4).select(store, query("Ada slept in Rome 99.", ["person"]))
+    assert narrow == nearest
+
+
+def test_the_cover_takes_what_shows_most_then_the_nearest():
+    def near(name: str, score: float, *labels: str) -> Neighbour:
+        return Neighbour(name, score, {"labels": list(labels)}, "here")
+
+    rows = [near("a", 0.9), near("b", 0.8, "x"), near("c", 0.7, "x", "y"), near("d", 0.6, "z"), near("e", 0.5)]
+    assert [found.id for found in cover(rows, ["x", "y", "z"], 4)] == ["c", "d", "a", "b"]
+    assert [found.id for found in cover(rows, ["x", "y", "z"], 1)] == ["c"]
+    assert [found.id for found in cover(rows, ["w"], 2)] == ["a", "b"]
+
+
+def test_mmr_is_its_formula():
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(30, 4))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    scores = vectors @ vectors[0]
+    order = np.argsort(-scores)
+    rows = [Neighbour(str(place), float(scores[place]), {}, "here", vectors[place]) for place in order]
+    chosen = [int(found.id) for found in mmr(rows, 6, 0.4)]
+    expected = [int(order[0])]
+    while len(expected) < 6:
+        gains = {
+            place: 0.4 * scores[place] - 0.6 * max(float(vectors[place] @ vectors[each]) for each in expected)
+            for place in range(30)
+            if place not in expected
+        }
+        expected.append(max(gains, key=gains.get))
+    assert chosen == expected
+    assert [found.id for found in mmr(rows, 6, 1.0)] == [found.id for found in rows[:6]]
+
+
+def test_random_is_the_same_for_the_same_query_and_seed_only(store):
+    def texts(selector: Selector, asked: Query) -> list[str]:
+        return [each.example.text for each in selector.select(store, asked)]
+
+    selector, asked = Selector(method="random", k=6), query("Ada slept in Rome 99.")
+    assert texts(selector, asked) == texts(selector, asked)
+    assert texts(selector, asked) != texts(dataclasses.replace(selector, seed=1), asked)
+    assert texts(selector, asked) != texts(selector, query("Ada slept in Rome 98."))
+    drawn = {text for number in range(60) for text in texts(selector, query(f"Bob {number}"))}
+    assert len(drawn) > 50  # not always the same corner of the pool
+
+
+def test_bm25_ranks_as_rank_bm25_does():
+    rng = np.random.default_rng(5)
+    vocabulary = [f"word{number}" for number in range(60)]
+    pool = [example(" ".join(rng.choice(vocabulary, size=rng.integers(3, 12)))) for _ in range(80)]
+    index = LexicalIndex(pool)
+    yardstick = BM25Okapi([words(prompts.render_passage(each, "none", "input")) for each in pool])
+    yardstick.idf = {  # Lucene's weights, which are never negative
+        word: np.log(1 + (80 - count + 0.5) / (count + 0.5))
+        for word in vocabulary
+        if (count := sum(word in freqs for freqs in yardstick.doc_freqs))
+    }
+    asked = query("word1 word2 word3 word40 unheard")
+    scores = yardstick.get_scores(words(asked.text)) / 2.5  # Lucene leaves the constant k1 + 1 out
+    found = index.search(asked, 10, None)
+    assert [score for _, score in found] == pytest.approx(sorted(scores, reverse=True)[:10], rel=1e-5)
+    by_id = {each.content_id: score for each, score in zip(pool, scores, strict=True)}
+    assert [by_id[row_id] for row_id, _ in found] == pytest.approx([score for _, score in found], rel=1e-5)
+
+
+def test_bm25_of_words_that_no_row_has_scores_zero(store):
+    chosen = Selector(method="bm25", k=3).select(store, query("北京 !!"))
+    assert [each.score for each in chosen] == [0, 0, 0]
+
+
+def test_bm25_sees_what_was_added_and_deleted(encoder):
+    with DemonstrationStore.create([example("Ada slept.")], encoder=encoder) as store:
+        selector, asked = Selector(method="bm25", k=1), query("a whale sang")
+        assert selector.select(store, asked)[0].example.text == "Ada slept."
+        whale = example("The whale dived.")
+        store.add([whale])
+        assert selector.select(store, asked)[0].example == whale
+        store.delete([whale.content_id])
+        assert selector.select(store, asked)[0].example.text == "Ada slept."
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "best"}, "method 'best' is unknown; there are: top-k, mmr"),
+        ({"k": -1}, "k is -1"),
+        ({"relevance": 1.5}, r"relevance is 1\.5"),
+    ],
+)
+def test_wrong_options_are_errors(options, message):
+    with pytest.raises(ValueError, match=message):
+        Selector(**options)
