@@ -1,0 +1,26 @@
+"""1,000 queries in one batch, against one by one. Needs the store that ``build.py`` leaves."""
+
+import sys
+import time
+
+from common import OURS, queries, report
+
+from ruie_components import DemonstrationStore
+
+
+def main(count: int) -> None:
+    asked = queries(count)
+    with DemonstrationStore.open(OURS) as store:
+        store.search_many(asked[:5])
+        begin = time.perf_counter()
+        alone = [store.search(query) for query in asked]
+        single = time.perf_counter() - begin
+        begin = time.perf_counter()
+        together = store.search_many(asked)
+        batch = time.perf_counter() - begin
+    agree = sum(one == other for one, other in zip(alone, together, strict=True)) / count
+    report("batch, queries/s", single / batch, "at least 2.5", batch=count / batch, single=count / single, agree=agree)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)

@@ -1,0 +1,62 @@
+"""A selection of 8 from 50,000, against LangChain's SemanticSimilarityExampleSelector over langchain_chroma.
+
+Same encoder, same rows, same machine, in turns; LangChain's rows lie in one collection and are filtered by task.
+Needs the stores that ``build.py`` leaves.
+"""
+
+import statistics
+import sys
+import time
+
+import chromadb
+from common import COLLECTION, OURS, RAW, queries, report
+from langchain_chroma import Chroma
+from langchain_core.embeddings import Embeddings
+from langchain_core.example_selectors import SemanticSimilarityExampleSelector
+
+from ruie_components import DemonstrationStore, Selector, load_encoder, prompts
+from ruie_components.encoders import Encoder
+
+
+class SameEncoder(Embeddings):
+    """The embedded encoder as LangChain sees one."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return self.encoder.encode_passages(texts).tolist()
+
+    def embed_query(self, text: str) -> list[float]:
+        return self.encoder.encode_queries([text])[0].tolist()
+
+
+def main(count: int) -> None:
+    encoder = load_encoder()
+    store = DemonstrationStore.open(OURS, encoder=encoder)
+    database = Chroma(COLLECTION, embedding_function=SameEncoder(encoder), client=chromadb.PersistentClient(str(RAW)))
+    theirs = SemanticSimilarityExampleSelector(
+        vectorstore=database, k=8, input_keys=["text"], vectorstore_kwargs={"filter": {"task": "NER"}}
+    )
+    ours = Selector(k=8)
+    asked = queries(count + 5)
+    times: dict[str, list[float]] = {"ours": [], "theirs": []}
+    same = 0
+    for number, query in enumerate(asked):
+        start = time.perf_counter()
+        found = ours.select(store, query)
+        middle = time.perf_counter()
+        others = theirs.select_examples({"text": prompts.render_search_query(query, encoder.layout)})
+        end = time.perf_counter()
+        if number >= 5:  # the first ones load the index
+            times["ours"].append(middle - start)
+            times["theirs"].append(end - middle)
+            texts = {example["example"] for example in others}
+            same += sum(each.example.model_dump_json(by_alias=True) in texts for each in found)
+    p50 = {name: statistics.median(values) * 1000 for name, values in times.items()}
+    report("selection, ms p50", p50["theirs"] / p50["ours"], "at least 5", **p50, chosen_by_both=same / count / 8)
+    store.close()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 300)
