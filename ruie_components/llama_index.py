@@ -47,7 +47,7 @@ class RUIERetriever(BaseRetriever):
         task: The task asked for. Default: the pool's only task.
         labels: The labels asked for. Default: all of the pool.
         event: For EAE, the event whose arguments are asked for.
-        selector: How demonstrations are chosen. Default: the k nearest.
+        selector: How demonstrations are chosen. Default: ``Selector()``.
         kwargs: What ``BaseRetriever`` takes.
     """
 
@@ -156,7 +156,7 @@ def few_shot_prompt(
         task: The task asked for. Default: the pool's only task.
         labels: The labels asked for. Default: all of the pool.
         event: For EAE, the event whose arguments are asked for.
-        selector: How demonstrations are chosen. Default: the k nearest.
+        selector: How demonstrations are chosen. Default: ``Selector()``.
         options: Those of ``prompts.build_prompt``: ``form``, ``max_tokens``, ``count_tokens``, ``opening``.
     """
     chosen = with_k(selector, k)

@@ -73,7 +73,7 @@ def test_a_task_that_the_pool_lacks_is_an_error_that_says_what_it_has(store, met
 
 def test_label_coverage_shows_every_label_that_the_pool_has(store):
     asked = query("Ada slept in Rome 99.")
-    nearest = Selector(k=4).select(store, asked)
+    nearest = Selector(method="top-k", k=4).select(store, asked)
     assert {entity.type for each in nearest for entity in each.example.entities} == {"person"}
     covering = Selector(method="label-coverage", k=4).select(store, asked)
     assert {entity.type for each in covering for entity in each.example.entities} == set(LABELS) - {"never"}
@@ -162,7 +162,7 @@ def test_bm25_sees_what_was_added_and_deleted(encoder):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "best"}, "method 'best' is unknown; there are: top-k, mmr"),
+        ({"method": "best"}, "method 'best' is unknown; there are: label-vote, top-k, mmr"),
         ({"k": -1}, "k is -1"),
         ({"relevance": 1.5}, r"relevance is 1\.5"),
     ],

@@ -11,8 +11,9 @@ from rich.markup import escape
 
 from ruie_components.cli import show
 from ruie_components.cli.console import console
-from ruie_components.cli.options import K, selector
+from ruie_components.cli.options import K
 from ruie_components.prompts import TASK_NAMES
+from ruie_components.selection import Selector
 from ruie_components.starter import starter_store
 from ruie_components.types import EventQuery, Query, Task
 
@@ -72,7 +73,7 @@ def demo(
         encoder = f"{store.encoder.name}, {store.encoder.dimension} dimensions"
         console.print(f"Starter pool: {counts}. Encoder: {encoder}.\n{lead}", markup=False)
         queries = demo_queries()
-        results = Extractor(store, chat_model, selector=selector("top-k", k)).extract_many(queries, progress=False)
+        results = Extractor(store, chat_model, selector=Selector(k=k)).extract_many(queries, progress=False)
     for query, outcome in zip(queries, results, strict=True):
         _show(query, outcome)
     written = pages.write(report, results, title="ruie demo", lead=lead)

@@ -52,7 +52,10 @@ EventOption = Annotated[
     str | None, typer.Option(help='For EAE, the event that is asked about: "event type: trigger".', show_default=False)
 ]
 K = Annotated[int, typer.Option("-k", "--k", min=0, help="How many demonstrations.")]
-Method = Annotated[str, typer.Option(help="How they are chosen: top-k, mmr, label-coverage, random or bm25.")]
+Method = Annotated[
+    str, typer.Option(help="How they are chosen: label-vote, top-k, mmr, label-coverage, random or bm25.")
+]
+DEFAULT_METHOD = str(Selector.method)
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 MaxTokens = Annotated[
     int | None,

@@ -14,6 +14,7 @@ from rich.markup import escape
 from ruie_components.cli import show
 from ruie_components.cli.console import console, errors
 from ruie_components.cli.options import (
+    DEFAULT_METHOD,
     AsJson,
     EncoderOption,
     EventOption,
@@ -44,7 +45,7 @@ def retrieve(
     label: LabelsOption = None,
     event: EventOption = None,
     k: K = 8,
-    method: Method = "top-k",
+    method: Method = DEFAULT_METHOD,
     encoder: EncoderOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -66,7 +67,7 @@ def prompt(
     label: LabelsOption = None,
     event: EventOption = None,
     k: K = 8,
-    method: Method = "top-k",
+    method: Method = DEFAULT_METHOD,
     form: Form = AnswerForm.LINEAR,
     max_tokens: MaxTokens = None,
     encoder: EncoderOption = None,
@@ -122,7 +123,7 @@ def extract(
     label: LabelsOption = None,
     event: EventOption = None,
     k: K = 8,
-    method: Method = "top-k",
+    method: Method = DEFAULT_METHOD,
     form: Form = AnswerForm.LINEAR,
     max_tokens: MaxTokens = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report here.", show_default=False)] = None,

@@ -37,7 +37,7 @@ class Extractor:
         model: Anything with ``invoke(messages)`` (every LangChain chat model), or a function from a list of
             ``(role, content)`` pairs to the answer's text.
         k: How many demonstrations; 0 for none. The selector's own number where one is given, else 8.
-        selector: How they are chosen; the k nearest if not given.
+        selector: How they are chosen; ``Selector()`` if not given.
         form: How answers are written: "linear", the paper's way, or "json".
         max_tokens: The budget of the whole prompt; the least similar demonstrations are dropped until it fits.
         count_tokens: Counts the tokens of a string, for the budget.

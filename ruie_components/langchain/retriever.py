@@ -36,7 +36,7 @@ class RUIERetriever(BaseRetriever):
         k: How many documents. The selector's own number where one is given, else 8.
         task, labels, event: What inputs ask for; each call can say otherwise. Without a task the only task of the
             pool is meant, without labels all its labels. Event argument extraction needs the event: ``EventQuery``.
-        selector: How demonstrations are chosen; the k nearest if not given.
+        selector: How demonstrations are chosen; ``Selector()`` if not given.
 
     Instantiate:
         .. code-block:: python

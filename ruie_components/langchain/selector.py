@@ -28,7 +28,7 @@ class RUIEExampleSelector(BaseExampleSelector):
         task: The task of inputs whose variables name none; the pool's only task if not given.
         labels: What inputs ask for whose variables name no labels; all of the task in the pool if not given.
         event: For EAE, the event of inputs whose variables name none.
-        selector: How demonstrations are chosen; the k nearest if not given.
+        selector: How demonstrations are chosen; ``Selector()`` if not given.
         text_key: The variable that holds the text; ``text`` or else ``input`` if not given.
         form: How ``output`` is written: "linear" or "json".
 

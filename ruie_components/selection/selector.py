@@ -7,9 +7,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from ruie_components.selection.bm25 import LexicalIndex
 from ruie_components.selection.diversity import cover, mmr
+from ruie_components.selection.voting import elect
 from ruie_components.store import DemonstrationStore, Neighbour, rows
 from ruie_components.types import Demonstration, Query, Task
 
@@ -17,6 +19,8 @@ from ruie_components.types import Demonstration, Query, Task
 class Method(StrEnum):
     """How demonstrations are chosen."""
 
+    LABEL_VOTE = "label-vote"
+    """The nearest vote on the labels that the input may have; chosen is what agrees best and shows them all."""
     TOP_K = "top-k"
     """The nearest by the encoder: the paper's way."""
     MMR = "mmr"
@@ -40,15 +44,16 @@ class Selector:
         k: How many; all there are where the pool holds fewer.
         threshold: Rows with a lower score are left out, so there may be fewer than ``k``.
         relevance: For MMR: 1 is plain nearness, 0 looks at difference only.
-        candidates: For MMR and label coverage: how many of the nearest to choose from; by default ten times ``k``,
-            at least 50. Labels that none of them shows are looked for in the whole pool.
+        candidates: For label vote, MMR and label coverage: how many of the nearest to choose from; by default ten times
+            ``k``, at least 50. For label coverage the whole pool is searched for labels that none of them shows, for
+            label vote for examples of the query's event type (EAE), where fewer than ``k`` of them are about it.
         seed: For random choice.
 
     Raises:
         ValueError: ``method`` is unknown, ``k`` is negative, ``relevance`` is not in 0 ... 1.
     """
 
-    method: Method | str = Method.TOP_K
+    method: Method | str = Method.LABEL_VOTE
     k: int = 8
     threshold: float | None = None
     relevance: float = 0.5
@@ -80,6 +85,8 @@ class Selector:
         if self.k == 0:
             return [[] for _ in queries]
         match Method(self.method):
+            case Method.LABEL_VOTE:
+                chosen = self._vote(store, queries)
             case Method.TOP_K:
                 chosen = self._above(store.nearest(queries, self.k))
             case Method.MMR:
@@ -103,15 +110,32 @@ class Selector:
             return near
         return [[found for found in candidates if found.score >= least] for candidates in near]
 
+    def _vote(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Neighbour]]:
+        near = self._above(store.nearest(queries, self._width))
+        for event_type, places in _lacking_event(queries, near, self.k).items():
+            self._look_further(store, queries, near, places, self.k, rows.about(event_type))
+        return [elect(candidates, query, self.k) for candidates, query in zip(near, queries, strict=True)]
+
     def _cover(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Neighbour]]:
         near = self._above(store.nearest(queries, self._width))
         for (task, label), places in _unshown(queries, near).items():
             if store.shows(task, label):
-                where = rows.showing(label)
-                extra = self._above(store.nearest([queries[place] for place in places], 1, where=where))
-                for place, found in zip(places, extra, strict=True):
-                    near[place] = sorted({each.id: each for each in [*near[place], *found]}.values(), key=_rank)
+                self._look_further(store, queries, near, places, 1, rows.showing(label))
         return [cover(candidates, query.labels, self.k) for candidates, query in zip(near, queries, strict=True)]
+
+    def _look_further(
+        self,
+        store: DemonstrationStore,
+        queries: Sequence[Query],
+        near: list[list[Neighbour]],
+        places: Sequence[int],
+        k: int,
+        where: dict[str, Any],
+    ) -> None:
+        """Add to the candidates at some places the nearest rows of the pool that pass a filter."""
+        extra = self._above(store.nearest([queries[place] for place in places], k, where=where))
+        for place, found in zip(places, extra, strict=True):
+            near[place] = sorted({each.id: each for each in [*near[place], *found]}.values(), key=_rank)
 
     def _draw(self, store: DemonstrationStore, query: Query) -> list[Neighbour]:
         ids = store.ids(query.task)
@@ -136,6 +160,15 @@ class Selector:
 
 def _rank(near: Neighbour) -> tuple[float, str]:
     return -near.score, near.id
+
+
+def _lacking_event(queries: Sequence[Query], near: Sequence[Sequence[Neighbour]], k: int) -> dict[str, list[int]]:
+    """For each event type the places of the queries about it that have fewer than k candidates about it."""
+    places: dict[str, list[int]] = {}
+    for place, (query, candidates) in enumerate(zip(queries, near, strict=True)):
+        if query.event and sum(candidate.event == query.event.type for candidate in candidates) < k:
+            places.setdefault(query.event.type, []).append(place)
+    return places
 
 
 def _unshown(queries: Sequence[Query], near: Sequence[Sequence[Neighbour]]) -> dict[tuple[Task, str], list[int]]:

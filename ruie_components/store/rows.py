@@ -16,7 +16,7 @@ from ruie_components import prompts
 from ruie_components.errors import StoreError
 from ruie_components.types import Demonstration, Example
 
-EXAMPLE, TEXT, LABELS = "example", "text", "labels"
+EXAMPLE, TEXT, LABELS, EVENT = "example", "text", "labels", "event"
 
 
 def text_hash(text: str) -> str:
@@ -29,16 +29,26 @@ def text_hash(text: str) -> str:
 
 
 def metadata(example: Example) -> dict[str, Any]:
-    """What is kept beside the shown block: the whole example as JSON, its text's hash, its annotations' labels."""
+    """What is kept beside the shown block: the whole example as JSON, and what a search looks at without reading it.
+
+    That is its text's hash, the label of each annotation, and for EAE the type of its event.
+    """
     row: dict[str, Any] = {EXAMPLE: to_json(example), TEXT: text_hash(example.text)}
     if example.annotation_labels:  # Chroma refuses empty lists
-        row[LABELS] = list(dict.fromkeys(example.annotation_labels))
+        row[LABELS] = list(example.annotation_labels)
+    if example.query.event:
+        row[EVENT] = example.query.event.type
     return row
 
 
 def showing(label: str) -> dict[str, Any]:
     """A Chroma filter: the rows that have an annotation with this label."""
     return {LABELS: {"$contains": label}}
+
+
+def about(event_type: str) -> dict[str, Any]:
+    """A Chroma filter: the rows that are about an event of this type (EAE)."""
+    return {EVENT: event_type}
 
 
 def to_json(example: Example) -> str:
@@ -86,8 +96,13 @@ class Neighbour:
 
     @property
     def labels(self) -> Sequence[str]:
-        """The labels of its annotations, each once."""
+        """The labels of its annotations, one for each annotation."""
         return self.metadata.get(LABELS) or ()
+
+    @property
+    def event(self) -> str | None:
+        """The type of the event that it is about, for EAE."""
+        return self.metadata.get(EVENT)
 
 
 def as_demonstration(example: Example, score: float) -> Demonstration:

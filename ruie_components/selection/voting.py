@@ -1,0 +1,122 @@
+"""Choosing by a vote: the nearest examples say which labels an input may have, and the demonstrations follow them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ruie_components.types import Query
+
+COVERAGE = 2.0
+"""What showing all labels that got votes counts, where full agreement with every voter counts 1."""
+
+
+class Voter(Protocol):
+    """A near example, as the vote looks at it."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The labels of its annotations, one for each annotation."""
+
+    @property
+    def event(self) -> str | None:
+        """The type of the event that it is about, for EAE."""
+
+
+Near = TypeVar("Near", bound=Voter)
+
+
+def elect(candidates: Sequence[Near], query: Query, k: int) -> list[Near]:
+    """The candidates that agree best with what the nearest say of the query's labels, and together show these labels.
+
+    The candidate of rank r has a vote of 1 / r. Those about the query's own event type (EAE) come first. A vote counts
+    for the labels that the query asks for; a candidate that has annotations, but none of those labels, doesn't vote.
+    Where no candidate has any of them, all vote with what they have.
+
+    Args:
+        candidates: Best first.
+        query: What is asked for.
+        k: How many to choose.
+
+    Returns:
+        The chosen, in the order of choice.
+    """
+    if query.event:
+        about = query.event.type
+        candidates = sorted(candidates, key=lambda candidate: candidate.event != about)
+    shown = _count([candidate.labels for candidate in candidates])
+    asked = _count([[label for label in candidate.labels if label in query.labels] for candidate in candidates])
+    votes = 1 / np.arange(1.0, len(candidates) + 1)
+    if any(asked):
+        votes *= [bool(inside) or not whole for inside, whole in zip(asked, shown, strict=True)]
+    else:
+        asked = shown
+    names = sorted({label for counts in shown for label in counts})
+    return [candidates[place] for place in choose(_matrix(shown, names), _matrix(asked, names), votes, k)]
+
+
+def choose(shown: NDArray[np.float64], voted: NDArray[np.float64], votes: NDArray[np.float64], k: int) -> list[int]:
+    """Greedy choice by expected agreement and coverage.
+
+    The next one is the candidate with the largest ``agreement + COVERAGE * coverage``. Its agreement is the mean Dice
+    overlap of its labels with those of every voter, weighed by the votes: its expected agreement with an input whose
+    labels are those of a voter drawn by the votes, as in minimum Bayes risk decoding. Its coverage is the share of the
+    labels that it is first to show, each label weighed by the root of its votes.
+
+    Args:
+        shown: How often each candidate has each label, (n, labels).
+        voted: How often each candidate votes for each label, (n, labels).
+        votes: The weight of each candidate's vote, (n,).
+        k: How many to choose.
+
+    Returns:
+        Candidates in the order of choice; all of them where there are no more than k.
+
+    >>> counts = np.array([[1, 0], [1, 0], [0, 1], [1, 0]], float)
+    >>> choose(counts, counts, np.array([1, 1 / 2, 1 / 3, 1 / 4]), 3)
+    [0, 2, 1]
+    """
+    if not len(shown):
+        return []
+    votes = votes / votes.sum()
+    agreement = _dice(shown, voted) @ votes  # (n,)
+    has = shown > 0
+    worth = np.sqrt(votes @ (voted > 0))  # (labels,)
+    worth /= max(worth.sum(), 1e-9)
+    chosen: list[int] = []
+    while len(chosen) < min(k, len(shown)):
+        gain = agreement + COVERAGE * (has @ worth)
+        gain[chosen] = -np.inf
+        best = int(np.argmax(gain))  # the nearest of equals
+        chosen.append(best)
+        worth[has[best]] = 0
+    return chosen
+
+
+def _dice(some: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Twice the common labels over the sum of both sizes, (some, others); two without labels agree: 1."""
+    common = np.minimum(some[:, None, :], others[None, :, :]).sum(2)
+    sizes = some.sum(1)[:, None] + others.sum(1)[None, :]
+    return np.asarray(np.divide(2 * common, sizes, out=np.ones_like(sizes), where=sizes > 0))
+
+
+def _count(labels: Sequence[Sequence[str]]) -> list[dict[str, int]]:
+    counts: list[dict[str, int]] = []
+    for row in labels:
+        found: dict[str, int] = {}
+        for label in row:
+            found[label] = found.get(label, 0) + 1
+        counts.append(found)
+    return counts
+
+
+def _matrix(counts: Sequence[dict[str, int]], names: Sequence[str]) -> NDArray[np.float64]:
+    places = {name: place for place, name in enumerate(names)}
+    matrix = np.zeros((len(counts), len(names)))
+    for row, found in enumerate(counts):
+        for label, count in found.items():
+            matrix[row, places[label]] = count
+    return matrix

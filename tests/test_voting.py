@@ -1,0 +1,115 @@
+"""Choosing by a vote of the nearest."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ruie_components import DemonstrationStore, Example, Query, Selector
+from ruie_components.selection import voting
+from ruie_components.selection.voting import choose, elect
+
+
+class Near(NamedTuple):
+    name: str
+    labels: tuple[str, ...] = ()
+    event: str | None = None
+
+
+def query(*labels: str, event: str | None = None) -> Query:
+    if event:
+        return Query(task="EAE", text="x", labels=labels, event={"type": event, "trigger": "x"})
+    return Query(task="NER", text="x", labels=labels)
+
+
+def names(chosen: list[Near]) -> str:
+    return "".join(near.name for near in chosen)
+
+
+def test_the_labels_of_the_majority_win_over_the_nearest_alone():
+    rows = [Near("a", ("w",)), Near("b", ("x", "y")), Near("c", ("x", "y")), Near("d", ("x", "y")), Near("e", ("x",))]
+    assert names(elect(rows, query("w", "x", "y"), 1)) == "b"
+
+
+def test_a_label_with_fewer_votes_is_shown_too():
+    rows = [Near("a", ("x",)), Near("b", ("x",)), Near("c", ("y",)), Near("d", ("y",))]
+    assert names(elect(rows, query("x", "y"), 2)) == "ac"
+
+
+def test_repeated_annotations_count():
+    rows = [Near("a", ("x", "x")), Near("b", ("x",)), Near("c", ("x", "x")), Near("d", ("x", "x"))]
+    assert names(elect(rows, query("x"), 3)) == "acd"
+
+
+def test_labels_that_are_not_asked_for_give_no_vote_and_cost_agreement():
+    rows = [Near("a", ("pet",)), Near("b", ("pet", "city")), Near("c", ("city",)), Near("d", ("pet",))]
+    assert names(elect(rows, query("city"), 2)) == "cb"
+
+
+def test_examples_with_nothing_in_them_vote_for_nothing():
+    rows = [Near("a"), Near("b"), Near("c", ("x",)), Near("d"), Near("e")]
+    assert names(elect(rows, query("x"), 3)) == "cab"  # x has votes, so it is shown once
+
+
+def test_a_schema_of_which_the_pool_knows_nothing_is_answered_by_all_votes():
+    rows = [Near("a", ("x",)), Near("b", ("x",)), Near("c", ("y", "z"))]
+    assert names(elect(rows, query("unheard"), 2)) == "ac"
+    assert elect([], query("x"), 2) == []
+
+
+def test_the_querys_own_event_type_comes_first():
+    rows = [Near("a", ("buyer",), "sale"), Near("b", ("place",), "attack"), Near("c", ("place",), "attack")]
+    assert names(elect(rows, query("buyer", "place", event="attack"), 1)) == "b"
+    assert names(elect(rows, query("buyer", "place", event="sale"), 1)) == "a"
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=4, max_size=4), max_size=12), st.integers(0, 14))
+def test_the_choice_is_the_greedy_one_of_its_formula(rows, k):
+    counts = np.array(rows, float).reshape(-1, 4)
+    votes = 1 / np.arange(1.0, len(rows) + 1)
+    chosen = choose(counts, counts, votes, k)
+    assert len(chosen) == len(set(chosen)) == min(k, len(rows))
+    roots = [
+        float(np.sqrt(np.average([row[label] > 0 for row in rows], weights=votes))) for label in range(4 if rows else 0)
+    ]
+    left, shown = set(range(len(rows))), set()
+    for taken in chosen:
+        gains = {row: _gain(rows, row, votes, roots, shown) for row in left}
+        assert gains[taken] == pytest.approx(max(gains.values()))
+        left.remove(taken)
+        shown |= {label for label in range(4) if rows[taken][label]}
+
+
+def _gain(rows, row, votes, roots, shown):
+    """``agreement + COVERAGE * coverage`` of one row, written down as the docstring says it."""
+    agreement = []
+    for other in rows:
+        size = sum(rows[row]) + sum(other)
+        agreement.append(2 * sum(map(min, rows[row], other)) / size if size else 1)
+    new = sum(root for label, root in enumerate(roots) if rows[row][label] and label not in shown)
+    return float(np.average(agreement, weights=votes)) + voting.COVERAGE * new / max(sum(roots), 1e-9)
+
+
+def test_a_pool_is_searched_further_for_the_querys_event_type(encoder):
+    def sale(text: str, kind: str) -> Example:
+        trigger = {"text": "sold", "start": text.index("sold"), "end": text.index("sold") + 4}
+        ada = {"text": "Ada", "role": "seller", "start": 0, "end": 3}
+        return Example(
+            task="EAE",
+            text=text,
+            labels=["seller"],
+            events=[{"type": kind, "trigger": trigger, "arguments": [ada]}],
+        )
+
+    near = [sale(f"Ada sold the boat {number}.", "sale") for number in range(70)]
+    far = [sale(f"Ada once was sold short: {number} tales of 北京.", "betrayal") for number in range(3)]
+    asked = Query(
+        task="EAE", text="Ada sold the boat.", labels=["seller"], event={"type": "betrayal", "trigger": "sold"}
+    )
+    with DemonstrationStore.create(near + far, encoder=encoder) as store:
+        selector = Selector(k=3, candidates=5)
+        chosen = selector.select_many(store, [asked, near[0].query])
+        assert {each.example.events[0].type for each in chosen[0]} == {"betrayal"}
+        assert {each.example.events[0].type for each in chosen[1]} == {"sale"}
