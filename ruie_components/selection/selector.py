@@ -90,7 +90,7 @@ class Selector:
             case Method.TOP_K:
                 chosen = self._above(store.nearest(queries, self.k))
             case Method.MMR:
-                near = self._above(store.nearest(queries, self._width, vectors=True))
+                near = self._above(store.nearest(queries, self.width, vectors=True))
                 chosen = [mmr(candidates, self.k, self.relevance) for candidates in near]
             case Method.LABEL_COVERAGE:
                 chosen = self._cover(store, queries)
@@ -101,7 +101,8 @@ class Selector:
         return rows.demonstrations([sorted(near, key=_rank) for near in chosen])
 
     @property
-    def _width(self) -> int:
+    def width(self) -> int:
+        """How many of the nearest label vote, MMR and label coverage choose from."""
         return max(self.k, self.candidates if self.candidates is not None else max(50, 10 * self.k))
 
     def _above(self, near: list[list[Neighbour]]) -> list[list[Neighbour]]:
@@ -111,13 +112,13 @@ class Selector:
         return [[found for found in candidates if found.score >= least] for candidates in near]
 
     def _vote(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Neighbour]]:
-        near = self._above(store.nearest(queries, self._width))
+        near = self._above(store.nearest(queries, self.width))
         for event_type, places in _lacking_event(queries, near, self.k).items():
             self._look_further(store, queries, near, places, self.k, rows.about(event_type))
         return [elect(candidates, query, self.k) for candidates, query in zip(near, queries, strict=True)]
 
     def _cover(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Neighbour]]:
-        near = self._above(store.nearest(queries, self._width))
+        near = self._above(store.nearest(queries, self.width))
         for (task, label), places in _unshown(queries, near).items():
             if store.shows(task, label):
                 self._look_further(store, queries, near, places, 1, rows.showing(label))

@@ -8,7 +8,7 @@ from ruie_training.corpus import choose, read_catalog
 from ruie_training.errors import TrainingError
 from ruie_training.evaluate import (
     Measured,
-    default_rankers,
+    default_retrievers,
     evaluate,
     interval,
     resampled_means,
@@ -17,11 +17,21 @@ from ruie_training.evaluate import (
 from ruie_training.figures import AVERAGE, table, write_results
 from ruie_training.likelihood import likelihood_at
 from ruie_training.preferences import prompt_and_answer
-from ruie_training.rankers import best, rank_by_bm25, rank_by_both, rank_by_labels, rank_randomly, standardise
+from ruie_training.rankers import (
+    best,
+    by_vote,
+    once,
+    rank_by_adapted,
+    rank_by_bm25,
+    rank_by_encoder,
+    rank_by_labels,
+    rank_randomly,
+)
 from typer.testing import CliRunner
 
-from ruie_components import Example, prompts
+from ruie_components import DemonstrationStore, Example, Selector, prompts
 from ruie_components.cli.app import app
+from ruie_components.encoders import load_encoder
 from ruie_components.types import Demonstration
 
 
@@ -98,15 +108,6 @@ def test_bm25_finds_shared_words():
     assert rank_by_bm25([query], pool).argmax() == 1
 
 
-def test_scores_of_two_rankers_count_alike_whatever_their_scale():
-    large = np.array([[1000.0, 0, 0], [0, 0, 1000]], np.float32)
-    small = np.array([[0, 0.001, 0.001], [0.001, 0, 0]], np.float32)
-    joined = rank_by_both(lambda *_: large, lambda *_: small, weight=1.0)([], [])
-    assert joined[0].tolist() == pytest.approx((standardise(large) + standardise(small))[0].tolist())
-    assert np.abs(joined[0] - 0).max() == pytest.approx(0, abs=1e-5)  # exact opposites cancel
-    assert standardise(np.ones((1, 3), np.float32)).tolist() == [[0, 0, 0]]
-
-
 def test_intervals_hold_the_mean_and_shrink_with_more_queries():
     draw = np.random.default_rng(0)
     few, many = draw.random(30), draw.random(3000)
@@ -146,12 +147,47 @@ def test_results_are_a_table_json_and_a_plot(tmp_path):
 
 def test_real_sets_are_ranked_by_every_method(data_folder):
     sets = choose(read_catalog(data_folder), names=["RE/conll04"])
-    figures = evaluate(sets, default_rankers(), (1, 8), queries=60, progress=False)
+    figures = evaluate(sets, default_retrievers(every_method=True), (1, 8), queries=60, progress=False)
     at = {(figure.method, figure.k): figure.agreement for figure in figures if figure.dataset == AVERAGE}
-    assert len(at) == 10
+    methods = ["random", "BM25", "BM25, label-vote", "embedded", "embedded, top-k", "oracle"]
+    assert list(at) == [(method, k) for method in methods for k in (1, 8)]
     for k in (1, 8):
         assert at["oracle", k] > at["BM25", k] > at["random", k]
-        assert at["embedded", k] > at["random", k]
+        assert at["embedded", k] > at["embedded, top-k", k] > at["random", k]
+
+
+def test_the_vote_is_that_of_the_selector(data_folder):
+    found = choose(read_catalog(data_folder), names=["RE/conll04"])[0]
+    queries, pool = found.examples("dev", limit=30), found.examples("train", limit=60)  # few: the index is exact then
+    with DemonstrationStore.create(pool, progress=False) as store:
+        selected = Selector(k=8).select_many(store, [query.query for query in queries])
+        rows = by_vote(rank_by_encoder(store.encoder))(queries, pool, (8,))[8]
+    for shown, places in zip(selected, rows, strict=True):
+        assert {each.example.content_id for each in shown} == {pool[row].content_id for row in places}
+
+
+def test_an_adapted_encoder_is_trained_on_the_pool_and_ranks_better(data_folder):
+    found = choose(read_catalog(data_folder), names=["RE/conll04"])[0]
+    queries, pool = found.examples("dev", limit=60), found.examples("train", limit=200)
+    overlap = dice(*count_labels(queries, pool))
+    before, after = (
+        agreement_at(overlap, best(rank(queries, pool), queries, pool, 8), 8).mean()
+        for rank in (rank_by_encoder(load_encoder()), rank_by_adapted(steps=25))
+    )
+    assert after > before + 0.05
+    assert "embedded, adapted" in default_retrievers(adapt=True)
+
+
+def test_scores_are_computed_once_a_set():
+    asked = []
+
+    def rank(queries, pool):
+        asked.append((queries, pool))
+        return np.zeros((len(queries), len(pool)), np.float32)
+
+    remembered, one, two = once(rank), [example("P")], [example("L")]
+    remembered(one, two), remembered(one, two), remembered(two, one), remembered(one, two)
+    assert asked == [(one, two), (two, one), (one, two)]
 
 
 # likelihood of the gold answer
@@ -199,7 +235,8 @@ def test_likelihood_is_that_of_the_gold_answer_after_the_prompt_with_the_best_la
     rows = starter_rows("ED")
     queries, pool = rows[:3], rows[3:9]
     ranked = {"up": np.array([[0, 1, 2]] * 3), "down": np.array([[2, 1, 0]] * 2 + [[4, -1, -1]])}
-    found = likelihood_at(llm, queries, pool, ranked, (1, 3))
+    chosen = {(name, k): rows[:, :k] for name, rows in ranked.items() for k in (1, 3)}
+    found = likelihood_at(llm, queries, pool, chosen)
     assert set(found) == {("up", 1), ("up", 3), ("down", 1), ("down", 3)}
     assert found["up", 3][0] == pytest.approx(defined_likelihood(llm_folder, queries[0], pool[:3]), abs=1e-4)
     assert found["down", 3][0] == pytest.approx(defined_likelihood(llm_folder, queries[0], pool[2::-1]), abs=1e-4)
@@ -210,8 +247,8 @@ def test_likelihood_is_that_of_the_gold_answer_after_the_prompt_with_the_best_la
 
 def test_likelihood_asks_a_sample_and_the_same_queries_of_every_method(llm, starter_rows):
     rows = starter_rows("ED")
-    ranked = {name: np.tile(np.arange(4), (10, 1)) for name in ("a", "b")}
-    found = likelihood_at(llm, rows[:10], rows[10:], ranked, (2,), limit=4, seed=1)
+    chosen = {(name, 2): np.tile(np.arange(2), (10, 1)) for name in ("a", "b")}
+    found = likelihood_at(llm, rows[:10], rows[10:], chosen, limit=4, seed=1)
     known = ~np.isnan(found["a", 2])
     assert known.sum() == 4
     assert (known == ~np.isnan(found["b", 2])).all()
@@ -227,7 +264,7 @@ def test_a_query_too_long_with_one_method_counts_with_none(llm_folder, starter_r
     sizes = [len(tokenizer.split([prompt_and_answer(([shown], rows[0]))])[0][0]) for shown in pool]
     assert sizes[0] < sizes[1]
     scorer = LocalScorer.load(llm_folder, device="cpu", max_tokens=sizes[1] - 1)
-    found = likelihood_at(scorer, [rows[0], rows[0]], pool, {"short": short, "long": long}, (1,))
+    found = likelihood_at(scorer, [rows[0], rows[0]], pool, {("short", 1): short, ("long", 1): long})
     assert np.isnan(found["short", 1]).tolist() == np.isnan(found["long", 1]).tolist() == [False, True]
 
 
@@ -274,7 +311,7 @@ def test_the_command_measures_encoders_with_an_llm(starter_data, encoder_folder,
     result = CliRunner().invoke(app, ["evaluate", "retrieval", *map(str, asked), "--json"])
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
-    methods = ["random", "BM25", "tiny", "tiny + BM25", "oracle"]
+    methods = ["random", "BM25", "tiny", "oracle"]
     average = {(found["method"], found["k"]): found for found in figures if found["dataset"] == AVERAGE}
     assert list(average) == [(method, k) for method in methods for k in (1, 2)]
     assert all(found["likelihood"] < 0 for found in average.values())
@@ -286,8 +323,7 @@ def test_the_command_measures_encoders_with_an_llm(starter_data, encoder_folder,
 
 def test_two_encoders_of_one_name_stand_apart(make_encoder, starter_data, tmp_path):
     folders = [make_encoder(tmp_path / place, seed=seed, name="same") for seed, place in enumerate(("one", "two"))]
-    rankers = default_rankers(folders)
-    assert list(rankers) == ["random", "BM25", "same", "same + BM25", str(folders[1]), f"{folders[1]} + BM25", "oracle"]
+    assert list(default_retrievers(folders)) == ["random", "BM25", "same", str(folders[1]), "oracle"]
 
 
 def test_the_command_prints_tables_of_the_sets_of_a_role(starter_data, encoder_folder):

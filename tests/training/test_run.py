@@ -160,7 +160,7 @@ def test_the_manifest_says_what_was_done_and_what_was_left_out(finished):
 def test_the_evaluation_stands_in_results_and_model_card(finished):
     folder, manifest, _ = finished
     methods = [row["method"] for row in manifest["stages"]["evaluate"]["report"]["averages"]]
-    assert methods == ["random", "BM25", "untrained", "trained", "trained + BM25", "oracle"]
+    assert methods == ["random", "BM25", "untrained", "trained", "trained, label-vote", "oracle"]
     assert manifest["stages"]["evaluate"]["report"]["sets"] == ["ED/starter"]
     card = (folder / "export" / "encoder" / "README.md").read_text("utf-8")
     assert "| ED/starter |" in card

@@ -1,6 +1,6 @@
-"""Evaluates retrieval: agreement@k and coverage@k of each ranker on each set, with bootstrap intervals.
+"""Evaluates retrieval: agreement@k and coverage@k of each retriever on each set, with bootstrap intervals.
 
-With an LLM also the log-likelihood of the gold answer, given the demonstrations of each ranker.
+With an LLM also the log-likelihood of the gold answer, given the demonstrations of each retriever.
 
 The pool is a set's train split. The queries are drawn from its dev split where the set is held in or extra, from its
 test split where it is held out. A query's own text never counts as a demonstration.
@@ -27,13 +27,14 @@ from ruie_training.figures import AVERAGE, Figure
 from ruie_training.likelihood import likelihood_at
 from ruie_training.preferences.scorer import LikelihoodScorer
 from ruie_training.rankers import (
-    Ranker,
-    best,
+    Retriever,
+    by_vote,
+    in_every_table,
+    nearest,
+    once,
+    rank_by_adapted,
     rank_by_bm25,
-    rank_by_both,
     rank_by_encoder,
-    rank_by_labels,
-    rank_randomly,
 )
 
 RESAMPLES = 1000
@@ -54,7 +55,7 @@ class Measured:
 
 def measure(
     dataset: DataSet,
-    rankers: Mapping[str, Ranker],
+    retrievers: Mapping[str, Retriever],
     ks: Sequence[int],
     *,
     queries: int = 500,
@@ -62,11 +63,11 @@ def measure(
     llm: LikelihoodScorer | None = None,
     llm_queries: int | None = None,
 ) -> Measured:
-    """Rank a set's train split for queries of its dev split (held-in, extra) or test split (held-out).
+    """Choose from a set's train split for queries of its dev split (held-in, extra) or test split (held-out).
 
     Args:
         dataset: The set.
-        rankers: Methods by name.
+        retrievers: Methods by name.
         ks: How many demonstrations count.
         queries: At most so many, drawn by ``seed``.
         seed: Of the draw.
@@ -78,15 +79,16 @@ def measure(
     pool = dataset.examples("train")
     asked_labels, pool_labels = count_labels(asked, pool)
     overlap = dice(asked_labels, pool_labels)
-    agreement, coverage, seconds, ranked = {}, {}, {}, {}
-    for name, rank in rankers.items():
+    agreement, coverage, seconds, chosen = {}, {}, {}, {}
+    for name, retrieve in retrievers.items():
         start = time.perf_counter()
-        ranked[name] = best(rank(asked, pool), asked, pool, max(ks))
+        found = retrieve(asked, pool, ks)
         seconds[name] = time.perf_counter() - start
-        for k in ks:
-            agreement[name, k] = agreement_at(overlap, ranked[name], k)
-            coverage[name, k] = coverage_at(asked_labels, pool_labels, ranked[name], k)
-    likelihood = likelihood_at(llm, asked, pool, ranked, ks, limit=llm_queries, seed=seed) if llm else {}
+        for k, rows in found.items():
+            chosen[name, k] = rows
+            agreement[name, k] = agreement_at(overlap, rows, k)
+            coverage[name, k] = coverage_at(asked_labels, pool_labels, rows, k)
+    likelihood = likelihood_at(llm, asked, pool, chosen, limit=llm_queries, seed=seed) if llm else {}
     return Measured(agreement, coverage, seconds, len(asked), len(pool), likelihood)
 
 
@@ -188,7 +190,7 @@ def _figure(name: str, key: tuple[str, int], rows: Sequence[_Row]) -> Figure:
 
 def evaluate(
     sets: Iterable[DataSet],
-    rankers: Mapping[str, Ranker],
+    retrievers: Mapping[str, Retriever],
     ks: Sequence[int] = (8,),
     *,
     queries: int = 500,
@@ -197,11 +199,11 @@ def evaluate(
     llm_queries: int | None = None,
     progress: bool = True,
 ) -> list[Figure]:
-    """Measure every ranker on every set.
+    """Measure every retriever on every set.
 
     Args:
         sets: The sets.
-        rankers: Methods by name, in the order of the table's columns.
+        retrievers: Methods by name, in the order of the table's columns.
         ks: How many demonstrations count.
         queries: At most so many a set.
         seed: Of the draw of queries.
@@ -216,21 +218,33 @@ def evaluate(
     sets = list(sets)
     for dataset in track(sets, "evaluating", console=Console(stderr=True), disable=not progress):
         measured[dataset.name] = measure(
-            dataset, rankers, ks, queries=queries, seed=seed, llm=llm, llm_queries=llm_queries
+            dataset, retrievers, ks, queries=queries, seed=seed, llm=llm, llm_queries=llm_queries
         )
     return summarise(measured)
 
 
-def default_rankers(encoders: Iterable[Any] = (None,)) -> dict[str, Ranker]:
-    """Random, BM25, every encoder, every encoder with BM25's scores added, oracle.
+def default_retrievers(
+    encoders: Iterable[Any] = (None,), *, adapt: bool = False, every_method: bool = False
+) -> dict[str, Retriever]:
+    """Random, BM25's best, every encoder by label vote (the package's default), the oracle.
 
     Args:
         encoders: What ``load_encoder`` takes; None is the embedded encoder.
+        adapt: Whether there is also every encoder adapted to a set's pool.
+        every_method: Whether there are also BM25 by label vote, and the nearest by every encoder.
     """
-    rankers: dict[str, Ranker] = {"random": rank_randomly(), "BM25": rank_by_bm25}
+    found: dict[str, Retriever] = {}
+    if every_method:
+        found["BM25, label-vote"] = by_vote(rank_by_bm25)
     for source in encoders:
         encoder = load_encoder(source)
-        name = encoder.name if encoder.name not in rankers else str(source)  # a trained one and its start may share it
-        rank = rank_by_encoder(encoder)
-        rankers |= {name: rank, f"{name} + BM25": rank_by_both(rank, rank_by_bm25)}
-    return {**rankers, "oracle": rank_by_labels}
+        name = encoder.name if encoder.name not in found else str(source)  # a trained one and its start may share it
+        ranks = {name: rank_by_encoder(encoder)}
+        if adapt:
+            ranks[f"{name}, adapted"] = rank_by_adapted(encoder)
+        for each, rank in ranks.items():
+            scores = once(rank)
+            found[each] = by_vote(scores)
+            if every_method:
+                found[f"{each}, top-k"] = nearest(scores)
+    return in_every_table(found)

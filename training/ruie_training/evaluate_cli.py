@@ -36,6 +36,10 @@ def retrieval(
             help="A folder or a checkpoint; may be repeated. Default: the embedded encoder.", show_default=False
         ),
     ] = None,
+    adapt: Annotated[bool, typer.Option("--adapt", help="Also adapt the encoders to every set's pool.")] = False,
+    every_method: Annotated[
+        bool, typer.Option("--every-method", help="Also BM25 by label vote, and encoders by plain nearness.")
+    ] = False,
     k: Annotated[list[int] | None, typer.Option(min=1, help="May be repeated. Default: 8.", show_default=False)] = None,
     queries: Annotated[int, typer.Option(min=1, help="At most so many a set.")] = 500,
     seed: Annotated[int, typer.Option(help="Of the draw of queries.")] = 0,
@@ -56,10 +60,12 @@ def retrieval(
 ) -> None:
     """Agreement@k, coverage@k and, with --llm, likelihood@k of encoders beside random, BM25 and the oracle.
 
+    Encoders choose by label vote, as the package does by default, BM25 by its scores.
+
     The pool is a set's train split; queries come from the test split of a held-out set, from the dev split of others.
     """
     from ruie_training.corpus import Role, choose, read_catalog
-    from ruie_training.evaluate import default_rankers, evaluate
+    from ruie_training.evaluate import default_retrievers, evaluate
     from ruie_training.figures import table, write_results
 
     if held_out + held_in + bool(sets) != 1:
@@ -75,7 +81,7 @@ def retrieval(
     ks = sorted(set(k or [8]))
     figures = evaluate(
         chosen,
-        default_rankers(encoder or [None]),
+        default_retrievers(encoder or [None], adapt=adapt, every_method=every_method),
         ks,
         queries=queries,
         seed=seed,

@@ -19,8 +19,7 @@ def likelihood_at(
     llm: LikelihoodScorer,
     queries: Sequence[Example],
     pool: Sequence[Example],
-    ranked: Mapping[str, NDArray[np.int64]],
-    ks: Sequence[int],
+    chosen: Mapping[Key, NDArray[np.int64]],
     *,
     limit: int | None = None,
     seed: int = 0,
@@ -34,8 +33,7 @@ def likelihood_at(
         llm: The model.
         queries: Examples with their gold answers.
         pool: The demonstrations.
-        ranked: Of each method the pool's rows, best first, (queries, at least k); -1 stands for none.
-        ks: How many demonstrations a prompt shows.
+        chosen: The pool's rows that each method chose, best first, (queries, k); -1 stands for none.
         limit: Of the queries, at most so many are asked. None: all.
         seed: Of their draw.
 
@@ -45,16 +43,14 @@ def likelihood_at(
     asked = list(range(len(queries)))
     if limit is not None and limit < len(queries):
         asked = sorted(random.Random(seed).sample(asked, limit))  # noqa: S311  a draw, not a secret
-    keys = [(method, k) for method in ranked for k in ks]
+    keys = list(chosen)
     # All in one call: a scorer then reads what prompts have in common once.
     shown = [
-        ([pool[row] for row in ranked[method][query, :k] if row >= 0], queries[query])
-        for method, k in keys
-        for query in asked
+        ([pool[row] for row in rows[query] if row >= 0], queries[query]) for rows in chosen.values() for query in asked
     ]
     scores = np.array(llm.likelihoods(shown)).reshape(len(keys), len(asked))
     found = {}
-    for k in ks:
+    for k in dict.fromkeys(k for _, k in keys):
         rows = [place for place, key in enumerate(keys) if key[1] == k]
         misfits = np.isnan(scores[rows]).any(0)  # (asked,)
         for row in rows:

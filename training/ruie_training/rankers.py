@@ -1,23 +1,33 @@
-"""Ways to rank a pool for its queries, each a matrix of scores: random, BM25, an encoder, both together, the oracle.
+"""Ways to rank a pool for its queries: random, BM25, an encoder, one adapted to the pool, the oracle.
 
-They stand beside ``ruie_components.store`` on purpose: plain matrix products, so that a figure depends on no database.
+A ranker gives a matrix of scores; a retriever chooses demonstrations by it, the best ones or by vote. Both stand beside
+``ruie_components.store`` on purpose: plain matrix products, so that a figure depends on no approximate index.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ruie_components import prompts
 from ruie_components.encoders import Encoder
+from ruie_components.selection import Selector
+from ruie_components.selection.voting import elect
 from ruie_components.types import Example
 from ruie_training.agreement import count_labels, dice
 
 Scores = NDArray[np.float32]
+Rows = NDArray[np.int64]
 Ranker = Callable[[Sequence[Example], Sequence[Example]], Scores]
 """Takes queries and pool, gives scores of shape (queries, pool); higher is better."""
+Retriever = Callable[[Sequence[Example], Sequence[Example], Sequence[int]], Mapping[int, Rows]]
+"""Takes queries, pool and several k, gives for each k the chosen rows of the pool, best first, (queries, k).
+
+A row with the query's own text is left out. Where fewer than k are left, -1 fills up.
+"""
 
 
 def rank_randomly(seed: int = 0) -> Ranker:
@@ -52,27 +62,100 @@ def rank_by_encoder(encoder: Encoder) -> Ranker:
     return rank
 
 
-def rank_by_both(first: Ranker, second: Ranker, weight: float = 1.0) -> Ranker:
-    """The sum of both scores, each with mean 0 and deviation 1 over a query's pool, the second times ``weight``."""
-
-    def rank(queries: Sequence[Example], pool: Sequence[Example]) -> Scores:
-        return standardise(first(queries, pool)) + np.float32(weight) * standardise(second(queries, pool))
-
-    return rank
-
-
-def standardise(scores: Scores) -> Scores:
-    """Every row with mean 0 and deviation 1; a row of equal scores becomes 0."""
-    deviation = scores.std(1, keepdims=True)
-    return np.asarray((scores - scores.mean(1, keepdims=True)) / np.where(deviation > 0, deviation, 1), np.float32)
-
-
 def rank_by_labels(queries: Sequence[Example], pool: Sequence[Example]) -> Scores:
     """The Dice overlap of the gold labels, which no retriever knows: the ceiling of agreement."""
     return dice(*count_labels(queries, pool))
 
 
-def best(scores: Scores, queries: Sequence[Example], pool: Sequence[Example], k: int) -> NDArray[np.int64]:
+def rank_by_adapted(source: Any = None, **options: Any) -> Ranker:
+    """Cosine of an encoder that was adapted to the pool; where that gained nothing, of the encoder as it was.
+
+    Args:
+        source: What ``load_encoder`` takes.
+        **options: Those of ``ruie_training.adapt.adapt_store``.
+    """
+
+    def rank(queries: Sequence[Example], pool: Sequence[Example]) -> Scores:
+        from ruie_components.store import DemonstrationStore
+
+        with DemonstrationStore.create(pool, encoder=source, progress=False) as store:
+            store.adapt(**options)
+            return rank_by_encoder(store.encoder)(queries, pool)
+
+    return rank
+
+
+def once(rank: Ranker) -> Ranker:
+    """The same ranker, which keeps the scores of the last set that it was asked about."""
+    last: list[Any] = []
+
+    def remembered(queries: Sequence[Example], pool: Sequence[Example]) -> Scores:
+        if not (last and last[0] is queries and last[1] is pool):
+            last[:] = queries, pool, rank(queries, pool)
+        scores: Scores = last[2]
+        return scores
+
+    return remembered
+
+
+def nearest(rank: Ranker) -> Retriever:
+    """The k with the highest scores; equal ones in the pool's order."""
+
+    def retrieve(queries: Sequence[Example], pool: Sequence[Example], ks: Sequence[int]) -> dict[int, Rows]:
+        ranked = best(rank(queries, pool), queries, pool, max(ks))
+        return {k: ranked[:, :k] for k in ks}
+
+    return retrieve
+
+
+def by_vote(rank: Ranker) -> Retriever:
+    """What ``Selector(method="label-vote")`` chooses."""
+
+    def retrieve(queries: Sequence[Example], pool: Sequence[Example], ks: Sequence[int]) -> dict[int, Rows]:
+        scores = rank(queries, pool)
+        return {k: vote(scores, queries, pool, k) for k in ks}
+
+    return retrieve
+
+
+def vote(scores: Scores, queries: Sequence[Example], pool: Sequence[Example], k: int) -> Rows:
+    """What ``Selector(method="label-vote", k=k)`` chooses, from whole rankings; best first, as the selector gives them.
+
+    Args:
+        scores: (queries, pool).
+        queries: What is asked for.
+        pool: What is chosen from.
+        k: How many demonstrations.
+
+    Returns:
+        Rows of the pool, (queries, k), filled up with -1.
+    """
+    near = best(scores, queries, pool, Selector(k=k).width)
+    rows = np.full((len(queries), k), -1, np.int64)
+    for place, query in enumerate(queries):
+        chosen = elect([_Voter(row, pool[row]) for row in near[place] if row >= 0], query.query, k)
+        order = sorted((voter.row for voter in chosen), key=lambda row: -scores[place, row])
+        rows[place, : len(order)] = order
+    return rows
+
+
+class _Voter(NamedTuple):
+    """A row of a pool, as ``elect`` looks at it."""
+
+    row: int
+    example: Example
+
+    @property
+    def labels(self) -> Sequence[str]:
+        return self.example.annotation_labels
+
+    @property
+    def event(self) -> str | None:
+        event = self.example.query.event
+        return event.type if event else None
+
+
+def best(scores: Scores, queries: Sequence[Example], pool: Sequence[Example], k: int) -> Rows:
     """The k best pool rows of each query, best first; equal scores in the pool's order.
 
     A row with the query's own text is left out. Where fewer than k are left, -1 fills up.
@@ -93,7 +176,7 @@ def best(scores: Scores, queries: Sequence[Example], pool: Sequence[Example], k:
     return ranked
 
 
-def _top(row: Scores, k: int) -> NDArray[np.int64]:
+def _top(row: Scores, k: int) -> Rows:
     if k < len(row):
         limit = np.partition(row, len(row) - k)[len(row) - k]  # all that reach it, so that ties fall by order
         chosen = np.flatnonzero(row >= limit)
@@ -103,6 +186,7 @@ def _top(row: Scores, k: int) -> NDArray[np.int64]:
     return np.asarray(order[np.isfinite(row[order])], np.int64)
 
 
-def oracle_and_floor(seed: int = 0) -> Mapping[str, Ranker]:
-    """The rankers that every table has: random, BM25, oracle."""
-    return {"random": rank_randomly(seed), "BM25": rank_by_bm25, "oracle": rank_by_labels}
+def in_every_table(middle: Mapping[str, Retriever], *, seed: int = 0) -> dict[str, Retriever]:
+    """Random and BM25, then what is given, then the oracle."""
+    floor = {"random": nearest(rank_randomly(seed)), "BM25": nearest(rank_by_bm25)}
+    return {**floor, **middle, "oracle": nearest(rank_by_labels)}

@@ -228,11 +228,10 @@ def evaluate(context: Context) -> Report:
 
     settings = context.recipe.evaluate
     assert settings is not None
-    rankers = _rankers(context)
     queries = settings.queries if settings.queries is not None else 1_000_000
     figures = measure(
         context.evaluation_sets,
-        rankers,
+        _retrievers(context),
         (settings.k,),
         queries=queries,
         seed=context.recipe.seed,
@@ -247,19 +246,18 @@ def evaluate(context: Context) -> Report:
     return {"sets": [dataset.name for dataset in context.evaluation_sets], "averages": averages}
 
 
-def _rankers(context: Context) -> Mapping[str, Any]:
+def _retrievers(context: Context) -> Mapping[str, Any]:
     from ruie_components.encoders import load_encoder
-    from ruie_training.rankers import oracle_and_floor, rank_by_both, rank_by_encoder
+    from ruie_training.rankers import by_vote, in_every_table, nearest, once, rank_by_encoder
 
-    found = dict(oracle_and_floor(context.recipe.seed))
-    oracle = found.pop("oracle")
+    found = {}
     if context.recipe.export:
         untrained = context.folder("models") / "untrained"
         if untrained.is_dir():
-            found["untrained"] = rank_by_encoder(load_encoder(untrained))
-        trained = rank_by_encoder(load_encoder(context.folder("export") / ENCODER))
-        found |= {"trained": trained, "trained + BM25": rank_by_both(trained, found["BM25"])}
-    return {**found, "oracle": oracle}
+            found["untrained"] = nearest(rank_by_encoder(load_encoder(untrained)))
+        trained = once(rank_by_encoder(load_encoder(context.folder("export") / ENCODER)))
+        found |= {"trained": nearest(trained), "trained, label-vote": by_vote(trained)}
+    return in_every_table(found, seed=context.recipe.seed)
 
 
 @dataclass(frozen=True)

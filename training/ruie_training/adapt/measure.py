@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ruie_components.types import Task
 from ruie_training.adapt.pool import Pool, Rows
 from ruie_training.agreement import agreement_at, coverage_at, dice
+from ruie_training.rankers import vote
 
 Vectors = NDArray[np.float32]
 K = 8
@@ -26,7 +27,7 @@ class Figures:
 
 
 def measure(pool: Pool, asked: Rows, shown: Rows, queries: Vectors, passages: Vectors, k: int = K) -> Figures:
-    """Search each asked row among the shown rows of its task.
+    """Choose for each asked row among the shown rows of its task, by label vote, as the package does by default.
 
     Args:
         pool: The pool.
@@ -43,7 +44,7 @@ def measure(pool: Pool, asked: Rows, shown: Rows, queries: Vectors, passages: Ve
         if not len(mine) or not len(theirs):
             continue
         scores = queries[mine] @ passages[theirs].T
-        ranked = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        ranked = vote(scores, *([pool.examples[row] for row in rows] for rows in (asked[mine], shown[theirs])), k)
         labels, others = pool.labels[asked[mine]], pool.labels[shown[theirs]]
         agreement[mine] = agreement_at(dice(labels, others), ranked, k)
         coverage[mine] = coverage_at(labels, others, ranked, k)
