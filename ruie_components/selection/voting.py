@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from ruie_components.types import Query
 
-COVERAGE = 2.0
-"""What showing all labels that got votes counts, where full agreement with every voter counts 1."""
+COVERAGE = 3.0
+"""What showing all labels that got votes counts, where full agreement with every voter counts 1.
+
+Chosen on dev splits of sets that are not held out: 2 agrees better and shows fewer labels, 4 the other way round.
+"""
 
 
 class Voter(Protocol):

@@ -15,6 +15,11 @@ from ruie_training.rankers import vote
 
 Vectors = NDArray[np.float32]
 K = 8
+COVERAGE_WORTH = 0.5
+"""A point of coverage counts half a point of agreement where encoders are compared.
+
+By agreement alone the choice falls on encoders that show hardly any label but the likeliest ones.
+"""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,11 @@ class Figures:
     rows: Rows
     agreement: NDArray[np.float64]
     coverage: NDArray[np.float64]
+
+    @property
+    def worth(self) -> NDArray[np.float64]:
+        """What encoders are compared by: agreement, and coverage where there are labels to cover, (rows,)."""
+        return self.agreement + COVERAGE_WORTH * np.nan_to_num(self.coverage)
 
 
 def measure(pool: Pool, asked: Rows, shown: Rows, queries: Vectors, passages: Vectors, k: int = K) -> Figures:
@@ -102,8 +112,8 @@ def _percent(values: NDArray[np.float64]) -> float:
 
 
 def is_a_gain(before: Figures, after: Figures) -> bool:
-    """Whether agreement rose by more than twice the standard error of the difference, query by query."""
-    difference = after.agreement - before.agreement
+    """Whether ``worth`` rose by more than twice the standard error of the difference, query by query."""
+    difference = after.worth - before.worth
     if len(difference) < 2:
         return False
     return bool(difference.mean() > max(2 * difference.std(ddof=1) / np.sqrt(len(difference)), 1e-9))

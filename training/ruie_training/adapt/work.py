@@ -66,8 +66,9 @@ def adapt_store(
 ) -> Adaptation:
     """Train a store's encoder on the store's own pool, and embed the pool again if that gained anything.
 
-    What it gains is measured first, by cross-validation: queries that the training has not seen, searched among rows
-    that it has. The encoder is replaced if agreement@8 rises by more than twice the standard error of the difference.
+    What it gains is measured first, by cross-validation: queries that the training has not seen, for which rows that it
+    has seen are chosen by label vote. The encoder is replaced if agreement@8 and half of coverage@8 together rise by
+    more than twice the standard error of the difference.
     A pool that was adapted before starts again from the encoder that it had at first.
 
     Args:
@@ -132,7 +133,7 @@ def _cross_validate(student: Student, pool: Pool, *, seed: int, progress: bool) 
             for share, figures in parts.items():
                 figures.append(measure(pool, asked, rows, *student.encode(trained, share, asked, rows)))
     whole = {share: join(figures) for share, figures in parts.items()}
-    best = max(student.shares, key=lambda share: float(whole[share].agreement.mean()))
+    best = max(student.shares, key=lambda share: float(whole[share].worth.mean()))
     return best, whole[0.0], whole[best]
 
 
