@@ -61,9 +61,13 @@ class Data(_Section):
 
 
 class Mine(_Section):
-    """BM25 candidates."""
+    """The candidates of every query."""
 
     k: Positive = 100
+    by: Literal["bm25", "embedded"] = "bm25"
+    """BM25 (paper), or the nearest by the encoder that comes with the package."""
+    random: int = Field(0, ge=0)
+    """So many random candidates more, from the query's own set."""
 
 
 class LocalModel(_Section):

@@ -83,11 +83,19 @@ class Context:
 
 
 def mine(context: Context) -> Report:
-    """BM25 candidates of every query over the pool of its set."""
+    """The candidates of every query over the pool of its set."""
+    from ruie_components.encoders import load_encoder
     from ruie_training.mine import mine_sets
+    from ruie_training.mine_other import add_random, by_set, mine_dense
 
-    material = context.material
-    found = mine_sets(material.queries, material.pool, k=context.recipe.mine.k, progress=context.progress)
+    material, settings = context.material, context.recipe.mine
+    if settings.by == "bm25":
+        found = mine_sets(material.queries, material.pool, k=settings.k, progress=context.progress)
+    else:
+        found = mine_dense(material.queries, material.pool, load_encoder(), k=settings.k, progress=context.progress)
+    if settings.random:
+        pools = by_set(material.pool).values()
+        found = add_random(found, material.examples, pools, settings.random, context.recipe.seed)
     found.save(context.folder("mine") / CANDIDATES)
     sets = [dataset.name for dataset in context.sets]
     dropped = {**material.dropped, **found.dropped}

@@ -54,7 +54,8 @@ def measure(pool: Pool, asked: Rows, shown: Rows, queries: Vectors, passages: Ve
         if not len(mine) or not len(theirs):
             continue
         scores = queries[mine] @ passages[theirs].T
-        ranked = vote(scores, *([pool.examples[row] for row in rows] for rows in (asked[mine], shown[theirs])), k)
+        queried, offered = ([pool.examples[row] for row in chosen] for chosen in (asked[mine], shown[theirs]))
+        ranked = vote(scores, queried, offered, k)
         labels, others = pool.labels[asked[mine]], pool.labels[shown[theirs]]
         agreement[mine] = agreement_at(dice(labels, others), ranked, k)
         coverage[mine] = coverage_at(labels, others, ranked, k)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -124,22 +125,13 @@ def teacher_of(pool: Pool, source: Any, *, scale: float, seed: int, progress: bo
 def mine_candidates(pool: Pool, *, seed: int, progress: bool) -> Candidates:
     """BM25's candidates of every row within its task, and random ones, which BM25 alone never shows."""
     from ruie_training.mine import mine
+    from ruie_training.mine_other import add_random
 
-    draw = np.random.default_rng(seed)
+    pools = [[pool.examples[row] for row in rows] for rows in pool.tasks.values()]
     parts = []
-    for rows in pool.tasks.values():
-        examples = [pool.examples[row] for row in rows]
-        try:
-            mined = mine(examples, examples, k=CANDIDATES, progress=progress)
-        except TrainingError:
-            continue  # a task with one text has no candidates
-        places = {example.content_id: row for row, example in zip(rows, examples, strict=True)}
-        found = []
-        for query, ids in zip(mined.query_ids, mined.candidate_ids, strict=True):
-            others = draw.choice(rows, min(RANDOM, len(rows)), replace=False)
-            other = [pool.examples[row].content_id for row in others if pool.text[row] != pool.text[places[query]]]
-            found.append(tuple(dict.fromkeys([*ids, *other])))
-        parts.append(Candidates(mined.query_ids, tuple(found), tuple((0.0,) * len(ids) for ids in found)))
+    for examples in pools:
+        with suppress(TrainingError):  # a task with one text has no candidates
+            parts.append(mine(examples, examples, k=CANDIDATES, progress=progress))
     if not parts:
         raise TrainingError("no row of the pool has another one to be compared with")
-    return Candidates.join(parts)
+    return add_random(Candidates.join(parts), by_id(pool.examples), pools, RANDOM, seed)
