@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
@@ -16,6 +17,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 """Every character at which ``str.splitlines`` would break a line."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Task(StrEnum):
@@ -38,8 +41,18 @@ class Task(StrEnum):
         raise ValueError(f"unknown task {value!r}; there are {', '.join(cls)}")
 
 
+def _encodable(text: str) -> str:
+    """Refuse what no file, database or server takes, here, where the field can still be named."""
+    if not text.isascii() and (found := _SURROGATE.search(text)):
+        raise ValueError(
+            f"{found[0]!r} at {found.start()} is half of a surrogate pair and no character: read the text as UTF-8, "
+            f"with errors='replace' where it is damaged"
+        )
+    return text
+
+
 def _clean_label(label: str) -> str:
-    label = label.strip()
+    label = _encodable(label.strip())
     if not label:
         raise ValueError("a label is empty; give every label a name")
     if len(label.splitlines()) > 1:
@@ -51,6 +64,7 @@ def _clean_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(labels))  # a repeated label changes nothing; the first place counts
 
 
+Text = Annotated[str, AfterValidator(_encodable)]
 Label = Annotated[str, AfterValidator(_clean_label)]
 Labels = Annotated[tuple[Label, ...], AfterValidator(_clean_labels)]
 
@@ -146,14 +160,15 @@ class Query(_Frozen):
     """What an input asks for: a text, a task, and the labels to look for.
 
     Raises:
-        pydantic.ValidationError: A ``ValueError``: empty text or schema, or an event missing for EAE.
+        pydantic.ValidationError: A ``ValueError``: empty text or schema, an event missing for EAE, or half a surrogate
+            pair, which can't be written anywhere.
 
     >>> Query(task="NER", text="Ada met Bob.", labels=["person"]).labels
     ('person',)
     """
 
     task: Task
-    text: str
+    text: Text
     labels: Labels = Field(alias="schema", min_length=1)
     event: EventQuery | None = None
 
@@ -172,7 +187,7 @@ class _Annotated(_Frozen):
     """A text and what stands in it."""
 
     task: Task
-    text: str
+    text: Text
     labels: Labels = Field(alias="schema", min_length=1)
     entities: tuple[Entity, ...] = ()
     relations: tuple[Relation, ...] = ()
@@ -232,12 +247,12 @@ class Example(_Annotated):
 
     Raises:
         pydantic.ValidationError: A ``ValueError``: offsets that don't fit the text, labels outside the schema,
-            annotations of another task.
+            annotations of another task, half a surrogate pair.
     """
 
-    id: str | None = None
-    dataset: str | None = None
-    language: str | None = None
+    id: Text | None = None
+    dataset: Text | None = None
+    language: Text | None = None
 
     @model_validator(mode="after")
     def _valid(self) -> Self:

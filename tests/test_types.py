@@ -35,6 +35,9 @@ TRIGGER = {"text": "met", "start": 4, "end": 7}
         pytest.param(
             {"entities": [{"text": "Ada", "start": 0, "end": 3}]}, ("entities", 0, "type"), "required", id="type"
         ),
+        pytest.param({"text": "Ada met \ud83d"}, ("text",), "'\\ud83d' at 8 is half of a surrogate pair", id="pair"),
+        pytest.param({"schema": ["person", "\udfff"]}, ("schema", 1), "errors='replace'", id="surrogate in a label"),
+        pytest.param({"dataset": "\ud800"}, ("dataset",), "no character", id="surrogate in a name"),
         pytest.param({"colour": 1}, ("colour",), "not permitted", id="unknown field"),
         pytest.param(
             {"events": [{"type": "x", "trigger": TRIGGER}]}, (), "keeps its annotations in 'entities'", id="field"
@@ -59,6 +62,8 @@ def test_a_wrong_row_names_its_field(change, field, message):
         ({"task": "EAE", "event": {"type": "x", "trigger": "met", "start": 5}}, "there stands 'et '"),
         ({"task": "EAE", "event": {"type": "x", "trigger": "met", "start": -8}}, "greater than or equal to 0"),
         ({"task": "EAE", "event": {"type": "x", "trigger": ""}}, "at least 1 character"),
+        ({"task": "EAE", "event": {"type": "x", "trigger": "\ud83d"}}, "as a unicode string"),
+        ({"text": "Ada \udc00 met Bob."}, "at 4 is half of a surrogate pair"),
         ({"labels": []}, "at least 1 item"),
     ],
 )
@@ -114,6 +119,11 @@ def test_offsets_are_code_points(text, span, start):
     assert example.to_row() == row
     for form in prompts.AnswerForm:
         assert parse(prompts.render_answer(example, form), example.query).entities == example.entities
+
+
+def test_a_pair_of_surrogates_in_a_row_is_one_character():
+    row = json.loads('{"task": "NER", "text": "\\ud83d\\ude00 Ada", "schema": ["person"]}')
+    assert Example.model_validate(row).text == "\U0001f600 Ada"
 
 
 def test_types_are_frozen_and_hashable():
