@@ -60,9 +60,11 @@ def render(results: Sequence[ExtractionResult], *, title: str = "Extractions", l
 
 
 def write(path: str | Path, results: Sequence[ExtractionResult], *, title: str = "Extractions", lead: str = "") -> Path:
-    """Write the page to a file and return its path."""
+    """Write the page to a file, in a new folder if need be, and return its path."""
     path = Path(path)
-    path.write_text(render(results, title=title, lead=lead), "utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # a model may have said half a surrogate pair: no reason to lose the page
+    path.write_text(render(results, title=title, lead=lead), "utf-8", errors="replace")
     return path
 
 

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 
 import pytest
 from rich.console import Console
@@ -120,6 +120,31 @@ def test_markup_in_the_error_of_a_text_is_text(ruie, monkeypatch):
     assert (status, MARKUP in out) == (1, True), err
 
 
+def test_a_text_that_failed_is_not_shown_as_one_with_nothing_in_it(ruie):
+    status, out, err = ruie("extract", "Oslo.", "-t", "NER", "-l", "city", "-m", "ollama:llama3.1")
+    assert (status, "no answer" in out, "nothing extracted" in out) == (1, True, False), err
+    assert "ollama serve" in err
+
+
+# One character that ASCII lacks, and one that no encoding takes: a model may say half a surrogate pair.
+@pytest.mark.parametrize("said", ["city: Zürich", "city: \ud83d"], ids=["not in ASCII", "half a pair"])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_no_character_ends_a_command(ruie, monkeypatch, tmp_path, said, encoding):
+    monkeypatch.setattr("ruie_components.langchain.baseline.copy_answer", lambda prompt: said)
+    for as_json in (True, False):
+        written = BytesIO()
+        monkeypatch.setattr(sys, "stdout", TextIOWrapper(written, encoding))
+        question = ("extract", "From Zürich.", "-t", "NER", "-l", "city", "--report", "new/page.html")
+        status, _, err = ruie(*question, *(["--json"] if as_json else []))
+        sys.stdout.flush()
+        out = written.getvalue().decode(encoding)
+        assert (status, (tmp_path / "new" / "page.html").exists()) == (0, True), err
+        if as_json:
+            assert json.loads(out)["extraction"]["answer"] == said
+        else:
+            assert f"From {'Zürich' if encoding == 'utf-8' else 'Z?rich'}" in out
+
+
 def test_a_cut_answer_is_shown_as_cut():
     extraction = Extraction(task="NER", text="Oslo.", labels=["city"])
     shown = StringIO()
@@ -153,7 +178,8 @@ def test_an_event_is_asked_about(ruie):
         (["retrieve", "x", "-s", "nowhere"], 1, "nowhere"),
         (["retrieve", "x"], 2, "NER, RE, ED, EAE"),
         (["retrieve", "x", "-t", "POS"], 2, "POS"),
-        (["retrieve", " ", "-t", "NER"], 2, "text is empty"),
+        (["retrieve", " ", "-t", "NER"], 2, "error: text is empty"),
+        (["extract", "Oslo \udcff", "-t", "NER"], 2, "error: text: '\\udcff' at 5 is half of a surrogate pair"),
         (["retrieve", "x", "-t", "NER", "--method", "best"], 2, "best"),
         (["retrieve", "x", "-t", "NER", "-k", "-1"], 2, "-k"),
         (["prompt", "x" * 9000, "-t", "NER", "--max-tokens", "100"], 1, "split it"),

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from rich.markup import escape
 
 from ruie_components.cli import pools, work
-from ruie_components.cli.console import errors
+from ruie_components.cli.console import errors, write_any_character
 from ruie_components.cli.demo import demo
 from ruie_components.errors import RuieError
 from ruie_components.formats.jsonl import explain
@@ -50,12 +50,13 @@ def _options(
 
 def main() -> None:
     """Run the command; what a user did wrong is one message on standard error, never a traceback."""
+    write_any_character()
     try:
         app()
     except (RuieError, ImportError, OSError) as error:
         _complain(str(error), 1)
     except ValidationError as error:
-        _complain(explain(error), 2)
+        _complain(explain(error).removeprefix("row: "), 2)  # what was typed is no row of a file
     except ValueError as error:
         _complain(str(error), 2)
 

@@ -1,6 +1,33 @@
 """Where the command line writes: results to standard output, everything else to standard error."""
 
+from __future__ import annotations
+
+import json
+import sys
+from io import TextIOWrapper
+from typing import Any
+
 from rich.console import Console
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
+
+
+def write_any_character() -> None:
+    """Let no character end a command: one that the terminal or pipe can't take becomes a question mark."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def write_json(console: Console, value: Any, *, indent: int | None = None) -> None:
+    """Write JSON, on one line unless indented; in ASCII, which loses nothing, where the stream can't take it as it is.
+
+    Not by ``console.print_json``: a line has to stay one, whatever the terminal's width.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    try:
+        text.encode(console.encoding)
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=indent)
+    console.file.write(f"{text}\n")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ruie_components.cli.console import console
+from ruie_components.cli.console import console, write_json
 from ruie_components.cli.options import AsJson, EncoderOption, Pool
 from ruie_components.formats.jsonl import read_examples
 from ruie_components.store import DemonstrationStore
@@ -30,9 +29,8 @@ def index(
         counts = {str(task): built.count(task) for task in built.tasks}
         name = built.encoder.name
     if as_json:
-        console.print_json(
-            json.dumps({"store": store, "pool": pool, "read": len(examples), "examples": counts, "encoder": name})
-        )
+        told = {"store": store, "pool": pool, "read": len(examples), "examples": counts, "encoder": name}
+        write_json(console, told, indent=2)
         return
     held = ", ".join(f"{count:,} {task}" for task, count in counts.items()) or "nothing"
     console.print(

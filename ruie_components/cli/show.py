@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -10,6 +9,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ruie_components import highlight
+from ruie_components.cli.console import write_json
 from ruie_components.extraction import ExtractionResult
 from ruie_components.types import Demonstration, Example, Extraction
 
@@ -35,10 +35,12 @@ def annotated(example: Example | Extraction) -> Text:
 def result(console: Console, outcome: ExtractionResult, *, as_json: bool) -> None:
     """One result: a line of JSON, or the highlighted text with offsets and what was left out."""
     if as_json:
-        # Not print_json: one line a result, whatever the terminal's width.
-        console.file.write(f"{json.dumps(outcome.to_row(), ensure_ascii=False)}\n")
+        write_json(console, outcome.to_row())
         return
     console.print(_indented(annotated(outcome.extraction)))
+    if outcome.error is not None:  # "nothing extracted" would be a result
+        console.print("  [bold red]no answer[/]")
+        return
     for label, spans in outcome.extraction.annotations:
         line = Text("  ").append(label, style="bold").append(": ")
         places = (Text(f"{span.text} ").append(f"{span.start}-{span.end}", style="dim") for span in spans)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from ruie_components.cli import show
-from ruie_components.cli.console import console, errors
+from ruie_components.cli.console import console, errors, write_json
 from ruie_components.cli.options import (
     DEFAULT_METHOD,
     AsJson,
@@ -54,7 +53,8 @@ def retrieve(
         query = defaults(source, task, label, event).query(the_text(text))
         found = selector(method, k).select(source, query)
     if as_json:
-        console.print_json(json.dumps([{"score": shown.score, "example": shown.example.to_row()} for shown in found]))
+        rows = [{"score": shown.score, "example": shown.example.to_row()} for shown in found]
+        write_json(console, rows, indent=2)
     else:
         show.demonstrations(console, found)
 
@@ -80,7 +80,7 @@ def prompt(
     built = build_prompt(query, found, form=form, max_tokens=max_tokens)
     if as_json:
         messages = [{"role": role, "content": content} for role, content in built.messages]
-        console.print_json(json.dumps({"messages": messages, "tokens": built.tokens, "dropped": built.dropped}))
+        write_json(console, {"messages": messages, "tokens": built.tokens, "dropped": built.dropped}, indent=2)
         return
     sys.stdout.write(f"{built.text}\n")
     dropped = f", {built.dropped} demonstrations dropped to fit the budget" if built.dropped else ""
