@@ -27,6 +27,7 @@ def load_chat_model(name: str, **options: Any) -> BaseChatModel:
 
     Raises:
         ValueError: A name of another kind.
+        ChatModelError: ``OLLAMA_HOST`` is no address.
         ImportError: The extra ``ollama`` is not installed.
 
     >>> load_chat_model("baseline").model
@@ -40,6 +41,7 @@ def load_chat_model(name: str, **options: Any) -> BaseChatModel:
             f"{name!r} names no chat model: say ollama:<model>, such as ollama:llama3.1:8b, or baseline. "
             "Any other LangChain chat model can be given as an object."
         )
+    ollama_url()  # Ollama's own client reads OLLAMA_HOST as it is imported, and does not name it
     try:
         from ruie_components.langchain.ollama import OllamaChat
     except ImportError as error:
@@ -104,14 +106,21 @@ def ollama_is_up(host: str | None = None, *, timeout: float = _PATIENCE) -> bool
 
 
 def ollama_models(host: str | None = None, *, timeout: float = _PATIENCE) -> list[str]:
-    """The names of the models that an Ollama server has pulled; none where no server answers.
+    """The names of the chat models that an Ollama server has pulled; none where no server answers.
+
+    Models for embeddings, which can't chat, are left out as far as their names or families tell.
 
     Args:
         host: As in ``ollama_url``.
         timeout: Seconds to wait.
     """
     listed = _get(host, "/api/tags", timeout) or {}
-    return [model["name"] for model in listed.get("models") or [] if "name" in model]
+    return [model["name"] for model in listed.get("models") or [] if "name" in model and not _embeds(model)]
+
+
+def _embeds(model: dict[str, Any]) -> bool:
+    family = (model.get("details") or {}).get("family") or ""
+    return "embed" in model["name"] or "bert" in family
 
 
 def _get(host: str | None, path: str, timeout: float) -> dict[str, Any] | None:

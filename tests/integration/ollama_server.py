@@ -28,10 +28,14 @@ class _Http(ThreadingHTTPServer):
 
 
 class OllamaServer:
-    """``with OllamaServer({"tiny:1b": 8192}) as server`` serves models, given with the context each was made for."""
+    """``with OllamaServer({"tiny:1b": 8192}) as server`` serves models, given with the context each was made for.
 
-    def __init__(self, models: dict[str, int]) -> None:
+    All are of the family "llama", unless ``families`` says otherwise.
+    """
+
+    def __init__(self, models: dict[str, int], families: dict[str, str] | None = None) -> None:
         self.models = models
+        self.families = families or {}
         self.requests: list[tuple[str, dict[str, Any]]] = []
         """``(path, body)`` of every request so far."""
         self.failures: list[int] = []
@@ -150,7 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
         return {"model": body["model"], "created_at": _NOW, "message": {"role": "assistant", "content": content}}
 
     def _listed(self, name: str) -> dict[str, Any]:
-        about = {"format": "gguf", "family": "llama", "parameter_size": "1B", "quantization_level": "Q4_K_M"}
+        family = self.ollama.families.get(name, "llama")
+        about = {"format": "gguf", "family": family, "parameter_size": "1B", "quantization_level": "Q4_K_M"}
         return {"name": name, "model": name, "modified_at": _NOW, "size": 1, "digest": "0" * 64, "details": about}
 
     def _shown(self, name: str) -> dict[str, Any]:

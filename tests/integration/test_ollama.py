@@ -76,6 +76,12 @@ def test_what_serves_is_found(server, monkeypatch):
     assert ollama_is_up(server.url.removeprefix("http://"))
 
 
+def test_models_that_only_embed_are_not_offered():
+    families = {"bge-m3:567m": "bert", "nomic-embed-text:v1.5": "nomic-bert", "qwen3-embedding:0.6b": "qwen3"}
+    with OllamaServer({**dict.fromkeys(families, 2048), "tiny:1b": 4096}, families) as server:
+        assert ollama_models(server.url) == ["tiny:1b"]
+
+
 def test_the_plain_chat_ollama_works_as_a_model_too(server, store):
     plain = ChatOllama(model="tiny:1b", base_url=server.url)
     result = Extractor(store, plain, form="json", k=3).extract(NER)

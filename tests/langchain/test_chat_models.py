@@ -53,6 +53,15 @@ def test_an_address_that_is_none():
         ollama_url("localhost:port")
 
 
+def test_a_model_at_an_address_that_is_none(monkeypatch):
+    for module in [name for name in sys.modules if name.split(".")[0] in ("ollama", "langchain_ollama")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.delitem(sys.modules, "ruie_components.langchain.ollama", raising=False)
+    monkeypatch.setenv("OLLAMA_HOST", "localhost:port")
+    with pytest.raises(ChatModelError, match="check OLLAMA_HOST"):
+        load_chat_model("ollama:llama3")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1:9", "localhost:port"])
 def test_no_server_is_no_error_but_an_answer(host):
     assert ollama_is_up(host) is False
