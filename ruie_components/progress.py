@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock, Timer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,20 +38,27 @@ def track(what: str, *, total: int | None = None, enabled: bool = True) -> Itera
 class _Bar:
     def __init__(self, what: str, total: int | None) -> None:
         self._what, self._total = what, total
-        self._start = time.monotonic()
         self._done = 0
         self._shown: tuple[Progress, TaskID] | None = None
+        self._ended = False
+        self._lock = Lock()
+        # by the clock, not by the first step: that may be a request of minutes
+        self._patience = Timer(PATIENCE, self._show)
+        self._patience.daemon = True
+        self._patience.start()
 
     def advance(self, steps: int) -> None:
-        self._done += steps
-        if self._shown:
-            self._shown[0].update(self._shown[1], completed=self._done)
-        elif time.monotonic() - self._start > PATIENCE:
-            self._show()
+        with self._lock:
+            self._done += steps
+            if self._shown:
+                self._shown[0].update(self._shown[1], completed=self._done)
 
     def stop(self) -> None:
-        if self._shown:
-            self._shown[0].stop()
+        self._patience.cancel()
+        with self._lock:
+            self._ended = True
+            if self._shown:
+                self._shown[0].stop()
 
     def _show(self) -> None:
         from rich.console import Console
@@ -59,5 +66,8 @@ class _Bar:
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         progress = Progress(*columns, console=Console(stderr=True))
-        progress.start()
-        self._shown = progress, progress.add_task(self._what, total=self._total, completed=self._done)
+        with self._lock:
+            if self._ended:
+                return
+            progress.start()
+            self._shown = progress, progress.add_task(self._what, total=self._total, completed=self._done)
