@@ -90,6 +90,25 @@ def test_overlapping_spans_share_their_tags():
     assert keywords.mark(ner("Ada Lovelace slept.", (0, 12), (4, 12))) == "<Keyword> Ada Lovelace </Keyword> slept."
 
 
+TAGGED_TEXT = st.text(st.sampled_from("ab1 -.é北ไ서\u0301\U0001f600"), min_size=1, max_size=30).filter(str.strip)
+
+
+@given(TAGGED_TEXT, st.data())
+def test_tags_stand_around_the_spans_and_change_nothing_else(text, data):
+    place = st.integers(0, len(text) - 1).flatmap(lambda a: st.tuples(st.just(a), st.integers(a + 1, len(text))))
+    spans = data.draw(st.lists(place, max_size=6))
+    tagged = keywords.mark(ner(text, *spans))
+    parts = tagged.split("<Keyword> ")
+    kept, inside = parts[0], set()
+    for part in parts[1:]:
+        keyword, _, rest = part.partition(" </Keyword>")
+        inside.update(range(len(kept), len(kept) + len(keyword)))
+        kept += keyword + rest
+    assert kept == text
+    whole = [span for span in spans if not keywords.cuts_a_word(text, *span)]
+    assert inside == {offset for span in whole for offset in range(*span)}
+
+
 def test_a_span_that_ends_within_a_word_stays_untagged():
     assert keywords.mark(ner("Adam slept.", (0, 3))) == "Adam slept."
 
