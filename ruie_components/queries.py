@@ -85,5 +85,7 @@ class QueryDefaults:
         tasks = list(self.store.tasks)
         if len(tasks) != 1:
             held = ", ".join(tasks) or "no task"
-            raise ValueError(f'which task? pool {self.store.pool!r} holds {held}: give task="NER", for example')
+            raise ValueError(
+                f'which task? pool {self.store.pool!r} holds {held}: give task="NER" (--task NER), for example'
+            )
         return Task(tasks[0])

@@ -148,7 +148,10 @@ class EventQuery(_Frozen):
 
 def _check_event(task: Task, event: EventQuery | None, text: str) -> None:
     if task is Task.EAE and event is None:
-        raise ValueError('task EAE needs the event that is asked about: event={"type": ..., "trigger": ...}')
+        raise ValueError(
+            'task EAE needs the event that is asked about: event={"type": ..., "trigger": ...} '
+            '(--event "type: trigger")'
+        )
     if task is not Task.EAE and event is not None:
         raise ValueError(f"task {task} takes no event; only EAE asks about one")
     if event and event.start is not None and text[event.start : event.start + len(event.trigger)] != event.trigger:
