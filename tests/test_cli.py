@@ -81,6 +81,10 @@ def test_extract_reads_files_and_goes_on_where_it_stopped(ruie, pool, tmp_path):
     assert [json.loads(line)["extraction"]["text"] for line in lines] == asked
     ruie("extract", "--file", pool, "-s", "s", "--out", "found.jsonl")
     assert (tmp_path / "found.jsonl").read_text("utf-8").splitlines() == lines
+    _, _, err = ruie("extract", "--file", pool, "-s", "s", "--out", "found.jsonl")
+    assert err == "90 results in found.jsonl\n"
+    _, _, err = ruie("extract", "--file", pool, "-s", "s", "--out", "found.jsonl", "-k", "1")
+    assert err.endswith("90 results in found.jsonl, behind 90 of other texts or settings\n")
     (tmp_path / "texts.txt").write_text("Oslo is in Norway.\n\nLima is in Peru.\n", "utf-8")
     status, out, _ = ruie("extract", "--file", "texts.txt", "-s", "s")
     assert [json.loads(line)["extraction"]["text"] for line in out.splitlines()] == [

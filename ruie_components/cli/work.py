@@ -158,4 +158,7 @@ def extract(
         )
         raise typer.Exit(1)
     if out is not None:
-        errors.print(f"{len(results):,} results in {out}", markup=False)
+        with out.open("rb") as lines:
+            others = sum(1 for _ in lines) - len(results)
+        behind = f", behind {others:,} of other texts or settings" if others else ""
+        errors.print(f"{len(results):,} results in {out}{behind}", markup=False)
