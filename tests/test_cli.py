@@ -223,3 +223,31 @@ def test_retrieval_imports_neither_torch_nor_transformers():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+WITHOUT_THE_EXTRA = """
+import sys
+sys.modules |= dict.fromkeys(["torch", "transformers", "sentence_transformers", "datasets", "sklearn", "numba"])
+from ruie_components import DemonstrationStore
+from ruie_components.cli.app import main
+from ruie_components.starter import starter_examples
+with DemonstrationStore.create(starter_examples("NER"), path="s") as store:
+    try:
+        store.adapt()
+    except ImportError as error:
+        print(error)
+for arguments in (["adapt", "--store", "s"], ["train", "small", "--data", ".", "--out", "run"]):
+    sys.argv = ["ruie", *arguments]
+    try:
+        main()
+    except SystemExit as left:
+        print(left.code)
+"""
+
+
+def test_training_without_its_extra_names_the_pip_line(tmp_path):
+    done = subprocess.run([sys.executable, "-c", WITHOUT_THE_EXTRA], capture_output=True, text=True, cwd=tmp_path)
+    said, *statuses = done.stdout.splitlines()
+    assert said.endswith('pip install "ruie-components[train]"'), done.stderr
+    assert statuses == ["1", "1"], done.stderr
+    assert done.stderr.count('pip install "ruie-components[train]"') == 2

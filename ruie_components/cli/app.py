@@ -53,12 +53,19 @@ def main() -> None:
     write_any_character()
     try:
         app()
-    except (RuieError, ImportError, OSError) as error:
+    except ImportError as error:
+        _complain(_with_pip_line(str(error)), 1)
+    except (RuieError, OSError) as error:
         _complain(str(error), 1)
     except ValidationError as error:
         _complain(explain(error).removeprefix("row: "), 2)  # what was typed is no row of a file
     except ValueError as error:
         _complain(str(error), 2)
+
+
+def _with_pip_line(message: str) -> str:
+    # other extras are asked for where they are used; the training code imports what it stands on as it comes
+    return message if "pip install" in message else f'{message}: pip install "ruie-components[train]"'
 
 
 def _complain(message: str, status: int) -> NoReturn:

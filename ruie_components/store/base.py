@@ -415,9 +415,16 @@ class DemonstrationStore:
         """
         from importlib.metadata import entry_points
 
+        missing = None
         for found in entry_points(group="ruie.adapt"):  # nothing here may import the training code
-            return found.load()(self, **options)
-        raise ImportError('adapting an encoder needs its training code: pip install "ruie-components[train]"')
+            try:
+                return found.load()(self, **options)
+            except ModuleNotFoundError as error:
+                missing = error
+        raise ImportError(
+            f"adapting an encoder needs more than the base package ({missing or 'its training code is missing'}): "
+            f'pip install "ruie-components[train]"'
+        ) from missing
 
     def _collection(self, task: Task) -> Any:
         self._check_open()
