@@ -227,6 +227,14 @@ def test_opening_what_is_not_there_makes_nothing(tmp_path, encoder):
         DemonstrationStore.open(tmp_path, client=chromadb.EphemeralClient(), encoder=encoder)
 
 
+@pytest.mark.parametrize("path", ["", " "])
+def test_an_empty_path_makes_no_store_in_the_folder_one_is_in(tmp_path, encoder, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match="path is empty"):
+        DemonstrationStore.create(EXAMPLES, path=path, encoder=encoder)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_servers_address_without_http_makes_no_folder(tmp_path, encoder, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for address in ("localhost:8000", "10.0.0.1:80/"):

@@ -47,6 +47,8 @@ def connect(path: str | Path | None, client: Any, *, create: bool) -> Connection
         return Connection(_check_client(client), "the given Chroma client", None, lambda: None)
     if path is None:
         return _in_memory()
+    if not str(path).strip():
+        raise StoreError("the store's path is empty: name a folder, or . for the one you are in")
     if str(path).startswith(("http://", "https://")):
         return _server(str(path))
     if _HOST_AND_PORT.fullmatch(str(path)):
