@@ -163,6 +163,16 @@ def test_a_text_can_be_piped_in(ruie):
     assert 'Input: "Ada slept."' in out
 
 
+def test_a_long_path_stays_on_one_line(ruie, pool, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    long = tmp_path / ("long-" * 20)
+    for arguments in (["index", pool, "-s", long], ["demo", "--report", long / "page.html"]):
+        _, out, _ = ruie(*arguments)
+        assert str(long) in out
+    _, _, err = ruie("extract", "Oslo.", "-s", long, "--out", long / "found.jsonl")
+    assert str(long) in err
+
+
 def test_a_text_and_a_file_are_one_too_many(ruie, pool):
     status, _, err = ruie("extract", "Oslo.", "--file", pool, "-t", "NER")
     assert status == 2

@@ -77,7 +77,7 @@ def demo(
     for query, outcome in zip(queries, results, strict=True):
         _show(query, outcome)
     written = pages.write(report, results, title="ruie demo", lead=lead)
-    console.print(f"\nReport: {written.resolve()}", markup=False)
+    console.print(f"\nReport: {written.resolve()}", markup=False, soft_wrap=True)
     failed = [outcome.error for outcome in results if outcome.error]
     if failed:
         console.print(f"[bold red]{len(failed)} of {len(results)} inputs failed:[/] {escape(failed[0])}")

@@ -34,5 +34,7 @@ def index(
         return
     held = ", ".join(f"{count:,} {task}" for task, count in counts.items()) or "nothing"
     console.print(
-        f"Read {len(examples):,} examples. Pool {pool!r} in {store} now holds {held} (encoder: {name}).", markup=False
+        f"Read {len(examples):,} examples. Pool {pool!r} in {store} now holds {held} (encoder: {name}).",
+        markup=False,
+        soft_wrap=True,
     )

@@ -161,4 +161,4 @@ def extract(
         with out.open("rb") as lines:
             others = sum(1 for _ in lines) - len(results)
         behind = f", behind {others:,} of other texts or settings" if others else ""
-        errors.print(f"{len(results):,} results in {out}{behind}", markup=False)
+        errors.print(f"{len(results):,} results in {out}{behind}", markup=False, soft_wrap=True)
