@@ -157,6 +157,12 @@ def test_a_cut_answer_is_shown_as_cut():
     assert shown.getvalue().count("the answer was cut") == 1
 
 
+def test_what_was_left_out_is_shown_with_its_reason_and_its_label_if_it_has_one(ruie, monkeypatch):
+    monkeypatch.setattr("ruie_components.langchain.baseline.copy_answer", lambda _: "Sure!\ncity: Oslo; city: Rome")
+    _, out, _ = ruie("extract", "From Oslo.", "-t", "NER", "-l", "city")
+    assert out.splitlines()[2:] == ["  left out, unreadable: Sure!", "  left out, ungrounded: city: Rome"]
+
+
 def test_a_text_can_be_piped_in(ruie):
     status, out, _ = ruie("prompt", "-t", "NER", "-l", "person", "-k", "0", stdin="Ada slept.\n")
     assert status == 0

@@ -48,7 +48,7 @@ def result(console: Console, outcome: ExtractionResult, *, as_json: bool) -> Non
     if not outcome.extraction.annotations:
         console.print("  nothing extracted")
     for item in outcome.extraction.rejected:
-        said = ", ".join(item.spans) or item.answer
-        console.print(Text(f"  left out, {item.reason}: {item.label}: {said}", style="dim"))
+        said = ": ".join(part for part in (item.label, ", ".join(item.spans) or item.answer) if part)
+        console.print(Text(f"  left out, {item.reason}: {said}", style="dim"))
     if outcome.usage.cut:
         console.print("  [bold]the answer was cut at the model's limit of tokens[/]")
