@@ -539,7 +539,7 @@ def test_lines_that_were_changed_by_hand_are_asked_again(store, tmp_path):
     first, second = map(json.loads, path.read_text().splitlines())
     without = {name: value for name, value in first.items() if name != "usage"}
     for changed in (without, {**first, "demonstrations": 3}, {**first, "demonstrations": [[7, 0.5]]}):
-        path.write_text("\n".join([json.dumps(changed), json.dumps(second), "[1]", ""]))
+        path.write_text("\n".join([json.dumps(changed), json.dumps(second), "[1]", '{"a": 1}', ""]))
         again = Copier()
         assert answers_of(Extractor(store, again).extract_many(MANY[:2], resume=path)) == PEOPLE[:2]
         assert again.asked == ["Ada"]

@@ -65,6 +65,17 @@ def test_the_users_counter_counts():
     assert prompt.dropped == 1
 
 
+def test_every_message_counts_with_what_a_chat_template_adds():
+    def words(text: str) -> int:
+        return len(text.split())
+
+    prompt = prompts.build_prompt(
+        Query(task="NER", text="Bob.", labels=["person"]), demonstrations(3), count_tokens=words
+    )
+    assert len(prompt.messages) == 8
+    assert prompt.tokens == sum(words(content) + prompts.MESSAGE_OVERHEAD for _, content in prompt.messages)
+
+
 def test_an_input_over_the_budget_is_an_error_that_says_so():
     with pytest.raises(PromptTooLongError, match=r"2,000,000 characters.*split it"):
         prompts.build_prompt(Query(task="NER", text="a" * 2_000_000, labels=["person"]), max_tokens=4096)
