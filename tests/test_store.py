@@ -244,6 +244,15 @@ def test_a_servers_address_without_http_makes_no_folder(tmp_path, encoder, monke
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "address", ["http://localhost:9/chroma", "http://ada:secret@localhost:9", "http://localhost:9?a=b"]
+)
+def test_what_a_servers_address_can_not_say_is_refused_and_not_left_out(encoder, address):
+    with pytest.raises(StoreError, match="give that as client") as caught:
+        DemonstrationStore.open(address, encoder=encoder)
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("change", ["weights", "prefix", "layout", "keywords"])
 def test_a_store_of_another_encoder_is_refused_with_both_names(tmp_path, make_encoder, encoder, change):
     settings = {"prefix": {"query_prefix": "q: "}, "layout": {"layout": "block"}, "keywords": {"keywords": "none"}}

@@ -105,6 +105,12 @@ def _server(url: str) -> Connection:
     import chromadb
 
     parts = urlsplit(url)
+    if parts.path.strip("/") or parts.query or "@" in parts.netloc:
+        server = parts.netloc.rpartition("@")[2]  # without a password
+        raise StoreError(
+            f"the address of the Chroma server at {server} says more than a host and a port, which alone would be "
+            f"used: make a chromadb.HttpClient(...) for it, and give that as client"
+        )
     ssl = parts.scheme == "https"
     try:
         client = chromadb.HttpClient(
