@@ -58,9 +58,10 @@ def test_k_over_the_pool_gives_all_and_k_of_zero_none(store, method):
 @pytest.mark.parametrize("method", list(Method))
 def test_a_threshold_leaves_out_what_scores_lower(store, method):
     asked = query("Ada slept in Rome 99.")
-    scores = [each.score for each in Selector(method=method, k=10).select(store, asked)]
-    middle = (scores[0] + scores[-1]) / 2
+    found = Selector(method=method, k=10).select(store, asked)
+    middle = (found[0].score + found[-1].score) / 2
     kept = Selector(method=method, k=10, threshold=middle).select(store, asked)
+    assert found[0] in kept
     assert all(each.score >= middle for each in kept)
     assert Selector(method=method, k=10, threshold=1000.0).select(store, asked) == []
 
@@ -164,6 +165,9 @@ def test_bm25_sees_what_was_added_and_deleted(encoder):
     [
         ({"method": "best"}, "method 'best' is unknown; there are: label-vote, top-k, mmr"),
         ({"k": -1}, "k is -1"),
+        ({"k": 2.5}, "k is 2.5"),
+        ({"k": "3"}, "k is '3'"),
+        ({"candidates": 0}, "candidates is 0"),
         ({"relevance": 1.5}, r"relevance is 1\.5"),
     ],
 )

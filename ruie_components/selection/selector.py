@@ -50,7 +50,7 @@ class Selector:
         seed: For random choice.
 
     Raises:
-        ValueError: ``method`` is unknown, ``k`` is negative, ``relevance`` is not in 0 ... 1.
+        ValueError: ``method`` is unknown, ``k`` or ``candidates`` is no such number, ``relevance`` is not in 0 ... 1.
     """
 
     method: Method | str = Method.LABEL_VOTE
@@ -63,8 +63,10 @@ class Selector:
     def __post_init__(self) -> None:
         if self.method not in set(Method):
             raise ValueError(f"method {self.method!r} is unknown; there are: {', '.join(Method)}")
-        if self.k < 0:
-            raise ValueError(f"k is {self.k}: it says how many demonstrations are wanted, so 0 is the least")
+        if not isinstance(self.k, int) or self.k < 0:
+            raise ValueError(f"k is {self.k!r}: it says how many demonstrations are wanted, a whole number from 0 on")
+        if self.candidates is not None and (not isinstance(self.candidates, int) or self.candidates < 1):
+            raise ValueError(f"candidates is {self.candidates!r}: it says how many to choose from, so 1 is the least")
         if not 0 <= self.relevance <= 1:
             raise ValueError(f"relevance is {self.relevance}; it lies between 0 (difference) and 1 (nearness)")
 
@@ -184,7 +186,7 @@ def _unshown(queries: Sequence[Query], near: Sequence[Sequence[Neighbour]]) -> d
 
 
 def _seed(seed: int, query: Query) -> int:
-    content = f"{seed} {query.model_dump_json()}".encode("utf-8", "surrogatepass")
+    content = f"{seed} {query.model_dump_json()}".encode()
     return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
 
 
