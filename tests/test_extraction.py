@@ -13,7 +13,9 @@ from tenacity import wait_none
 
 from ruie_components import ChatModelError, PromptTooLongError, Query, Rejection, RowError, StoreError, answers
 from ruie_components.answers import json_schema
+from ruie_components.errors import RuieError
 from ruie_components.extraction import AnswerCutWarning, ExtractionResult, Extractor, calling
+from ruie_components.extraction.journal import Journal
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
 
@@ -713,3 +715,12 @@ def test_async_work_does_not_block_the_loop(store):
     ticks, result = asyncio.run(ticks_while(Extractor(store, slow).aextract(NER)))
     assert ticks > 5
     assert found(result.extraction) == WHOLE[:1]
+
+
+def test_a_second_run_on_the_same_file_is_refused_and_the_first_goes_on(store, tmp_path):
+    path = tmp_path / "results.jsonl"
+    with Journal(path, Extractor(store, Copier())):
+        with pytest.raises(RuieError, match=r"another process is writing its results to .*results\.jsonl"):
+            Extractor(store, Copier()).extract_many(MANY, resume=path)
+    assert answers_of(Extractor(store, Copier()).extract_many(MANY, resume=path)) == PEOPLE
+    assert [found.name for found in tmp_path.iterdir()] == ["results.jsonl"]

@@ -10,7 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from ruie_components.errors import RowError
+from filelock import FileLock, Timeout
+
+from ruie_components.errors import RowError, RuieError
 from ruie_components.extraction.results import ExtractionResult, Usage
 from ruie_components.types import Demonstration, Extraction, Query
 
@@ -24,7 +26,12 @@ class Journal:
     """Finished results in a file, found again by query and settings. A context manager; without a path it is empty.
 
     A line cut short by a killed process is passed over. Results with an error are not written, so they are asked
-    again. Lines stand in the order in which answers came, until ``arrange`` is called at the end of a run.
+    again. Lines stand in the order in which answers came, until ``arrange`` is called at the end of a run. One process
+    at a time may use a file, which ``PATH.lock`` sees to.
+
+    Raises:
+        RuieError: Another process is using the file.
+        RowError: The file holds something else.
     """
 
     def __init__(self, path: Path | str | None, extractor: Extractor) -> None:
@@ -33,10 +40,12 @@ class Journal:
         self._settings = json.dumps(extractor.settings, sort_keys=True, default=lambda value: type(value).__name__)
         self._known = _read(self._path) if self._path is not None and self._path.exists() else {}
         self._file: IO[str] | None = None
+        self._lock = FileLock(f"{self._path}.lock", timeout=0)
 
     def __enter__(self) -> Self:
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._acquire()
             cut_short = _is_cut_short(self._path)
             self._file = self._path.open("a", encoding="utf-8", errors="surrogatepass")
             self._file.write("\n" if cut_short else "")
@@ -45,6 +54,16 @@ class Journal:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._file:
             self._file.close()
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+            self._lock.release()
+
+    def _acquire(self) -> None:
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise RuieError(
+                f"another process is writing its results to {self._path}: wait for it, or name another file"
+            ) from error
 
     def restore(self, queries: Iterable[Query]) -> Iterator[tuple[Query, ExtractionResult]]:
         """The finished results; none where a query is unknown, or one of its demonstrations has been deleted since."""

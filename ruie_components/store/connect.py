@@ -118,7 +118,7 @@ def _server(url: str) -> Connection:
         )
     except Exception as error:  # Chroma turns a refused connection into a plain ValueError
         raise StoreError(
-            f"no Chroma server answers at {url}: {error}. Start one with: chroma run --path FOLDER --port PORT"
+            f"no Chroma server answers at {url} ({str(error).rstrip(".")}). Start one with: chroma run --path FOLDER --port PORT"
         ) from error
     return Connection(client, url, None, _closer(client))
 
