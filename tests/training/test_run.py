@@ -4,17 +4,18 @@ import gzip
 import json
 import resource
 import shutil
+from dataclasses import replace
 
 import pytest
 from ruie_training.candidates import Candidates
 from ruie_training.cli import train_app
-from ruie_training.errors import RecipeError, RunError
+from ruie_training.errors import RecipeError, RunError, TrainingError
 from ruie_training.estimate import estimate
 from ruie_training.manifest import read_record
 from ruie_training.parts import Worker, score_in_parts
 from ruie_training.recipes import Recipe, built_in, read_recipe
 from ruie_training.run import plan, run
-from ruie_training.stages import Context, stages_of
+from ruie_training.stages import STAGES, Context, stages_of
 from typer.testing import CliRunner
 
 from ruie_components.encoders import load_encoder
@@ -155,6 +156,25 @@ def test_the_manifest_says_what_was_done_and_what_was_left_out(finished):
     assert manifest["versions"]["torch"]
     assert manifest["seed"] == 123
     assert all(record["seconds"] > 0 for record in stages.values())
+
+
+def test_a_stage_that_takes_next_to_no_time_has_its_seconds(tiny, starter_data, tmp_path, monkeypatch):
+    monkeypatch.setitem(STAGES, "mine", replace(STAGES["mine"], work=lambda context: {}))
+    manifest = run(Context(tiny, starter_data, tmp_path / "quick", progress=False), only=["mine"])
+    assert 0 < manifest["stages"]["mine"]["seconds"] < 60
+
+
+def test_a_run_that_stops_has_its_finished_stages_in_the_manifest(tiny, starter_data, tmp_path, monkeypatch):
+    def fail(context):
+        raise TrainingError("stopped on purpose")
+
+    context = Context(tiny, starter_data, tmp_path / "stopped", progress=False)
+    monkeypatch.setitem(STAGES, "models", replace(STAGES["models"], work=fail))
+    for _ in range(2):  # the second time the finished stage is skipped
+        with pytest.raises(TrainingError, match="on purpose"):
+            run(context)
+        stages = json.loads((context.run / "manifest.json").read_text("utf-8"))["stages"]
+        assert stages["mine"]["status"] == "done"
 
 
 def test_the_evaluation_stands_in_results_and_model_card(finished):

@@ -34,7 +34,7 @@ class StageRecord(BaseModel):
     inputs: Mapping[str, str]
     versions: Mapping[str, str]
     seconds: float = 0.0
-    """Of all attempts together."""
+    """Of all attempts together, to the microsecond, but for one that was killed without a chance to write it down."""
     report: Mapping[str, Any] = {}
     """Counts and figures; ``dropped`` says what was left out, by reason."""
 

@@ -124,6 +124,7 @@ def run(
     planned = plan(context, only=only, until=until)
     if context.worker.is_first:
         open_run(context.run, context.recipe, write=True)
+        _write_manifest(context)
     for at in planned:
         if at.action == "skip":
             say(f"{at.stage.name}: done already")
@@ -133,11 +134,16 @@ def run(
         _wait_for(context, at, "done")
         record = read_record(context.folder(at.stage.name))
         say(f"{at.stage.name}: {record.seconds if record else 0:,.0f} s")
+        if context.worker.is_first:
+            _write_manifest(context)
+    return collect(context.run, STAGES)
+
+
+def _write_manifest(context: Context) -> None:
+    """Put what the stages have recorded so far into the manifest, so that a killed run has it too."""
     manifest = collect(context.run, STAGES)
-    if context.worker.is_first:
-        with whole_file(context.run / MANIFEST) as file:
-            file.write(json.dumps(manifest, indent=1) + "\n")
-    return manifest
+    with whole_file(context.run / MANIFEST) as file:
+        file.write(json.dumps(manifest, indent=1) + "\n")
 
 
 def _do(context: Context, at: Planned) -> None:
@@ -148,7 +154,7 @@ def _do(context: Context, at: Planned) -> None:
             try:
                 report = at.stage.work(context)
             finally:
-                record = record.model_copy(update={"seconds": round(record.seconds + time.monotonic() - start, 1)})
+                record = record.model_copy(update={"seconds": round(record.seconds + time.monotonic() - start, 6)})
                 record.write(context.folder(at.stage.name))
             done = record.model_copy(update={"status": "done", "report": report})
             done.write(context.folder(at.stage.name))
