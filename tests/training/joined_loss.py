@@ -16,7 +16,7 @@ def loss_and_gradients(folder, batch, teacher, rank=0, world=1):
     rows = slice(rank * len(teacher) // world, (rank + 1) * len(teacher) // world)
     columns = [model.preprocess(column[rows]) for column in batch]
     inner = torch.nn.parallel.DistributedDataParallel(model, find_unused_parameters=True) if world > 1 else model
-    parts = RUIEDistillationLoss(inner, temperature=0.05)(columns, torch.tensor(teacher[rows]))
+    parts = RUIEDistillationLoss(inner, temperature=0.05, chunk_size=5)(columns, torch.tensor(teacher[rows]))
     total = sum(parts.values())
     total.backward()
     named = {name: value.grad for name, value in model.named_parameters() if value.grad is not None}

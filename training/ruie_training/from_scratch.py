@@ -84,14 +84,12 @@ def _make_language_model(context: Context, settings: Models) -> dict[str, float]
         limit=settings.language_model.texts,
         seed=context.recipe.seed,
     )
-    options = context.training_options()
-    options.pop("tensorboard")
     return models.make_language_model(
         context.folder("models") / "language_model",
         texts,
         settings.language_model,
         vocabulary=settings.vocabulary,
-        **options,
+        **context.training_options(),
     )
 
 

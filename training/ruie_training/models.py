@@ -25,10 +25,9 @@ from transformers import (
     TrainingArguments,
 )
 
-from ruie_training.errors import TrainingError
 from ruie_training.recipes import LanguageModel, StaticModel, TransformerModel
 from ruie_training.static import StaticRecipe, count_tokens, inverse_document_frequency, token_vectors, train_tokenizer
-from ruie_training.trainers import callbacks, train, training_arguments
+from ruie_training.trainers import callbacks, check_batch, train, training_arguments
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -182,6 +181,7 @@ def make_language_model(
     seed: int = 0,
     metrics: Path | None = None,
     progress: bool = True,
+    tensorboard: bool = False,
 ) -> dict[str, float]:
     """Train a small decoder on whole prompts, each with its answer.
 
@@ -193,6 +193,7 @@ def make_language_model(
         seed: Of weights and order.
         metrics: A JSONL file to append to.
         progress: Show a bar on stderr.
+        tensorboard: Also log for TensorBoard.
 
     Returns:
         ``steps``, ``seconds``, ``loss``, ``parameters``.
@@ -217,12 +218,10 @@ def make_language_model(
         )
     )
     rows = _packed(tokenizer, texts, settings.max_length)
-    if len(rows) < settings.optimisation.batch_size:
-        raise TrainingError(
-            f"{len(texts):,} prompts fill {len(rows):,} rows of {settings.max_length:,} tokens, and a batch takes "
-            f"{settings.optimisation.batch_size:,}: train on more prompts, or make rows or batch smaller"
-        )
-    arguments = TrainingArguments(**training_arguments(settings.optimisation, folder, seed=seed))
+    what = f"rows of {settings.max_length:,} tokens, which {len(texts):,} prompts fill,"
+    check_batch(len(rows), what, settings.optimisation.batch_size)
+    chosen = training_arguments(settings.optimisation, folder, seed=seed, tensorboard=tensorboard)
+    arguments = TrainingArguments(**chosen, ddp_find_unused_parameters=False)
     trainer = Trainer(
         model=model,
         args=arguments,
@@ -230,6 +229,7 @@ def make_language_model(
         callbacks=callbacks("language model", metrics=metrics, progress=progress),
     )
     result = train(trainer)
-    model.save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
+    if trainer.is_world_process_zero():
+        model.save_pretrained(folder / "model")
+        tokenizer.save_pretrained(folder / "model")
     return {**result, "parameters": float(model.num_parameters())}

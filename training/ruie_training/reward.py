@@ -103,7 +103,9 @@ def train_reward(
     text = passage_of(examples, settings.keywords, settings.layout)
     rows = GroupRows(groups, text, text, hard=True)
     arguments = CrossEncoderTrainingArguments(
-        **training_arguments(settings.optimisation, folder, seed=seed, tensorboard=tensorboard)
+        **training_arguments(settings.optimisation, folder, seed=seed, tensorboard=tensorboard),
+        # DDP does not look for tensors in the BatchEncoding that ListNetLoss passes: it would take all for unused
+        ddp_find_unused_parameters=False,
     )
     trainer = _Trainer(
         model=model,

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
@@ -19,6 +20,7 @@ from transformers.training_args import TrainingArguments
 from ruie_components.progress import track
 from ruie_training.errors import TrainingError
 from ruie_training.groups import GroupRows
+from ruie_training.parts import Worker
 from ruie_training.recipes import Optimisation
 
 
@@ -49,21 +51,39 @@ def training_arguments(
         "report_to": ["tensorboard"] if tensorboard else [],
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
+        # accelerate joins processes on CPUs only where it is told that they are CPUs: else each would train by itself
+        "use_cpu": Worker.from_environment().world > 1 and not torch.cuda.is_available(),
     }
     return {**arguments, **more}
+
+
+def check_batch(rows: int, what: str, batch_size: int) -> None:
+    """Check that there is enough for one batch of every process.
+
+    Args:
+        rows: How many rows there are.
+        what: What they are, for the message.
+        batch_size: Rows a batch and process.
+
+    Raises:
+        TrainingError: There are fewer, so that an epoch would have no batch at all.
+    """
+    world = Worker.from_environment().world
+    if rows < batch_size * world:
+        processes = f" (a batch of {batch_size:,} on each of {world} processes)" if world > 1 else ""
+        raise TrainingError(
+            f"{rows:,} {what} are left to train on, and one step takes {batch_size * world:,}{processes}: "
+            "train on more, or make the batch smaller"
+        )
 
 
 def dataset_of(rows: GroupRows, batch_size: int) -> Dataset:
     """A data set of row numbers that become groups of texts when they are read.
 
     Raises:
-        TrainingError: There are fewer queries than one batch takes.
+        TrainingError: There are fewer queries than one batch of all processes takes.
     """
-    if len(rows.groups) < batch_size:
-        raise TrainingError(
-            f"{len(rows.groups):,} queries are left to train on, and one step takes {batch_size:,}: "
-            "train on more sets, or make the batch smaller"
-        )
+    check_batch(len(rows.groups), "queries", batch_size)
     dataset = Dataset.from_dict({"row": list(range(len(rows.groups)))})
     dataset.set_transform(rows)
     return dataset
@@ -76,8 +96,9 @@ def train(trainer: Trainer) -> dict[str, float]:
         ``steps``, ``seconds`` of this call and the mean ``loss`` of it.
 
     Raises:
-        TrainingError: The loss is not a finite number.
+        TrainingError: The loss is not a finite number, or the processes that were started did not find each other.
     """
+    _check_world(trainer)
     trainer.remove_callback(PrinterCallback)  # the metrics file has what it would print
     checkpoint = last_checkpoint(Path(trainer.args.output_dir), discard=trainer.is_world_process_zero())
     started = time.monotonic()
@@ -88,6 +109,16 @@ def train(trainer: Trainer) -> dict[str, float]:
         )
     seconds = time.monotonic() - started
     return {"steps": output.global_step, "seconds": round(seconds, 1), "loss": output.training_loss}
+
+
+def _check_world(trainer: Trainer) -> None:
+    """Processes that train each by itself would do the same work and write over each other's files."""
+    started, joined = Worker.from_environment().world, trainer.args.world_size
+    if joined != started:
+        raise TrainingError(
+            f"{started} processes were started, but {joined} train together: transformers and accelerate can't join "
+            "processes on this device. Start one process, or hide the device (CUDA_VISIBLE_DEVICES, ACCELERATE_USE_CPU)"
+        )
 
 
 def last_checkpoint(folder: Path, *, discard: bool = False) -> Path | None:
