@@ -719,8 +719,8 @@ def test_async_work_does_not_block_the_loop(store):
 
 def test_a_second_run_on_the_same_file_is_refused_and_the_first_goes_on(store, tmp_path):
     path = tmp_path / "results.jsonl"
-    with Journal(path, Extractor(store, Copier())):
-        with pytest.raises(RuieError, match=r"another process is writing its results to .*results\.jsonl"):
-            Extractor(store, Copier()).extract_many(MANY, resume=path)
+    refused = pytest.raises(RuieError, match=r"another process is writing its results to .*results\.jsonl")
+    with Journal(path, Extractor(store, Copier())), refused:
+        Extractor(store, Copier()).extract_many(MANY, resume=path)
     assert answers_of(Extractor(store, Copier()).extract_many(MANY, resume=path)) == PEOPLE
     assert [found.name for found in tmp_path.iterdir()] == ["results.jsonl"]

@@ -117,8 +117,9 @@ def _server(url: str) -> Connection:
             host=parts.hostname or "localhost", port=parts.port or (443 if ssl else 8000), ssl=ssl
         )
     except Exception as error:  # Chroma turns a refused connection into a plain ValueError
+        reason = str(error).rstrip(".")
         raise StoreError(
-            f"no Chroma server answers at {url} ({str(error).rstrip(".")}). Start one with: chroma run --path FOLDER --port PORT"
+            f"no Chroma server answers at {url} ({reason}). Start one with: chroma run --path FOLDER --port PORT"
         ) from error
     return Connection(client, url, None, _closer(client))
 

@@ -13,6 +13,7 @@ from ruie_training.recipes import Optimisation, Reward, Split
 from ruie_training.reward import load_cross_encoder, score_candidates, split_by_score, train_reward
 from ruie_training.texts import passage_of
 from sentence_transformers.cross_encoder import CrossEncoder
+from transformers import BertModel
 
 from ruie_components.keywords import KeywordStrategy
 
@@ -123,6 +124,21 @@ def test_tags_become_tokens_and_survive_saving(cross_encoder_folder, tmp_path, k
     assert again.transformers_model.get_input_embeddings().weight.shape[0] >= before + new
     pieces = again.tokenizer.tokenize("<Keyword> Ada </Keyword>")
     assert ("<Keyword>" in pieces) == bool(new)
+
+
+def test_the_same_seed_makes_the_same_head_and_new_tokens(tmp_path):
+    """A checkpoint of the hub has neither: what is made for them belongs to the run's seed too."""
+    source = _without_tags(None, tmp_path / "plain")
+    BertModel.from_pretrained(source).save_pretrained(source)  # without the head
+
+    def made(seed):
+        torch.rand(seed)  # whatever was drawn before
+        model = load_cross_encoder(source, keywords=KeywordStrategy.PLAIN, seed=seed).transformers_model
+        return model.classifier.weight, model.get_input_embeddings().weight[-2:]
+
+    one, same, other = made(1), made(1), made(2)
+    assert all(torch.equal(*pair) for pair in zip(one, same, strict=True))
+    assert not any(torch.equal(*pair) for pair in zip(one, other, strict=True))
 
 
 def _without_tags(model, folder):

@@ -26,6 +26,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from ruie_components.encoders import load_encoder
+from ruie_components.prompts import Layout
 
 ALL = ["mine", "models", "preferences", "reward", "distil", "export", "evaluate"]
 
@@ -236,6 +237,35 @@ def test_a_changed_number_does_again_what_depends_on_it(finished, tiny, starter_
     assert [name for name, action in again.items() if action == "run again"] == ["distil", "export", "evaluate"]
     assert again["reward"] == "skip"
     assert set(actions(Context(tiny.model_copy(update={"seed": 5}), starter_data, folder)).values()) == {"run again"}
+
+
+def test_what_reads_another_layout_is_made_again(finished, tiny, starter_data):
+    """The stage ``models`` makes tokenizer and vectors of texts in the encoder's layout."""
+    folder, *_ = finished
+    again = actions(Context(changed(tiny, "distil", layout=Layout.BLOCK), starter_data, folder))
+    assert (again["mine"], again["models"]) == ("skip", "run again")
+
+
+def test_an_encoder_from_elsewhere_is_measured_untrained_too(starter_data, static_folder, tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(
+        f"""extends = "small-labels"
+name = "own"
+drop = ["models"]
+[preferences]
+per_query = 12
+[distil]
+model = "{static_folder}"
+optimisation = {{ steps = 2, warmup_steps = 0, batch_size = 4 }}
+[evaluate]
+queries = 5
+""",
+        "utf-8",
+    )
+    context = Context(read_recipe(path), starter_data, tmp_path / "run", progress=False)
+    report = run(context)["stages"]["evaluate"]["report"]
+    assert "untrained" in [row["method"] for row in report["averages"]]
+    assert load_encoder(context.run / "export" / "untrained").dimension == 32
 
 
 def test_changed_data_do_everything_again(finished, tiny, starter_data, tmp_path):

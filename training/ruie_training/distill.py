@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 
 from ruie_components.keywords import KeywordStrategy
@@ -25,12 +26,18 @@ class _Trainer(WithoutCard, SentenceTransformerTrainer):  # type: ignore[misc]  
     pass
 
 
-def load_bi_encoder(source: str | Path, settings: Distil) -> SentenceTransformer:
+def load_bi_encoder(source: str | Path, settings: Distil, *, seed: int = 123) -> SentenceTransformer:
     """A bi-encoder, ready to be trained: a sentence-transformers checkpoint, or a plain transformer with mean pooling.
+
+    Args:
+        source: A path or a hub name.
+        settings: With any keyword strategy but ``none`` the two tags become tokens of their own.
+        seed: Of the rows of new tokens.
 
     Raises:
         TrainingError: There is no such model.
     """
+    torch.manual_seed(seed)
     try:
         model = SentenceTransformer(str(source))
     except (OSError, ValueError) as error:

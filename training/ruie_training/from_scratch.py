@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ruie_components import prompts
@@ -47,24 +46,7 @@ def _make_encoders(context: Context, settings: Models) -> dict[str, Any]:
         models.make_cross_encoder(
             folder / "cross_encoder", tokenizer, settings.cross_encoder, vectors=vectors, seed=seed
         )
-    if context.recipe.export:
-        _export_untrained(context, folder)
     return {"tokens": tokenizer.get_vocab_size(), "texts": len(passages)}
-
-
-def _export_untrained(context: Context, folder: Path) -> None:
-    """The encoder as it starts, for the evaluation's table."""
-    from sentence_transformers import SentenceTransformer
-
-    from ruie_training.export import export_encoder
-    from ruie_training.stages import encoder_settings
-
-    distilled = context.recipe.distil
-    if distilled is None or not (folder / "encoder").is_dir():
-        return
-    model = SentenceTransformer(str(folder / "encoder"), device="cpu")
-    settings = encoder_settings(context.recipe, distilled)
-    export_encoder(model, folder / "untrained", settings, card="The encoder before training.\n")
 
 
 def _passages(context: Context) -> list[str]:

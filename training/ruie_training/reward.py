@@ -33,17 +33,21 @@ class _Trainer(WithoutCard, CrossEncoderTrainer):  # type: ignore[misc]  # sente
     pass
 
 
-def load_cross_encoder(source: str | Path, *, keywords: KeywordStrategy, max_length: int = 512) -> CrossEncoder:
+def load_cross_encoder(
+    source: str | Path, *, keywords: KeywordStrategy, max_length: int = 512, seed: int = 987
+) -> CrossEncoder:
     """A cross-encoder with one output, ready to be trained.
 
     Args:
         source: A path or a hub name.
         keywords: With any strategy but ``none`` the two tags become tokens of their own.
         max_length: Tokens of query and candidate together; longer pairs are cut, the longer side first.
+        seed: Of the weights that the checkpoint lacks: a head, the rows of new tokens.
 
     Raises:
         TrainingError: There is no such model.
     """
+    torch.manual_seed(seed)
     try:
         model = CrossEncoder(str(source), num_labels=1, max_length=max_length, processor_kwargs=dict(_NO_TOKEN_TYPES))
     except (OSError, ValueError) as error:

@@ -73,14 +73,13 @@ def plan(context: Context, *, only: Sequence[str] = (), until: str | None = None
 
 def _stage_hash(context: Context, stage: Stage, inputs: dict[str, str]) -> str:
     recipe = context.recipe
-    settings = {name: recipe.model_dump(mode="json")[name] for name in stage.sections}
     data: str | None = None
     if stage.name == "mine":
         data = context.data_hash
     elif stage.name == "evaluate":
         files = [path for found in context.evaluation_sets for path in sorted(found.folder.glob("*.jsonl.gz"))]
         data = hash_files(files)
-    return hash_of({"settings": settings, "seed": recipe.seed, "data": data, "inputs": inputs})
+    return hash_of({"settings": stage.settings(recipe), "seed": recipe.seed, "data": data, "inputs": inputs})
 
 
 def _action(folder: Path, wanted: str) -> Action:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ruie_training.candidates import Candidates
+from ruie_training.candidates import Candidates, whole_file
 from ruie_training.corpus import DataSet, choose, read_catalog
 from ruie_training.manifest import hash_files
 from ruie_training.material import Material, chosen_sets, read_material
@@ -18,8 +18,8 @@ from ruie_training.recipes import SCRATCH, Distil, Recipe
 
 CANDIDATES = "candidates.jsonl.gz"
 """What mine, preferences and reward write."""
-ENCODER = "encoder"
-"""The folder of the exported encoder that ships, in the export stage's folder."""
+ENCODER, UNTRAINED = "encoder", "untrained"
+"""The folders of the exported encoder that ships, and of the one it started as, in the export stage's folder."""
 
 Report = dict[str, Any]
 
@@ -133,10 +133,10 @@ def reward(context: Context) -> Report:
     report: Report = _saved_report(folder)
     if not report:
         source = context.folder("models") / "cross_encoder" if settings.model == SCRATCH else settings.model
-        model = load_cross_encoder(source, keywords=settings.keywords, max_length=settings.max_length)
-        learned = context.candidates("preferences")
         options = context.training_options() | ({} if settings.seed is None else {"seed": settings.seed})
-        report = train_reward(model, learned, examples, settings, folder, **options)
+        seed = options["seed"]
+        model = load_cross_encoder(source, keywords=settings.keywords, max_length=settings.max_length, seed=seed)
+        report = train_reward(model, context.candidates("preferences"), examples, settings, folder, **options)
         _save_report(context, folder, report)
     else:
         model = load_cross_encoder(folder / "model", keywords=settings.keywords, max_length=settings.max_length)
@@ -159,24 +159,32 @@ def _saved_report(folder: Path) -> Report:
 
 def _save_report(context: Context, folder: Path, report: Report) -> None:
     if context.worker.is_first:
-        (folder / "training.json").write_text(json.dumps(report), "utf-8")
+        with whole_file(folder / "training.json") as file:
+            file.write(json.dumps(report))
 
 
 def distil(context: Context) -> Report:
     """Distil the teacher's scores into the bi-encoder."""
-    from ruie_training.distill import load_bi_encoder, train_bi_encoder
+    from ruie_training.distill import train_bi_encoder
 
     settings = context.recipe.distil
     assert settings is not None
-    source = context.folder("models") / "encoder" if settings.model == SCRATCH else settings.model
-    model = load_bi_encoder(source, settings)
+    model = _start(context, settings)
     teacher = context.candidates(settings.teacher)
     examples, folder = context.material.examples, context.folder("distil")
     return train_bi_encoder(model, teacher, examples, settings, folder, **context.training_options())
 
 
+def _start(context: Context, settings: Distil) -> Any:
+    """The encoder before it is trained."""
+    from ruie_training.distill import load_bi_encoder
+
+    source = context.folder("models") / "encoder" if settings.model == SCRATCH else settings.model
+    return load_bi_encoder(source, settings, seed=context.recipe.seed)
+
+
 def export(context: Context) -> Report:
-    """Write the trained encoder as ONNX, and compare it with the torch model."""
+    """Write the trained encoder as ONNX, compare it with the torch model, and write the untrained one to measure by."""
     from sentence_transformers import SentenceTransformer
 
     from ruie_training.export import export_encoder, vector_agreement
@@ -189,13 +197,17 @@ def export(context: Context) -> Report:
     model = SentenceTransformer(str(context.folder("distil") / "model"), device="cpu")
     text = passage_of(examples, distilled.keywords, distilled.layout)
     sample = [text(name)[: 2 * distilled.max_length] for name in list(examples)[:64]]
+    written = encoder_settings(context.recipe, distilled)
     report: Report = {}
     for kind in ("float32", "int8") if settings.int8 else ("float32",):
         target = folder / (ENCODER if kind == settings.ship else f"{ENCODER}-{kind}")
         card = _card(context, kind)
-        export_encoder(model, target, encoder_settings(context.recipe, distilled), card=card, int8=kind == "int8")
+        export_encoder(model, target, written, card=card, int8=kind == "int8")
         report[f"smallest cosine with torch, {kind}"] = round(vector_agreement(model, target, sample), 6)
         report[f"bytes, {kind}"] = (target / "encoder.onnx").stat().st_size
+    if context.recipe.evaluate:
+        start = _start(context, distilled).cpu()
+        export_encoder(start, folder / UNTRAINED, written, card="The encoder before training.\n")
     return report
 
 
@@ -260,9 +272,7 @@ def _retrievers(context: Context) -> Mapping[str, Any]:
 
     found = {}
     if context.recipe.export:
-        untrained = context.folder("models") / "untrained"
-        if untrained.is_dir():
-            found["untrained"] = nearest(rank_by_encoder(load_encoder(untrained)))
+        found["untrained"] = nearest(rank_by_encoder(load_encoder(context.folder("export") / UNTRAINED)))
         trained = once(rank_by_encoder(load_encoder(context.folder("export") / ENCODER)))
         found |= {"trained": nearest(trained), "trained, label-vote": by_vote(trained)}
     return in_every_table(found, seed=context.recipe.seed)
@@ -275,12 +285,23 @@ class Stage:
     name: str
     work: Callable[[Context], Report]
     sections: Sequence[str]
+    """Names of sections, or of a key of one, such as ``distil.layout``."""
     shared: bool = False
     """Whether all processes take part; otherwise the first one works and the others wait."""
 
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
         """The stages whose folders it reads."""
         return tuple(name for name in _READS[self.name] if name in stages_of(recipe))
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        """What of a recipe it depends on; None for what the recipe does not have."""
+        content = recipe.model_dump(mode="json")
+        return {name: _part(content, name) for name in self.sections}
+
+
+def _part(content: dict[str, Any], name: str) -> Any:
+    section, _, key = name.partition(".")
+    return (content[section] or {}).get(key) if key else content[section]
 
 
 _READS: Mapping[str, tuple[str, ...]] = {
@@ -297,7 +318,7 @@ STAGES: Mapping[str, Stage] = {
     stage.name: stage
     for stage in (
         Stage("mine", mine, ("data", "mine")),
-        Stage("models", models, ("models",), shared=True),
+        Stage("models", models, ("models", "distil.layout"), shared=True),
         Stage("preferences", preferences, ("preferences",), shared=True),
         Stage("reward", reward, ("reward",), shared=True),
         Stage("distil", distil, ("distil",), shared=True),
