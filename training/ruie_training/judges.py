@@ -27,7 +27,7 @@ def make_judge(context: Context, settings: Preferences) -> Judge:
         return lambda part: choose_candidates(part, **chosen)
     scorer = make_scorer(context, settings)
     examples = context.material.examples
-    return lambda part: prefer(part, examples, scorer, progress=context.progress, **chosen)
+    return lambda part: prefer(part, examples, scorer, may_be_empty=True, progress=context.progress, **chosen)
 
 
 def make_scorer(context: Context, settings: Preferences) -> Scorer:

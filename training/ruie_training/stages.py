@@ -112,12 +112,14 @@ def models(context: Context) -> Report:
 def preferences(context: Context) -> Report:
     """The LLM's score of each pair, in parts that a killed run need not do again."""
     from ruie_training.judges import make_judge
+    from ruie_training.preferences import check_scored
 
     settings = context.recipe.preferences
     assert settings is not None
     folder = context.folder("preferences")
     judge = make_judge(context, settings)
     scored = score_in_parts(context.candidates("mine"), judge, folder / "parts", worker=context.worker)
+    check_scored(scored)
     if context.worker.is_first:
         scored.save(folder / CANDIDATES)
     return {"queries": len(scored), "pairs": scored.pairs, "kind": scored.kind, "dropped": dict(scored.dropped)}

@@ -11,6 +11,7 @@ from ruie_training.agreement import count_labels, dice
 from ruie_training.candidates import Candidates, by_id
 from ruie_training.errors import TrainingError
 from ruie_training.mine import mine_sets
+from ruie_training.parts import score_in_parts
 from ruie_training.preferences import OTHER_SET, LabelAgreement, choose_candidates, prefer
 
 from ruie_components import Example
@@ -132,8 +133,23 @@ def test_what_does_not_fit_is_left_out_and_counted(rows, mined):
 
 
 def test_nothing_that_fits_is_an_error(rows, mined):
-    with pytest.raises(TrainingError, match=f"none of {mined.pairs} pairs could be scored"):
+    message = rf"no pair could be scored \(pair: longer than the model's context: {mined.pairs}, "
+    with pytest.raises(TrainingError, match=message):
         prefer(mined, by_id(rows), Lengths(lambda pair, score: math.nan), progress=False)
+
+
+def test_a_part_in_which_nothing_fits_is_counted_and_the_others_go_on(rows, mined, tmp_path):
+    """A set of long texts fills whole parts of a job."""
+    long = set(mined.query_ids[:10])
+    scorer = Lengths(lambda pair, score: math.nan if pair[1].content_id in long else score)
+
+    def score(part):
+        return prefer(part, by_id(rows), scorer, per_query=None, may_be_empty=True, progress=False)
+
+    found = score_in_parts(mined, score, tmp_path, size=5)
+    assert found.query_ids == mined.query_ids[10:]
+    lost = sum(map(len, mined.candidate_ids[:10]))
+    assert found.dropped == {"pair: longer than the model's context": lost, "query: no candidate could be scored": 10}
 
 
 def test_an_infinite_score_is_an_error(rows, mined):

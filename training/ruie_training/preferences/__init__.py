@@ -35,6 +35,7 @@ __all__ = [
     "ScoresMissingError",
     "Shown",
     "alone",
+    "check_scored",
     "choose_candidates",
     "prefer",
     "prompt_and_answer",
@@ -56,6 +57,7 @@ def prefer(
     per_query: int | None = 32,
     choose: Choice = "random",
     seed: int = 0,
+    may_be_empty: bool = False,
     progress: bool = True,
 ) -> Candidates:
     """Score some candidates of every query.
@@ -67,6 +69,8 @@ def prefer(
         per_query: How many candidates of a query are scored; None: all.
         choose: Which ones: see ``choose_candidates``.
         seed: Of the choice.
+        may_be_empty: Whether it is fine that no pair fits, as in a part of a larger job; ``check_scored`` is for its
+            end.
         progress: Show a bar on stderr.
 
     Returns:
@@ -89,12 +93,29 @@ def prefer(
             pairs = [
                 (examples[chosen.candidate_ids[row][place]], examples[chosen.query_ids[row]]) for row, place in part
             ]
-            found = scorer.score(pairs)
-            _check_scores(found, pairs)
-            penalised = (score + _penalty(pair) for score, pair in zip(found, pairs, strict=True))
+            values = scorer.score(pairs)
+            _check_scores(values, pairs)
+            penalised = (score + _penalty(pair) for score, pair in zip(values, pairs, strict=True))
             scores.update(zip(part, penalised, strict=True))
             advance(len(part))
-    return _collect(chosen, scores, scorer.kind)
+    found = _collect(chosen, scores, scorer.kind)
+    if not may_be_empty:
+        check_scored(found)
+    return found
+
+
+def check_scored(scored: Candidates) -> None:
+    """Check that something was scored.
+
+    Raises:
+        TrainingError: No query has a candidate with a score; the message says what was dropped.
+    """
+    if not len(scored):
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in scored.dropped.items())
+        raise TrainingError(
+            f"no pair could be scored ({reasons}): every prompt with its answer is longer than the model's context. "
+            "Take a model with a longer one, or shorter texts"
+        )
 
 
 def choose_candidates(
@@ -167,10 +188,5 @@ def _collect(chosen: Candidates, scores: Mapping[tuple[int, int], float], kind: 
             rows.append((query, *best_first([ids[place] for place in kept], [values[place] for place in kept])))
         else:
             dropped["query: no candidate could be scored"] += 1
-    if not rows:
-        raise TrainingError(
-            f"none of {chosen.pairs} pairs could be scored: every prompt with its answer is longer than the model's "
-            "context. Take a model with a longer one, or shorter texts"
-        )
-    queries, names, found = zip(*rows, strict=True)
+    queries, names, found = zip(*rows, strict=True) if rows else ((), (), ())
     return Candidates(queries, names, found, kind, dict(dropped))
