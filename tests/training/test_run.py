@@ -94,6 +94,7 @@ def test_ablations_change_what_they_name():
         ('extends = "small"\nname = "x"\ndrop = ["rewards"]', "no such section"),
         ('extends = "small"\nname = "x"\ndrop = ["models.lm"]', "drops models.lm"),
         ('extends = "small-labels"\nname = "x"\n[evaluate]\nlikelihood = true', "asks an LLM for log-likelihoods"),
+        ('extends = "small-labels"\nname = "x"\n[preferences]\nkeywords = "plain"', '"agreement" shows no tags'),
         ("name = ", "no TOML"),
     ],
 )
@@ -305,6 +306,8 @@ def test_a_stage_alone_needs_what_it_reads(tiny, starter_data, tmp_path):
     assert actions(context, until="models") == {"mine": "skip", "models": "run"}
     with pytest.raises(RecipeError, match="no stage 'train'"):
         plan(context, until="train")
+    with pytest.raises(RecipeError, match="distil comes after mine"):
+        plan(context, only=["distil"], until="mine")
 
 
 def test_a_folder_of_another_recipe_is_refused(finished, tiny, starter_data):
@@ -319,6 +322,12 @@ def test_a_folder_that_is_no_run_is_refused(tiny, starter_data, tmp_path):
     with pytest.raises(RunError, match="no run folder"):
         run(Context(tiny, starter_data, tmp_path, progress=False))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_whose_manifest_is_just_being_written_is_taken(tiny, starter_data, tmp_path):
+    """Of several processes the first one may be at it while another one looks."""
+    (tmp_path / "manifest.json.123.part").write_text("{", "utf-8")
+    assert actions(Context(tiny, starter_data, tmp_path))["mine"] == "run"
 
 
 def test_a_disk_that_takes_no_more_is_told_and_the_run_goes_on_later(tiny, starter_data, tmp_path):

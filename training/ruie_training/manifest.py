@@ -81,7 +81,7 @@ def open_run(folder: Path, recipe: Recipe, *, write: bool) -> None:
     path = folder / MANIFEST
     if path.is_file():
         _check_owner(path, recipe)
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and any(not found.name.startswith(f"{MANIFEST}.") for found in folder.iterdir()):
         raise RunError(f"{folder} is not empty and no run folder: it holds no {MANIFEST}. Name another folder.")
     if not write:
         return

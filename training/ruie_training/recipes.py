@@ -121,6 +121,15 @@ class Preferences(_Section):
     keywords: KeywordStrategy = KeywordStrategy.NONE
     """Whether the LLM sees keyword tags. The reference shows them, which gives the answer away."""
 
+    @model_validator(mode="after")
+    def _tags_are_seen(self) -> Preferences:
+        if self.keywords is not KeywordStrategy.NONE and not isinstance(self.by, LocalModel | ServedModel):
+            raise ValueError(
+                f'keywords = "{self.keywords}" is for the prompts of scorer = "local" or "served"; '
+                f'scorer = "{self.by.scorer}" shows no tags'
+            )
+        return self
+
 
 class Split(_Section):
     """How groups are drawn from scored candidates."""

@@ -49,7 +49,7 @@ def plan(context: Context, *, only: Sequence[str] = (), until: str | None = None
         until: This stage and those before it.
 
     Raises:
-        RecipeError: The recipe has no such stage.
+        RecipeError: The recipe has no such stage, or the stages contradict each other.
         RunError: The folder belongs to another recipe.
         DataError: A set is missing.
     """
@@ -57,6 +57,8 @@ def plan(context: Context, *, only: Sequence[str] = (), until: str | None = None
     for name in (*only, *([until] if until else [])):
         if name not in names:
             raise RecipeError(f"the recipe {context.recipe.name} has no stage {name!r}, only {', '.join(names)}")
+        if until in names and names.index(name) > names.index(until):
+            raise RecipeError(f"{name} comes after {until}: leave --until {until} or --stage {name} away")
     open_run(context.run, context.recipe, write=False)
     hashes: dict[str, str] = {}
     planned = []
