@@ -35,9 +35,9 @@ def settings(**changes):
     return Distil(**{**values, **changes})
 
 
-def trained(source, agreed, folder, chosen, seed=7):
+def trained(source, agreed, folder, chosen, seed=7, metrics=None):
     model = load_bi_encoder(source, chosen)
-    report = train_bi_encoder(model, *agreed, chosen, folder, seed=seed, progress=False)
+    report = train_bi_encoder(model, *agreed, chosen, folder, seed=seed, metrics=metrics, progress=False)
     return {name: value.detach().clone() for name, value in model.named_parameters()}, report
 
 
@@ -124,10 +124,31 @@ def test_a_killed_run_goes_on_to_the_same_weights(static_folder, agreed, tmp_pat
     killed = tmp_path / "killed"
     shutil.copytree(tmp_path / "whole" / "checkpoints" / "checkpoint-11", killed / "checkpoints" / "checkpoint-11")
     (killed / "checkpoints" / "checkpoint-13").mkdir()  # half written: it holds no state yet
-    again, report = trained(static_folder, agreed, killed, chosen)
+    again, report = trained(static_folder, agreed, killed, chosen, metrics=tmp_path / "metrics.jsonl")
     assert report["steps"] == 14
+    assert logged_steps(tmp_path / "metrics.jsonl") == [12, 13, 14]  # not from the start again
     assert all(torch.allclose(whole[name], again[name], atol=1e-6) for name in whole)
     assert not (killed / "checkpoints" / "checkpoint-13").exists()
+
+
+def logged_steps(metrics):
+    lines = [json.loads(line) for line in metrics.read_text("utf-8").splitlines()]
+    return [line["step"] for line in lines if "loss" in line]
+
+
+def test_a_run_killed_after_its_last_step_reports_its_last_loss(static_folder, agreed, tmp_path):
+    chosen = settings(optimisation={"steps": 4, "checkpoint_steps": 4})
+    one, _ = trained(static_folder, agreed, tmp_path, chosen, metrics=tmp_path / "metrics.jsonl")
+    last = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text("utf-8").splitlines()][-2]
+    again, report = trained(static_folder, agreed, tmp_path, chosen)
+    assert (report["steps"], report["loss"]) == (4, last["loss"])
+    assert all(torch.equal(one[name], again[name]) for name in one)
+
+
+def test_a_loss_that_is_no_number_stops_at_its_step(static_folder, agreed, tmp_path):
+    chosen = settings(optimisation={"learning_rate": 1e38})
+    with pytest.raises(TrainingError, match=r"at step [1-4]: the distillation loss is nan .*lower the learning rate"):
+        trained(static_folder, agreed, tmp_path, chosen)
 
 
 def test_the_last_whole_checkpoint_is_found(tmp_path):

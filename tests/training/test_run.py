@@ -285,16 +285,36 @@ def test_a_killed_run_goes_on_within_the_stage(finished, tiny, starter_data, tmp
     shutil.copytree(folder, copy)
     record = read_record(copy / "distil")
     record.model_copy(update={"status": "running", "report": {}}).write(copy / "distil")
-    weights = copy / "distil" / "model" / "0_StaticEmbedding" / "model.safetensors"
-    found = list((copy / "distil" / "model").rglob("model.safetensors"))
-    expected = found[0].read_bytes()
+    weights = copy / "distil" / "model" / "model.safetensors"
+    expected = weights.read_bytes()
     shutil.rmtree(copy / "distil" / "model")
     shutil.rmtree(copy / "distil" / "checkpoints" / "checkpoint-6")
     context = Context(tiny, starter_data, copy, progress=False)
     assert actions(context)["distil"] == "go on"
     run(context, until="distil")
     assert read_record(copy / "distil").report["steps"] == 6
-    assert found[0].read_bytes() == expected, weights
+    assert weights.read_bytes() == expected
+    steps = [step for (stage, step), _ in _steps(copy / "metrics.jsonl") if stage == "distil"]
+    assert steps == [1, 2, 3, 4, 5, 6, 5, 6]  # on from the checkpoint of step 4, not from the start
+
+
+@pytest.mark.parametrize("stage", ["models", "reward", "distil"])
+def test_a_run_killed_after_the_last_step_of_a_stage_has_its_weights(finished, tiny, starter_data, tmp_path, stage):
+    folder, *_ = finished
+    copy = tmp_path / "killed"
+    shutil.copytree(folder, copy)
+    record = read_record(copy / stage)
+    record.model_copy(update={"status": "running", "report": {}}).write(copy / stage)
+    weights = copy / stage / ("language_model/model" if stage == "models" else "model") / "model.safetensors"
+    expected = load_file(weights)
+    shutil.rmtree(weights.parent)
+    (copy / stage / "training.json").unlink(missing_ok=True)
+    manifest = run(Context(tiny, starter_data, copy, progress=False), only=[stage])
+    found = load_file(weights)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    report = manifest["stages"][stage]["report"]
+    assert report.get("language_model", report)["loss"] > 0
 
 
 def test_a_stage_alone_needs_what_it_reads(tiny, starter_data, tmp_path):

@@ -7,6 +7,10 @@ class TrainingError(RuieError):
     """A stage can't train: too few candidates, a loss that is not a number, a model that doesn't fit."""
 
 
+class LossError(TrainingError):
+    """A loss is no finite number; the trainer adds the step."""
+
+
 class RecipeError(RuieError, ValueError):
     """A recipe can't be used: unknown or missing keys, values out of range. The message names file and key."""
 

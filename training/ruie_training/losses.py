@@ -10,7 +10,7 @@ from sentence_transformers.util import all_gather, all_gather_with_grad
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ruie_training.errors import TrainingError
+from ruie_training.errors import LossError
 
 
 class DistillationLoss(NamedTuple):
@@ -138,7 +138,7 @@ class RUIEDistillationLoss(nn.Module):
             ``kl`` and ``contrastive``, both weighted.
 
         Raises:
-            TrainingError: The loss is not a finite number.
+            LossError: The loss is not a finite number.
         """
         queries, *groups = self._embed_columns([dict(features) for features in sentence_features])
         passages = torch.stack(groups, dim=1)  # (B, n, d)
@@ -204,7 +204,7 @@ def _check_finite(loss: DistillationLoss, teacher: Tensor) -> None:
         if torch.isfinite(teacher).all()
         else "the teacher's scores hold values that are not finite: look for them in the scored candidates"
     )
-    raise TrainingError(
+    raise LossError(
         f"the distillation loss is {loss.total.item()} (kl {loss.kl.item()}, contrastive {loss.contrastive.item()}); "
         f"{cause}"
     )

@@ -18,7 +18,7 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 from transformers.training_args import TrainingArguments
 
 from ruie_components.progress import track
-from ruie_training.errors import TrainingError
+from ruie_training.errors import LossError, TrainingError
 from ruie_training.groups import GroupRows
 from ruie_training.parts import Worker
 from ruie_training.recipes import Optimisation
@@ -93,7 +93,7 @@ def train(trainer: Trainer) -> dict[str, float]:
     """Train from the last whole checkpoint, or from the start.
 
     Returns:
-        ``steps``, ``seconds`` of this call and the mean ``loss`` of it.
+        ``steps``, ``seconds`` of this call and the mean ``loss`` of it; the last one logged where no step was left.
 
     Raises:
         TrainingError: The loss is not a finite number, or the processes that were started did not find each other.
@@ -101,14 +101,27 @@ def train(trainer: Trainer) -> dict[str, float]:
     _check_world(trainer)
     trainer.remove_callback(PrinterCallback)  # the metrics file has what it would print
     checkpoint = last_checkpoint(Path(trainer.args.output_dir), discard=trainer.is_world_process_zero())
+    if checkpoint and _step(checkpoint) >= trainer.args.max_steps:
+        return _finished(trainer, checkpoint)
     started = time.monotonic()
-    output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except LossError as error:
+        raise TrainingError(f"at step {trainer.state.global_step + 1}: {error}") from error
     if not math.isfinite(output.training_loss):
         raise TrainingError(
             f"the loss became {output.training_loss}: lower the learning rate, or train in bf16 or float32"
         )
-    seconds = time.monotonic() - started
-    return {"steps": output.global_step, "seconds": round(seconds, 1), "loss": output.training_loss}
+    seconds = round(time.monotonic() - started, 3)
+    return {"steps": output.global_step, "seconds": seconds, "loss": output.training_loss}
+
+
+def _finished(trainer: Trainer, checkpoint: Path) -> dict[str, float]:
+    """What a run that was killed after its last step needs: its weights. The trainer would do one step more."""
+    trainer._load_from_checkpoint(str(checkpoint))  # what ``Trainer.train`` calls; it has no public name
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    losses = [line["loss"] for line in state.log_history if "loss" in line]
+    return {"steps": state.global_step, "seconds": 0.0, "loss": losses[-1] if losses else 0.0}
 
 
 def _check_world(trainer: Trainer) -> None:
@@ -128,7 +141,7 @@ def last_checkpoint(folder: Path, *, discard: bool = False) -> Path | None:
         folder: Where ``checkpoint-N`` lie.
         discard: Remove the half-written ones.
     """
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    found = sorted(folder.glob("checkpoint-*"), key=_step, reverse=True)
     whole = None
     for path in found:
         if _is_whole(path):
@@ -136,6 +149,10 @@ def last_checkpoint(folder: Path, *, discard: bool = False) -> Path | None:
         elif discard:
             shutil.rmtree(path)
     return whole
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def _is_whole(checkpoint: Path) -> bool:
