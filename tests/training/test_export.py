@@ -9,8 +9,10 @@ import onnxruntime
 import pytest
 from ruie_training.card import write_card
 from ruie_training.corpus import Role, read_catalog
+from ruie_training.distill import load_bi_encoder
 from ruie_training.errors import RunError, TrainingError
 from ruie_training.export import EncoderSettings, export_encoder, vector_agreement
+from ruie_training.recipes import Distil, Optimisation
 from sentence_transformers import SentenceTransformer
 
 from ruie_components.encoders import load_encoder
@@ -93,10 +95,18 @@ def test_the_folder_has_the_agreed_form(exported):
     assert tokenizer["padding"] is None
 
 
-def test_long_texts_are_cut_as_torch_cuts_them(exported, passages):
-    folder, model = exported["transformer", False]
-    model.max_seq_length = SETTINGS.max_tokens
-    assert vector_agreement(model, folder, [" ".join(passages[:5])]) > 1 - 1e-5
+@pytest.mark.parametrize("kind", ["static", "transformer"])
+def test_long_texts_are_cut_as_in_training(kind, static_folder, transformer_folder, passages, tmp_path):
+    source = {"static": static_folder, "transformer": transformer_folder}[kind]
+    optimisation = Optimisation(learning_rate=1e-3, steps=1, batch_size=2)
+    chosen = Distil(model="x", max_length=SETTINGS.max_tokens, optimisation=optimisation)
+    model = load_bi_encoder(source, chosen).cpu()
+    model.prompts = {"query": "query: ", "document": "passage: "}
+    long = " ".join(passages[:5])
+    export_encoder(model, tmp_path / kind, SETTINGS, card="")
+    assert vector_agreement(model, tmp_path / kind, [long]) > 1 - 1e-5
+    cut = " ".join([*passages[:5], "Zanzibar " * 50])  # what is cut off does not count
+    assert np.allclose(*model.encode_document([long, cut], show_progress_bar=False), atol=1e-6)
 
 
 def test_another_kind_of_model_is_refused(tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 from ruie_components.keywords import KeywordStrategy
 from ruie_components.types import Example
@@ -42,6 +43,8 @@ def load_bi_encoder(source: str | Path, settings: Distil, *, seed: int = 123) ->
         model = SentenceTransformer(str(source))
     except (OSError, ValueError) as error:
         raise TrainingError(f"no encoder can be loaded from {source}: {error}") from error
+    if isinstance(model[0], StaticEmbedding):  # knows no longest text by itself, but the exported encoder will
+        model[0].tokenizer.enable_truncation(settings.max_length)
     if model.transformers_model is not None:
         model.max_seq_length = settings.max_length
         if settings.keywords is not KeywordStrategy.NONE:
