@@ -386,7 +386,7 @@ def test_parts_that_are_done_are_not_scored_again(tmp_path):
     candidates = scored_candidates(7)
     with pytest.raises(KeyboardInterrupt):
         score_in_parts(candidates, score, tmp_path, size=2)
-    assert score_in_parts(candidates, score, tmp_path, size=2) == candidates
+    assert score_in_parts(candidates, score, tmp_path, size=2, label="scores") == candidates
     assert asked == [("q0", "q1"), ("q2", "q3"), ("q4", "q5"), ("q4", "q5"), ("q6",)]
 
 
@@ -465,6 +465,8 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(starter_data, tmp_pa
     shown = CliRunner().invoke(train_app, options)
     assert "preferences" in shown.output
     assert "576 pairs" in shown.output
+    assert all(sum(line.startswith(f"{stage} ") for line in shown.output.splitlines()) == 1 for stage in ALL)
+    assert len(shown.output.splitlines()) == 1 + len(ALL)  # a stage a line, however narrow the terminal
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def _print_plan(context: Context, console: Console, *, only: Any, until: str | N
         found = estimates.get(at.stage.name, nothing)
         amount = f"{found.amount:,} {found.unit}" if found.unit else ""
         duration = f", about {readable(found.seconds)}" if found.seconds is not None else ""
-        console.print(f"{at.stage.name:12} {at.action:10} {amount}{duration}", markup=False)
+        console.print(f"{at.stage.name:12} {at.action:10} {amount}{duration}", markup=False, soft_wrap=True)
 
 
 def _plan_row(at: Planned, found: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ruie_components.progress import track
 from ruie_training.candidates import Candidates
 from ruie_training.errors import RunError
 
@@ -40,6 +41,7 @@ def score_in_parts(
     size: int = 500,
     worker: Worker | None = None,
     timeout: float = 24 * 3600,
+    label: str | None = None,
 ) -> Candidates:
     """Score candidates part by part, each part a file.
 
@@ -50,6 +52,7 @@ def score_in_parts(
         size: Queries a part.
         worker: This process; each takes every ``world``-th part, and all get the whole result.
         timeout: Seconds to wait for the parts of other processes.
+        label: Of a progress bar over the queries of this process's parts. None: no bar, as where ``score`` shows one.
 
     Returns:
         All parts, joined in order.
@@ -61,9 +64,13 @@ def score_in_parts(
     folder.mkdir(parents=True, exist_ok=True)
     starts = range(0, len(candidates), size)
     paths = [folder / f"part-{start // size:05}.jsonl.gz" for start in starts]
-    for number, (start, path) in enumerate(zip(starts, paths, strict=True)):
-        if number % worker.world == worker.rank and not path.is_file():
-            score(_slice(candidates, start, start + size)).save(path)
+    parts = [_slice(candidates, start, start + size) for start in starts]
+    own = list(zip(parts, paths, strict=True))[worker.rank :: worker.world]
+    with track(label or "", total=sum(len(part) for part, _ in own), enabled=label is not None) as advance:
+        for part, path in own:
+            if not path.is_file():
+                score(part).save(path)
+            advance(len(part))
     _wait(paths, timeout)
     return Candidates.join(Candidates.load(path) for path in paths)
 

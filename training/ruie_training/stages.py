@@ -147,6 +147,7 @@ def reward(context: Context) -> Report:
         lambda part: score_candidates(model, part, examples, settings),
         folder / "parts",
         worker=context.worker,
+        label="reward scores" if context.progress else None,
     )
     if context.worker.is_first:
         scored.save(folder / CANDIDATES)
