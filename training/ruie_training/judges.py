@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, assert_never
 
 from ruie_components.keywords import KeywordStrategy
 from ruie_training.candidates import Candidates
+from ruie_training.errors import TrainingError
 from ruie_training.preferences import LabelAgreement, LikelihoodScorer, Scorer, choose_candidates, prefer
 from ruie_training.recipes import SCRATCH, LocalModel, NoModel, Outcome, Preferences, ServedModel
 
@@ -34,7 +36,7 @@ def make_scorer(context: Context, settings: Preferences) -> Scorer:
     """The scorer of a recipe, its model loaded.
 
     Raises:
-        TrainingError: There is no such model.
+        TrainingError: There is no such model or tokenizer, or no such variable with a key.
     """
     match settings.by:
         case LocalModel():
@@ -75,23 +77,40 @@ def _local(context: Context, by: LocalModel, keywords: KeywordStrategy) -> Likel
 
 
 def _served(by: ServedModel, keywords: KeywordStrategy) -> LikelihoodScorer:
-    from transformers import AutoTokenizer
-
     from ruie_training.preferences.served import ServedScorer
 
     return ServedScorer(
         by.urls,
         by.model,
-        tokenizer=AutoTokenizer.from_pretrained(by.tokenizer) if by.tokenizer else None,
+        tokenizer=_tokenizer(by.tokenizer) if by.tokenizer else None,
         protocol=by.protocol,
+        api_key=_key(by.key_variable) if by.key_variable else None,
         concurrency=by.concurrency,
+        retries=by.retries,
+        timeout=by.timeout,
         keywords=keywords,
     )
 
 
-def _device(context: Context) -> str:
-    import os
+def _tokenizer(source: str) -> Any:
+    from transformers import AutoTokenizer
 
+    try:
+        return AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"no tokenizer can be loaded from {source} ([preferences.by] tokenizer): {error}"
+        ) from error
+
+
+def _key(variable: str) -> str:
+    key = os.environ.get(variable)
+    if not key:
+        raise TrainingError(f"[preferences.by] key_variable names {variable}, which is not set in the environment")
+    return key
+
+
+def _device(context: Context) -> str:
     import torch
 
     if not torch.cuda.is_available():
@@ -103,7 +122,8 @@ def _outcome(by: Outcome) -> Scorer:
     from ruie_training.preferences.outcome import OutcomeScorer
 
     try:
-        from langchain_ollama import ChatOllama
+        from ruie_components.langchain.ollama import OllamaChat
     except ImportError as error:
         raise ImportError('scoring by outcome needs Ollama: pip install "ruie-components[ollama]"') from error
-    return OutcomeScorer(ChatOllama(model=by.model, base_url=by.url, temperature=0))
+    # not LangChain's ChatOllama: a prompt that is longer than the server's context would lose its front silently
+    return OutcomeScorer(OllamaChat(model=by.model, base_url=by.url), concurrency=by.concurrency)

@@ -21,6 +21,12 @@ from ruie_training.errors import RecipeError
 SCRATCH = "scratch"
 """As a model's name: the one that the stage ``models`` makes."""
 
+MEANS = {
+    *("batch_tokens", "checkpoint_steps", "concurrency", "key_variable", "log_steps", "parameters"),
+    *("retries", "score_batch", "timeout", "url", "urls"),
+}
+"""Keys that say by what means something is made: a stage that is done, or half done, stays so when they change."""
+
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -90,6 +96,12 @@ class ServedModel(_Section):
     urls: tuple[str, ...] = Field(min_length=1)
     """Base URLs; the pairs are shared out among them."""
     concurrency: Positive = 16
+    retries: int = Field(6, ge=0)
+    """How often a request that failed on its way is tried again."""
+    timeout: float = Field(120.0, gt=0)
+    """Seconds that a request may take."""
+    key_variable: str | None = None
+    """The environment variable with the server's API key; a key itself has no place in a recipe."""
     tokenizer: str | None = None
     """Path or hub name of the model's tokenizer: prompts are then sent as tokens."""
     protocol: Literal["echo", "prompt_logprobs"] = "echo"
@@ -101,6 +113,7 @@ class Outcome(_Section):
     scorer: Literal["outcome"]
     model: str
     url: str = "http://localhost:11434"
+    concurrency: Positive = 4
 
 
 class NoModel(_Section):
@@ -304,6 +317,17 @@ def hash_of(value: object) -> str:
     """A hash of a JSON value: 16 hexadecimal digits, whatever the order of its keys."""
     canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode("utf-8")).hexdigest()[:16]
+
+
+def without_means(value: Any) -> Any:
+    """A part of a recipe as JSON without the keys of ``MEANS``, at any depth.
+
+    >>> without_means({"by": {"model": "x", "urls": ["http://localhost"]}})
+    {'by': {'model': 'x'}}
+    """
+    if not isinstance(value, Mapping):
+        return value
+    return {key: without_means(part) for key, part in value.items() if key not in MEANS}
 
 
 def built_in() -> dict[str, Path]:

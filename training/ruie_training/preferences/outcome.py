@@ -6,13 +6,14 @@ answer a pair, and says less than a likelihood: most answers of short inputs are
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ruie_components import answers, prompts, scoring
-from ruie_components.errors import ChatModelError
+from ruie_components.errors import ChatModelError, PromptTooLongError
 from ruie_components.extraction.calling import ask, check_model
 from ruie_components.types import Demonstration, Example
 from ruie_training.preferences.scorer import Pair, ScoresMissingError
@@ -54,6 +55,8 @@ class OutcomeScorer:
     def score(self, pairs: Sequence[Pair]) -> list[float]:
         """The F1 of each pair's answer, from 0 to 1; where there is nothing to extract, 1 for an answer that says so.
 
+        NaN where the model says that the prompt is longer than its context.
+
         Raises:
             ScoresMissingError: The model could not be asked for some pairs; the message says how many and why.
         """
@@ -65,6 +68,8 @@ class OutcomeScorer:
                 return None
             try:
                 return self._score(*pair)
+            except PromptTooLongError:
+                return math.nan
             except ChatModelError as error:
                 failures.append(error)
                 if len(failures) >= self.concurrency:
