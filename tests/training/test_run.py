@@ -240,6 +240,23 @@ def test_a_changed_number_does_again_what_depends_on_it(finished, tiny, starter_
     assert set(actions(Context(tiny.model_copy(update={"seed": 5}), starter_data, folder)).values()) == {"run again"}
 
 
+def test_other_means_to_the_same_result_keep_what_is_done(finished, tiny, starter_data):
+    folder, *_ = finished
+    by = tiny.preferences.by.model_copy(update={"batch_tokens": 77})
+    other = changed(changed(tiny, "preferences", by=by), "reward", score_batch=3, parameters=0.2)
+    assert other.content_hash() != tiny.content_hash()
+    assert set(actions(Context(other, starter_data, folder)).values()) == {"skip"}
+
+
+def test_a_server_that_moved_keeps_the_scores_that_are_done():
+    def settings(**by):
+        preferences = {"by": {"scorer": "served", "model": "x", "urls": ["http://one/v1"], **by}}
+        return STAGES["preferences"].settings(Recipe.model_validate({"name": "x", "preferences": preferences}))
+
+    assert settings() == settings(urls=["http://two/v1", "http://three/v1"], concurrency=2, retries=20, timeout=5)
+    assert settings() != settings(model="y")
+
+
 def test_what_reads_another_layout_is_made_again(finished, tiny, starter_data):
     """The stage ``models`` makes tokenizer and vectors of texts in the encoder's layout."""
     folder, *_ = finished

@@ -14,7 +14,7 @@ from ruie_training.corpus import DataSet, choose, read_catalog
 from ruie_training.manifest import hash_files
 from ruie_training.material import Material, chosen_sets, read_material
 from ruie_training.parts import Worker, score_in_parts
-from ruie_training.recipes import SCRATCH, Distil, Recipe
+from ruie_training.recipes import SCRATCH, Distil, Recipe, without_means
 
 CANDIDATES = "candidates.jsonl.gz"
 """What mine, preferences and reward write."""
@@ -297,8 +297,8 @@ class Stage:
         return tuple(name for name in _READS[self.name] if name in stages_of(recipe))
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
-        """What of a recipe it depends on; None for what the recipe does not have."""
-        content = recipe.model_dump(mode="json")
+        """What of a recipe its result depends on; None for what the recipe does not have."""
+        content = without_means(recipe.model_dump(mode="json"))
         return {name: _part(content, name) for name in self.sections}
 
 
