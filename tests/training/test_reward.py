@@ -1,15 +1,17 @@
 """Groups of candidates, and the cross-encoder that learns them."""
 
 import math
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from ruie_training.candidates import Candidates
+from ruie_training.distill import load_bi_encoder, train_bi_encoder
 from ruie_training.errors import TrainingError
 from ruie_training.groups import GroupRows, Groups
-from ruie_training.recipes import Optimisation, Reward, Split
+from ruie_training.recipes import Distil, Optimisation, Reward, Split
 from ruie_training.reward import load_cross_encoder, score_candidates, split_by_score, train_reward
 from ruie_training.texts import passage_of
 from sentence_transformers.cross_encoder import CrossEncoder
@@ -175,6 +177,27 @@ def test_training_learns_what_is_preferred(cross_encoder_folder, agreed, tmp_pat
     lines = (tmp_path / "m.jsonl").read_text("utf-8").splitlines()
     assert len(lines) >= 3
     assert '"stage": "reward"' in lines[0]
+
+
+@pytest.mark.parametrize("kind", ["reward", "distil"])
+def test_each_epoch_draws_other_groups(kind, cross_encoder_folder, static_folder, agreed, tmp_path, monkeypatch):
+    """Through the trainers' own data loaders: the reference never connected it for the reward model."""
+    drawn, draw = Counter(), Groups.draw
+
+    def counted(groups, row, epoch):
+        drawn[epoch] += 1
+        return draw(groups, row, epoch)
+
+    monkeypatch.setattr(Groups, "draw", counted)
+    chosen = settings(optimisation={"steps": 25, "checkpoint_steps": 1000}, max_length=64)
+    if kind == "reward":
+        model = load_cross_encoder(cross_encoder_folder, keywords=chosen.keywords, max_length=64)
+        report = train_reward(model, *agreed, chosen, tmp_path, progress=False)
+    else:
+        chosen = Distil(**{name: value for name, value in chosen if name in Distil.model_fields})
+        report = train_bi_encoder(load_bi_encoder(static_folder, chosen), *agreed, chosen, tmp_path, progress=False)
+    assert drawn.keys() == {0, 1, 2}
+    assert drawn[0] == drawn[1] == report["queries"] // 8 * 8
 
 
 def _accuracy(model, preferences, examples, chosen):
