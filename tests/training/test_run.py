@@ -240,6 +240,17 @@ def test_a_changed_number_does_again_what_depends_on_it(finished, tiny, starter_
     assert set(actions(Context(tiny.model_copy(update={"seed": 5}), starter_data, folder)).values()) == {"run again"}
 
 
+def test_what_was_not_done_again_is_outdated_in_the_manifest(finished, tiny, starter_data, tmp_path):
+    copy = tmp_path / "changed"
+    shutil.copytree(finished[0], copy)
+    other = changed(tiny, "distil", temperature=0.1).model_copy(update={"evaluate": None})
+    stages = run(Context(other, starter_data, copy, progress=False), until="distil")["stages"]
+    assert {name: record["status"] for name, record in stages.items()} == {
+        **dict.fromkeys(["mine", "models", "preferences", "reward", "distil"], "done"),
+        "export": "outdated",
+    }
+
+
 def test_other_means_to_the_same_result_keep_what_is_done(finished, tiny, starter_data):
     folder, *_ = finished
     by = tiny.preferences.by.model_copy(update={"batch_tokens": 77})

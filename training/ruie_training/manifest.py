@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -120,9 +120,19 @@ def hash_files(paths: Iterable[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def collect(folder: Path, stages: Iterable[str]) -> dict[str, Any]:
-    """The manifest with the records of all stages in it, as one JSON value."""
+def collect(folder: Path, stages: Iterable[str], outdated: Collection[str] = ()) -> dict[str, Any]:
+    """The manifest with the records of stages in it, as one JSON value.
+
+    Args:
+        folder: The run folder.
+        stages: Their names; those without a record are left out.
+        outdated: Names of those whose record belongs to other settings: that is their status then.
+    """
     manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
     records = {stage: read_record(folder / stage) for stage in stages}
-    manifest["stages"] = {stage: record.model_dump(mode="json") for stage, record in records.items() if record}
+    manifest["stages"] = {
+        stage: record.model_dump(mode="json") | ({"status": "outdated"} if stage in outdated else {})
+        for stage, record in records.items()
+        if record
+    }
     return manifest

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from ruie_components.errors import RuieError
 from ruie_training.candidates import whole_file
 from ruie_training.errors import RecipeError, RunError
-from ruie_training.manifest import MANIFEST, StageRecord, collect, hash_files, open_run, read_record, versions
+from ruie_training.manifest import MANIFEST, StageRecord, collect, open_run, read_record, versions
 from ruie_training.recipes import hash_of
 from ruie_training.stages import STAGES, Context, Stage, stages_of
 
@@ -79,8 +79,7 @@ def _stage_hash(context: Context, stage: Stage, inputs: dict[str, str]) -> str:
     if stage.name == "mine":
         data = context.data_hash
     elif stage.name == "evaluate":
-        files = [path for found in context.evaluation_sets for path in sorted(found.folder.glob("*.jsonl.gz"))]
-        data = hash_files(files)
+        data = context.evaluation_hash
     return hash_of({"settings": stage.settings(recipe), "seed": recipe.seed, "data": data, "inputs": inputs})
 
 
@@ -116,7 +115,8 @@ def run(
         say: Is told in a line what happens.
 
     Returns:
-        The manifest with the records of all stages.
+        The manifest with the records of all stages of the recipe. The status of one that was made with other settings,
+        and was not done again now, is ``outdated``.
 
     Raises:
         RunError: The folder belongs to another recipe or can't be written.
@@ -137,12 +137,17 @@ def run(
         say(f"{at.stage.name}: {record.seconds if record else 0:,.0f} s")
         if context.worker.is_first:
             _write_manifest(context)
-    return collect(context.run, STAGES)
+    return _manifest(context)
+
+
+def _manifest(context: Context) -> dict[str, Any]:
+    outdated = [at.stage.name for at in plan(context) if at.action == "run again"]
+    return collect(context.run, stages_of(context.recipe), outdated)
 
 
 def _write_manifest(context: Context) -> None:
     """Put what the stages have recorded so far into the manifest, so that a killed run has it too."""
-    manifest = collect(context.run, STAGES)
+    manifest = _manifest(context)
     with whole_file(context.run / MANIFEST) as file:
         file.write(json.dumps(manifest, indent=1) + "\n")
 

@@ -64,6 +64,11 @@ class Context:
         """A hash over the files trained on."""
         return hash_files(dataset.folder / "train.jsonl.gz" for dataset in self.sets)
 
+    @cached_property
+    def evaluation_hash(self) -> str:
+        """A hash over the files measured on."""
+        return hash_files(path for found in self.evaluation_sets for path in sorted(found.folder.glob("*.jsonl.gz")))
+
     def folder(self, stage: str) -> Path:
         """The folder of a stage."""
         return self.run / stage
