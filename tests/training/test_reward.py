@@ -12,7 +12,13 @@ from ruie_training.distill import load_bi_encoder, train_bi_encoder
 from ruie_training.errors import TrainingError
 from ruie_training.groups import GroupRows, Groups
 from ruie_training.recipes import Distil, Optimisation, Reward, Split
-from ruie_training.reward import load_cross_encoder, score_candidates, split_by_score, train_reward
+from ruie_training.reward import (
+    count_cut_pairs,
+    load_cross_encoder,
+    score_candidates,
+    split_by_score,
+    train_reward,
+)
 from ruie_training.texts import passage_of
 from sentence_transformers.cross_encoder import CrossEncoder
 from transformers import BertModel
@@ -226,6 +232,22 @@ def test_scores_are_the_raw_logits_best_first(cross_encoder_folder, agreed):
     with torch.no_grad():
         logit = model.transformers_model(**tokens).logits.item()
     assert scored.scores[0][0] == pytest.approx(logit, abs=1e-5)
+
+
+def test_pairs_that_are_cut_are_counted(cross_encoder_folder, agreed):
+    preferences, examples = agreed
+    few = first(preferences, 4)
+    model = load_cross_encoder(cross_encoder_folder, keywords=KeywordStrategy.PLAIN, max_length=256)
+    text = passage_of(examples, KeywordStrategy.PLAIN, "block")
+    lengths = [
+        len(model.tokenizer(text(query), text(name))["input_ids"])
+        for query, ids, _ in few
+        for name in ids  # with the tokens around both
+    ]
+    for limit in (min(lengths) - 1, sorted(lengths)[len(lengths) // 2], max(lengths)):
+        expected = sum(length > limit for length in lengths)
+        assert count_cut_pairs(model, few, examples, settings(max_length=limit)) == expected
+    assert count_cut_pairs(model, few, examples, settings(max_length=max(lengths))) == 0
 
 
 def test_weights_that_are_no_numbers_are_an_error(cross_encoder_folder, agreed):

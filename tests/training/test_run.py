@@ -161,6 +161,7 @@ def test_the_manifest_says_what_was_done_and_what_was_left_out(finished):
     trained = stages["distil"]["report"]
     assert trained["queries"] + sum(trained["dropped"].values()) == stages["mine"]["report"]["queries"]
     assert stages["reward"]["inputs"] == {name: stages[name]["hash"] for name in ("mine", "models", "preferences")}
+    assert 0 <= stages["reward"]["report"]["pairs cut"] < stages["reward"]["report"]["pairs"]
     assert stages["export"]["report"]["smallest cosine with torch, float32"] > 0.9999
     assert manifest["versions"]["torch"]
     assert manifest["seed"] == 123

@@ -24,7 +24,14 @@ from ruie_training.recipes import Reward
 from ruie_training.texts import passage_of
 from ruie_training.trainers import WithoutCard, callbacks, dataset_of, train, training_arguments
 
-__all__ = ["add_keyword_tokens", "load_cross_encoder", "score_candidates", "split_by_score", "train_reward"]
+__all__ = [
+    "add_keyword_tokens",
+    "count_cut_pairs",
+    "load_cross_encoder",
+    "score_candidates",
+    "split_by_score",
+    "train_reward",
+]
 
 _NO_TOKEN_TYPES = {"model_input_names": ["input_ids", "attention_mask"]}  # the paper's ELECTRA is given none
 
@@ -122,6 +129,18 @@ def train_reward(
     if trainer.is_world_process_zero():
         model.save_pretrained(str(folder / "model"), create_model_card=False)
     return {"queries": len(groups), "dropped": dict(groups.dropped), **result}
+
+
+def count_cut_pairs(
+    model: CrossEncoder, candidates: Candidates, examples: Mapping[str, Example], settings: Reward
+) -> int:
+    """How many pairs have more tokens than ``settings.max_length``: the model does not see their longer side's end."""
+    text = passage_of(examples, settings.keywords, settings.layout)
+    names = sorted({*candidates.query_ids, *(name for ids in candidates.candidate_ids for name in ids)})
+    encoded = model.tokenizer([text(name) for name in names], add_special_tokens=False, verbose=False)["input_ids"]
+    lengths = dict(zip(names, map(len, encoded), strict=True))
+    room = settings.max_length - model.tokenizer.num_special_tokens_to_add(pair=True)
+    return sum(lengths[query] + lengths[name] > room for query, ids, _ in candidates for name in ids)
 
 
 def score_candidates(

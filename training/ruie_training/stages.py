@@ -132,7 +132,7 @@ def preferences(context: Context) -> Report:
 
 def reward(context: Context) -> Report:
     """Train the cross-encoder, then score every candidate with it."""
-    from ruie_training.reward import load_cross_encoder, score_candidates, train_reward
+    from ruie_training.reward import count_cut_pairs, load_cross_encoder, score_candidates, train_reward
 
     settings = context.recipe.reward
     assert settings is not None
@@ -147,8 +147,9 @@ def reward(context: Context) -> Report:
         _save_report(context, folder, report)
     else:
         model = load_cross_encoder(folder / "model", keywords=settings.keywords, max_length=settings.max_length)
+    mined = context.candidates("mine")
     scored = score_in_parts(
-        context.candidates("mine"),
+        mined,
         lambda part: score_candidates(model, part, examples, settings),
         folder / "parts",
         worker=context.worker,
@@ -156,6 +157,7 @@ def reward(context: Context) -> Report:
     )
     if context.worker.is_first:
         scored.save(folder / CANDIDATES)
+        report["pairs cut"] = count_cut_pairs(model, mined, examples, settings)
     return {**report, "pairs": scored.pairs}
 
 
