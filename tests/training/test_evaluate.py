@@ -16,6 +16,7 @@ from ruie_training.evaluate import (
 )
 from ruie_training.figures import AVERAGE, table, write_results
 from ruie_training.likelihood import likelihood_at
+from ruie_training.mine import mine
 from ruie_training.preferences import prompt_and_answer
 from ruie_training.rankers import (
     best,
@@ -106,6 +107,16 @@ def test_bm25_finds_shared_words():
     pool = [example("P", text) for text in ("green apples grow", "the pump failed", "old rivers flow")]
     query = example("L", "why has the pump stopped")
     assert rank_by_bm25([query], pool).argmax() == 1
+
+
+def test_bm25_is_the_one_that_mines_also_without_spaces_between_words():
+    pool = [example("P", text) for text in ("北京欢迎你们", "the pump failed", "old rivers flow", "上海很大呢呢")]
+    query = example("L", "我住在上海吗")
+    mined = mine([query], pool, k=4, progress=False)
+    scores = rank_by_bm25([query], pool)[0]
+    by_id = {each.content_id: float(score) for each, score in zip(pool, scores, strict=True)}
+    assert [by_id[name] for name in mined.candidate_ids[0]] == pytest.approx(list(mined.scores[0]))
+    assert scores.argmax() == 3
 
 
 def test_intervals_hold_the_mean_and_shrink_with_more_queries():

@@ -18,6 +18,7 @@ from ruie_components.selection import Selector
 from ruie_components.selection.voting import elect
 from ruie_components.types import Example
 from ruie_training.agreement import count_labels, dice
+from ruie_training.bm25 import Bm25Index, tokenize
 
 Scores = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -40,15 +41,12 @@ def rank_randomly(seed: int = 0) -> Ranker:
 
 
 def rank_by_bm25(queries: Sequence[Example], pool: Sequence[Example]) -> Scores:
-    """BM25 as the paper mines by it: the query's unfinished block against the finished blocks of the pool."""
-    import bm25s
-
-    index = bm25s.BM25()
-    blocks = [prompts.render_demonstration(example) for example in pool]
-    index.index(bm25s.tokenize(blocks, stopwords=None, show_progress=False), show_progress=False)
-    asked = [prompts.render_query(example.query) for example in queries]
-    tokens = bm25s.tokenize(asked, stopwords=None, show_progress=False, return_ids=False)
-    return np.stack([np.asarray(index.get_scores(words), np.float32) for words in tokens])
+    """BM25 as the stage ``mine`` uses it: the query's unfinished block against the finished blocks of the pool."""
+    index = Bm25Index([tokenize(prompts.render_demonstration(example)) for example in pool])
+    found, values = index.search([tokenize(prompts.render_query(example.query)) for example in queries], len(pool))
+    scores = np.zeros((len(queries), len(pool)), np.float32)
+    np.put_along_axis(scores, found, values, axis=1)
+    return scores
 
 
 def rank_by_encoder(encoder: Encoder) -> Ranker:
