@@ -1,7 +1,7 @@
 import pytest
 from langchain_core.prompts import ChatPromptTemplate, FewShotChatMessagePromptTemplate, FewShotPromptTemplate
 
-from ruie_components import prompts
+from ruie_components import Selector, prompts
 from ruie_components.langchain import RUIEExampleSelector
 
 from ..pool import EXAMPLES, QUERIES, ner
@@ -15,7 +15,8 @@ def selector(store):
 
 
 def test_the_most_similar_is_last(selector, store):
-    found = store.search(QUERIES["NER"], 3)
+    found = Selector(k=3).select(store, QUERIES["NER"])
+    assert found[0] == store.search(QUERIES["NER"], 1)[0]
     chosen = selector.select_examples({"text": QUERIES["NER"].text, "labels": ["person", "place"]})
     assert [one["id"] for one in chosen] == [shown.example.content_id for shown in reversed(found)]
     assert [one["score"] for one in chosen] == sorted(one["score"] for one in chosen)

@@ -346,7 +346,17 @@ def test_the_command_prints_tables_of_the_sets_of_a_role(starter_data, encoder_f
     assert "NER/starter" not in result.stdout
 
 
-@pytest.mark.parametrize("which", [[], ["--held-in", "--held-out"], ["--held-in", "--sets", "ED/starter"]])
+def test_the_command_takes_the_sets_of_a_language_but_none_held_out(starter_data, encoder_folder):
+    options = ["--data", str(starter_data), "--encoder", str(encoder_folder), "--no-progress"]
+    result = CliRunner().invoke(app, ["evaluate", "retrieval", "--language", "en", *options])
+    assert result.exit_code == 0, result.output
+    assert "| NER/starter |" in result.stdout
+    assert "ED/starter" not in result.stdout
+    result = CliRunner().invoke(app, ["evaluate", "retrieval", "--language", "xx", *options])
+    assert "no set of the catalog" in str(result.exception)
+
+
+@pytest.mark.parametrize("which", [[], ["--held-in", "--held-out"], ["--held-in", "--language", "en"]])
 def test_the_command_wants_one_choice_of_sets(starter_data, which):
     result = CliRunner().invoke(app, ["evaluate", "retrieval", "--data", str(starter_data), *which])
     assert result.exit_code == 2

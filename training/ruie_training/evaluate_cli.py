@@ -30,6 +30,12 @@ def retrieval(
     sets: Annotated[
         list[str] | None, typer.Option(help="This set, as TASK/NAME; may be repeated.", show_default=False)
     ] = None,
+    language: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="All sets of this language (de, zh, ...) that are not held out; may be repeated.", show_default=False
+        ),
+    ] = None,
     encoder: Annotated[
         list[str] | None,
         typer.Option(
@@ -68,11 +74,11 @@ def retrieval(
     from ruie_training.evaluate import default_retrievers, evaluate
     from ruie_training.figures import table, write_results
 
-    if held_out + held_in + bool(sets) != 1:
-        raise typer.BadParameter("give one of --held-out, --held-in and --sets")
+    if held_out + held_in + bool(sets) + bool(language) != 1:
+        raise typer.BadParameter("give one of --held-out, --held-in, --sets and --language")
     logging.getLogger("bm25s").setLevel(logging.WARNING)
-    roles = None if sets else [Role.HELD_OUT if held_out else Role.HELD_IN]
-    chosen = choose(read_catalog(data), names=sets or None, roles=roles)
+    roles = {Role.HELD_OUT} if held_out else {Role.HELD_IN} if held_in else {Role.HELD_IN, Role.EXTRA}
+    chosen = choose(read_catalog(data), names=sets or None, roles=None if sets else roles, languages=language or None)
     scorer = None
     if llm is not None:
         from ruie_training.preferences.local import LocalScorer
