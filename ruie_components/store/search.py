@@ -36,6 +36,7 @@ class EmptyCollectionError(Exception):
 _SPARE = 2  # rows fetched beyond k, since some may hold the query's own text; each costs as much as one that is kept
 _AT_ONCE = 1000  # queries of one call
 _ROWS = 30_000  # rows of one call: Chroma looks them up with as many SQL variables, and SQLite takes 32,766
+_PAGE = 1000  # rows whose metadata is read in one call
 _ALL = Wanted()
 
 
@@ -63,12 +64,14 @@ def nearest(
 
 def _some(collection: Any, queries: Vectors, own_texts: Sequence[str], k: int, wanted: Wanted) -> list[list[Neighbour]]:
     fetch = k + _SPARE
+    found_again = len(queries) > 1 and len(queries) * fetch > collection.count()
+    known: dict[str, dict[str, Any]] | None = {} if found_again else None
     pending = list(range(len(queries)))
     found: list[list[Neighbour]] = [[] for _ in pending]
     while pending:
         size = max(1, _ROWS // fetch)
         parts = [pending[start : start + size] for start in range(0, len(pending), size)]
-        pages = [page for part in parts for page in _query(collection, queries[part], fetch, wanted)]
+        pages = [page for part in parts for page in _query(collection, queries[part], fetch, wanted, known)]
         for place, page in zip(pending, pages, strict=True):
             found[place] = [near for near in page if near.metadata.get(TEXT) != own_texts[place]][:k]
         lacking = [(place, len(page)) for place, page in zip(pending, pages, strict=True) if len(found[place]) < k]
@@ -112,19 +115,39 @@ def _complete(
         found[place] = sorted(page, key=lambda near: (-near.score, near.id))[:k]
 
 
-def _query(collection: Any, queries: Vectors, fetch: int, wanted: Wanted) -> list[list[Neighbour]]:
-    include = ["metadatas", "distances", *(["embeddings"] if wanted.vectors else [])]
+def _query(
+    collection: Any, queries: Vectors, fetch: int, wanted: Wanted, known: dict[str, dict[str, Any]] | None
+) -> list[list[Neighbour]]:
+    """A page of rows for each query.
+
+    Reading the metadata takes most of the time. With ``known`` it is read apart, and only of rows that are not in it.
+    """
+    include = ["distances", *(["embeddings"] if wanted.vectors else []), *(["metadatas"] if known is None else [])]
     answer = collection.query(
         query_embeddings=queries, n_results=fetch, include=include, where=wanted.where, ids=wanted.ids
     )
+    if known is not None:
+        found = dict.fromkeys(row_id for ids in answer["ids"] for row_id in ids if row_id not in known)
+        known |= _metadatas(collection, list(found))
     pages = []
     for row, ids in enumerate(answer["ids"]):
+        metadatas = answer["metadatas"][row] if known is None else [known.get(row_id) for row_id in ids]
         embeddings = answer["embeddings"][row] if wanted.vectors else [None] * len(ids)
         page = [
-            Neighbour(row_id, 1.0 - distance, metadata or {}, collection.name, vector)
+            Neighbour(row_id, 1.0 - distance, metadata, collection.name, vector)
             for row_id, distance, metadata, vector in zip(
-                ids, answer["distances"][row], answer["metadatas"][row], embeddings, strict=True
+                ids, answer["distances"][row], metadatas, embeddings, strict=True
             )
+            if metadata is not None  # somebody deleted it in this moment
         ]
         pages.append(sorted(page, key=lambda near: (-near.score, near.id)))
     return pages
+
+
+def _metadatas(collection: Any, ids: list[str]) -> dict[str, dict[str, Any]]:
+    """The metadata of rows; those that are gone are left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(ids), _PAGE):
+        page = collection.get(ids=ids[start : start + _PAGE], include=["metadatas"])
+        found |= {row_id: metadata or {} for row_id, metadata in zip(page["ids"], page["metadatas"], strict=True)}
+    return found
