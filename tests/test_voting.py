@@ -16,6 +16,8 @@ class Near(NamedTuple):
     name: str
     labels: tuple[str, ...] = ()
     event: str | None = None
+    text: str = ""
+    score: float = 0.0
 
 
 def query(*labels: str, event: str | None = None) -> Query:
@@ -50,7 +52,18 @@ def test_labels_that_are_not_asked_for_give_no_vote_and_cost_agreement():
 
 def test_examples_with_nothing_in_them_vote_for_nothing():
     rows = [Near("a"), Near("b"), Near("c", ("x",)), Near("d"), Near("e")]
-    assert names(elect(rows, query("x"), 3)) == "cab"  # x has votes, so it is shown once
+    assert names(elect(rows, query("x"), 3)) == "abd"
+    rows = [Near("a"), Near("b", ("x",)), Near("c"), Near("d", ("x",)), Near("e")]
+    assert names(elect(rows, query("x"), 3)) == "bac"  # nothing is likelier, but x is not unlikely: it is shown once
+
+
+def test_the_vote_of_one_that_shares_rare_words_with_the_input_counts_more():
+    rows = [Near("a", ("x",), text="the boat"), Near("b", ("y",), text="the heron"), Near("c", ("z",), text="the sea")]
+    asked = Query(task="NER", text="a heron, the grey one", labels=["x", "y", "z"])
+    assert names(elect(rows, asked, 1)) == "b"
+    assert (
+        names(elect([rows[0]._replace(score=0.9), *rows[1:]], asked.model_copy(update={"text": "the one"}), 1)) == "a"
+    )
 
 
 def test_a_schema_of_which_the_pool_knows_nothing_is_answered_by_all_votes():
@@ -89,7 +102,8 @@ def _gain(rows, row, votes, roots, shown):
         size = sum(rows[row]) + sum(other)
         agreement.append(2 * sum(map(min, rows[row], other)) / size if size else 1)
     new = sum(root for label, root in enumerate(roots) if rows[row][label] and label not in shown)
-    return float(np.average(agreement, weights=votes)) + voting.COVERAGE * new / max(sum(roots), 1e-9)
+    any_label = float(np.average([any(other) for other in rows], weights=votes))
+    return float(np.average(agreement, weights=votes)) + voting.COVERAGE * any_label * new / max(sum(roots), 1e-9)
 
 
 def test_a_pool_is_searched_further_for_the_querys_event_type(encoder):

@@ -7,10 +7,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from ruie_components.selection.bm25 import LexicalIndex
 from ruie_components.selection.diversity import cover, mmr
+from ruie_components.selection.nearness import count_words
 from ruie_components.selection.voting import elect
 from ruie_components.store import DemonstrationStore, Neighbour, rows
 from ruie_components.types import Demonstration, Query, Task
@@ -117,7 +119,11 @@ class Selector:
         near = self._above(store.nearest(queries, self.width))
         for event_type, places in _lacking_event(queries, near, self.k).items():
             self._look_further(store, queries, near, places, self.k, rows.about(event_type))
-        return [elect(candidates, query, self.k) for candidates, query in zip(near, queries, strict=True)]
+        counts = cache(count_words)  # many queries have candidates in common
+        return [
+            elect(candidates, query, self.k, word_counts=counts)
+            for candidates, query in zip(near, queries, strict=True)
+        ]
 
     def _cover(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Neighbour]]:
         near = self._above(store.nearest(queries, self.width))

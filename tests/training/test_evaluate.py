@@ -164,7 +164,8 @@ def test_real_sets_are_ranked_by_every_method(data_folder):
     assert list(at) == [(method, k) for method in methods for k in (1, 8)]
     for k in (1, 8):
         assert at["oracle", k] > at["BM25", k] > at["random", k]
-        assert at["embedded", k] > at["embedded, top-k", k] > at["random", k]
+        assert min(at["embedded", k], at["embedded, top-k", k]) > at["random", k]
+    assert at["embedded", 8] > at["embedded, top-k", 8]
 
 
 def test_the_vote_is_that_of_the_selector(data_folder):

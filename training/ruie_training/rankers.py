@@ -7,6 +7,7 @@ A ranker gives a matrix of scores; a retriever chooses demonstrations by it, the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from ruie_components import prompts
 from ruie_components.encoders import Encoder
 from ruie_components.selection import Selector
+from ruie_components.selection.nearness import count_words
 from ruie_components.selection.voting import elect
 from ruie_components.types import Example
 from ruie_training.agreement import count_labels, dice
@@ -130,8 +132,10 @@ def vote(scores: Scores, queries: Sequence[Example], pool: Sequence[Example], k:
     """
     near = best(scores, queries, pool, Selector(k=k).width)
     rows = np.full((len(queries), k), -1, np.int64)
+    counts = cache(count_words)
     for place, query in enumerate(queries):
-        chosen = elect([_Voter(row, pool[row]) for row in near[place] if row >= 0], query.query, k)
+        voters = [_Voter(row, float(scores[place, row]), pool[row]) for row in near[place] if row >= 0]
+        chosen = elect(voters, query.query, k, word_counts=counts)
         order = sorted((voter.row for voter in chosen), key=lambda row: -scores[place, row])
         rows[place, : len(order)] = order
     return rows
@@ -141,7 +145,12 @@ class _Voter(NamedTuple):
     """A row of a pool, as ``elect`` looks at it."""
 
     row: int
+    score: float
     example: Example
+
+    @property
+    def text(self) -> str:
+        return self.example.text
 
     @property
     def labels(self) -> Sequence[str]:
