@@ -152,7 +152,9 @@ def test_results_are_a_table_json_and_a_plot(tmp_path):
         ("NER/a", 8, 75),
         (AVERAGE, 8, 75),
     ]
-    assert (tmp_path / "results.md").read_text("utf-8").startswith("| agreement@8 / coverage@8 |")
+    written = (tmp_path / "results.md").read_text("utf-8")
+    assert written.startswith("| agreement@8 / coverage@8 |")
+    assert written.endswith("| seconds | ours |\n|---|---:|\n| NER/a | 0.5 |\n| together | 0.5 |\n")
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -61,6 +61,22 @@ def table(figures: Sequence[Figure], k: int) -> str:
     return "\n".join(lines)
 
 
+def seconds_table(figures: Sequence[Figure]) -> str:
+    """A Markdown table of the seconds that each method took for each set, all k together.
+
+    Methods that share their scores take the time once: the first of them has it.
+    """
+    methods = list(dict.fromkeys(figure.method for figure in figures))
+    rows: dict[str, dict[str, float]] = {}
+    for figure in figures:
+        rows.setdefault(figure.dataset, {})[figure.method] = figure.seconds
+    total = rows.pop(AVERAGE)
+    lines = [f"| seconds | {' | '.join(methods)} |", "|---|" + "---:|" * len(methods)]
+    for name, seconds in [*rows.items(), ("together", total)]:
+        lines.append(f"| {name} | " + " | ".join(f"{seconds[method]:.1f}" for method in methods) + " |")
+    return "\n".join(lines)
+
+
 _UNITS = {"agreement": ("percent", ".1f"), "coverage": ("percent", ".1f"), "likelihood": ("nats a token", ".3f")}
 """Unit and format of each measure."""
 
@@ -98,7 +114,8 @@ def write_results(figures: Sequence[Figure], folder: str | Path) -> Path:
     rows = [asdict(figure) for figure in figures]
     (folder / "results.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
     ks = sorted({figure.k for figure in figures})
-    (folder / "results.md").write_text("\n\n".join(table(figures, k) for k in ks) + "\n", "utf-8")
+    tables = [*(table(figures, k) for k in ks), seconds_table(figures)]
+    (folder / "results.md").write_text("\n\n".join(tables) + "\n", "utf-8")
     draw(figures, folder / "results.png")
     return folder
 
