@@ -452,7 +452,10 @@ def test_two_processes_train_what_one_trains_with_the_joined_batch(starter_data,
         assert result.returncode == 0, result.stderr[-3000:]
     for model in ("models/language_model/model", "reward/model", "distil/model"):
         one, two = (load_file(folder / model / "model.safetensors") for folder in runs.values())
-        assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one), model
+        # the softmax over a group knows no constant, so the bias of its logits has no gradient but rounding, which Adam
+        # makes steps of
+        names = one.keys() - {"classifier.bias"}
+        assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in names), model
     one, two = (_steps(folder / "metrics.jsonl") for folder in runs.values())
     assert [step for step, _ in one] == [step for step, _ in two]  # each logged once
     assert [loss for _, loss in two] == pytest.approx([loss for _, loss in one], abs=1e-3)

@@ -117,7 +117,7 @@ def models(context: Context) -> Report:
 def preferences(context: Context) -> Report:
     """The LLM's score of each pair, in parts that a killed run need not do again."""
     from ruie_training.judges import make_judge
-    from ruie_training.preferences import check_scored
+    from ruie_training.preferences import agreement_of_ends, check_scored
 
     settings = context.recipe.preferences
     assert settings is not None
@@ -127,11 +127,13 @@ def preferences(context: Context) -> Report:
     check_scored(scored)
     if context.worker.is_first:
         scored.save(folder / CANDIDATES)
-    return {"queries": len(scored), "pairs": scored.pairs, "kind": scored.kind, "dropped": dict(scored.dropped)}
+    report = {"queries": len(scored), "pairs": scored.pairs, "kind": scored.kind, "dropped": dict(scored.dropped)}
+    return {**report, **agreement_of_ends(scored, context.material.examples)}
 
 
 def reward(context: Context) -> Report:
     """Train the cross-encoder, then score every candidate with it."""
+    from ruie_training.preferences import agreement_of_ends
     from ruie_training.reward import count_cut_pairs, load_cross_encoder, score_candidates, train_reward
 
     settings = context.recipe.reward
@@ -158,7 +160,7 @@ def reward(context: Context) -> Report:
     if context.worker.is_first:
         scored.save(folder / CANDIDATES)
         report["pairs cut"] = count_cut_pairs(model, mined, examples, settings)
-    return {**report, "pairs": scored.pairs}
+    return {**report, "pairs": scored.pairs, **agreement_of_ends(scored, examples)}
 
 
 def _saved_report(folder: Path) -> Report:

@@ -16,7 +16,7 @@ from ruie_components.progress import track
 from ruie_components.types import Example
 from ruie_training.candidates import Candidates, best_first
 from ruie_training.errors import TrainingError
-from ruie_training.preferences.agreement import LabelAgreement
+from ruie_training.preferences.agreement import LabelAgreement, agreement_of_ends
 from ruie_training.preferences.scorer import (
     LikelihoodScorer,
     Pair,
@@ -34,6 +34,7 @@ __all__ = [
     "Scorer",
     "ScoresMissingError",
     "Shown",
+    "agreement_of_ends",
     "alone",
     "check_scored",
     "choose_candidates",
