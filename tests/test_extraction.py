@@ -70,9 +70,9 @@ def test_a_function_is_enough_of_a_model(store):
     assert result.usage.seconds > 0
 
 
-def test_demonstrations_come_back_best_first_as_the_store_found_them(store):
+def test_demonstrations_come_back_best_first_as_the_selector_chose_them(store):
     result = Extractor(store, says("None"), k=3).extract(NER)
-    assert list(result.demonstrations) == store.search(NER, 3)
+    assert list(result.demonstrations) == Selector(k=3).select(store, NER)
     assert result.prompt.demonstrations[-1] == result.demonstrations[0]
 
 

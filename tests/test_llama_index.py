@@ -105,7 +105,7 @@ class EchoLLM(CustomLLM):
 
 def test_nodes_are_the_demonstrations_best_first(store):
     nodes = RUIERetriever(store, k=2).retrieve(ASKED)
-    found = store.search(Query(task="NER", text=ASKED, labels=["person", "place"]), k=2)
+    found = Selector(k=2).select(store, Query(task="NER", text=ASKED, labels=["person", "place"]))
     assert [node.node_id for node in nodes] == [each.example.content_id for each in found]
     assert [node.score for node in nodes] == [each.score for each in found]
     assert [node.text for node in nodes] == [prompts.render_demonstration(each.example) for each in found]

@@ -64,7 +64,7 @@ def ids(documents: list[Document]) -> list[str]:
 
 def test_a_document_shows_the_block_and_keeps_the_example(retriever, store):
     (first, second) = retriever.invoke("Ada met Bob.")
-    found = store.search(retriever_query("Ada met Bob."), 2)
+    found = Selector(k=2).select(store, retriever_query("Ada met Bob."))
     assert [first.metadata["score"], second.metadata["score"]] == [shown.score for shown in found]
     assert first.metadata["score"] >= second.metadata["score"]
     example = Example.model_validate(first.metadata["example"])
