@@ -25,7 +25,9 @@ def adapt(name: str, count: int) -> None:
         found = store.adapt()
         seconds = time.perf_counter() - start
     print(
-        json.dumps({"rows": len(examples), "seconds": seconds, "parts": found.seconds, "mb": [before, peak_memory()]})
+        json.dumps(
+            {"rows": len(examples), "seconds": seconds, "parts": found.seconds, "memory": [before, peak_memory()]}
+        )
     )
 
 

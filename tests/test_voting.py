@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ruie_training.rankers import rank_by_encoder, vote
 
 from ruie_components import DemonstrationStore, Example, Query, Selector
 from ruie_components.selection import voting
+from ruie_components.selection.nearness import count_words, order_by_both
 from ruie_components.selection.voting import choose, elect
 
 
@@ -72,6 +74,12 @@ def test_a_schema_of_which_the_pool_knows_nothing_is_answered_by_all_votes():
     assert elect([], query("x"), 2) == []
 
 
+def test_equal_words_leave_the_order_to_the_scores():
+    texts = [count_words(f"the pump {number} failed in the old plant again") for number in range(9)]
+    asked = count_words("Has the pump failed in that old plant, and why does it fail again and again?")
+    assert order_by_both([0.9 - number / 10 for number in range(9)], texts, asked).tolist() == list(range(9))
+
+
 def test_the_querys_own_event_type_comes_first():
     rows = [Near("a", ("buyer",), "sale"), Near("b", ("place",), "attack"), Near("c", ("place",), "attack")]
     assert names(elect(rows, query("buyer", "place", event="attack"), 1)) == "b"
@@ -106,24 +114,32 @@ def _gain(rows, row, votes, roots, shown):
     return float(np.average(agreement, weights=votes)) + voting.COVERAGE * new / max(sum(roots) + nothing, 1e-9)
 
 
-def test_a_pool_is_searched_further_for_the_querys_event_type(encoder):
+@pytest.fixture(scope="module")
+def sales():
+    """An EAE pool with many sales and a few betrayals, and a query about a betrayal that looks like a sale."""
+
     def sale(text: str, kind: str) -> Example:
         trigger = {"text": "sold", "start": text.index("sold"), "end": text.index("sold") + 4}
         ada = {"text": "Ada", "role": "seller", "start": 0, "end": 3}
-        return Example(
-            task="EAE",
-            text=text,
-            labels=["seller"],
-            events=[{"type": kind, "trigger": trigger, "arguments": [ada]}],
-        )
+        event = {"type": kind, "trigger": trigger, "arguments": [ada]}
+        return Example(task="EAE", text=text, labels=["seller"], events=[event])
 
-    near = [sale(f"Ada sold the boat {number}.", "sale") for number in range(70)]
-    far = [sale(f"Ada once was sold short: {number} tales of 北京.", "betrayal") for number in range(3)]
-    asked = Query(
-        task="EAE", text="Ada sold the boat.", labels=["seller"], event={"type": "betrayal", "trigger": "sold"}
-    )
-    with DemonstrationStore.create(near + far, encoder=encoder) as store:
-        selector = Selector(k=3, candidates=5)
-        chosen = selector.select_many(store, [asked, near[0].query])
-        assert {each.example.events[0].type for each in chosen[0]} == {"betrayal"}
-        assert {each.example.events[0].type for each in chosen[1]} == {"sale"}
+    pool = [sale(f"Ada sold the boat {number}.", "sale") for number in range(70)]
+    pool += [sale(f"Ada once was sold short: {number} tales of 北京.", "betrayal") for number in range(3)]
+    return pool, sale("Ada sold the boat.", "betrayal")
+
+
+def test_a_pool_is_searched_further_for_the_querys_event_type(encoder, sales):
+    pool, asked = sales
+    with DemonstrationStore.create(pool, encoder=encoder) as store:
+        chosen = Selector(k=3, candidates=5).select_many(store, [asked.query, pool[0].query])
+    assert {each.example.events[0].type for each in chosen[0]} == {"betrayal"}
+    assert {each.example.events[0].type for each in chosen[1]} == {"sale"}
+
+
+def test_the_evaluation_searches_further_too(encoder, sales):
+    pool, asked = sales
+    scores = rank_by_encoder(encoder)([asked], pool)
+    scores[0, -3:] = -1.0  # the betrayals are the last of all
+    rows = vote(scores, [asked], pool, 3)
+    assert sorted(rows[0]) == [70, 71, 72]

@@ -54,7 +54,7 @@ def main() -> None:
     try:
         app()
     except ImportError as error:
-        _complain(_with_pip_line(str(error)), 1)
+        _complain(_with_pip_line(error), 1)
     except (RuieError, OSError) as error:
         _complain(str(error), 1)
     except ValidationError as error:
@@ -63,9 +63,18 @@ def main() -> None:
         _complain(str(error), 2)
 
 
-def _with_pip_line(message: str) -> str:
+_OF_TRAINING = {
+    "accelerate", "datasets", "matplotlib", "numba", "onnx", "onnxscript", "scipy", "sentence_transformers", "sklearn",
+    "torch", "transformers",
+}  # fmt: skip
+
+
+def _with_pip_line(error: ImportError) -> str:
     # other extras are asked for where they are used; the training code imports what it stands on as it comes
-    return message if "pip install" in message else f'{message}: pip install "ruie-components[train]"'
+    lacking = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in _OF_TRAINING
+    return (
+        f'{error}: pip install "ruie-components[train]"' if lacking and "pip install" not in str(error) else str(error)
+    )
 
 
 def _complain(message: str, status: int) -> NoReturn:

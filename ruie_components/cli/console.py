@@ -14,10 +14,12 @@ errors = Console(stderr=True, highlight=False)
 
 
 def write_any_character() -> None:
-    """Let no character end a command: one that the terminal or pipe can't take becomes a question mark."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    """Let no character end a command: one that the terminal or pipe can't take becomes a question mark.
+
+    Standard error needs none of it: Python writes such a character as an escape there.
+    """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def write_json(console: Console, value: Any, *, indent: int | None = None) -> None:

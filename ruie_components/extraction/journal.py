@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -38,7 +39,7 @@ class Journal:
         self._path = Path(path) if path is not None else None
         self._extractor = extractor
         self._settings = json.dumps(extractor.settings, sort_keys=True, default=lambda value: type(value).__name__)
-        self._known = _read(self._path) if self._path is not None and self._path.exists() else {}
+        self._known: dict[str, dict[str, Any]] = {}
         self._file: IO[str] | None = None
         self._lock = FileLock(f"{self._path}.lock", timeout=0)
 
@@ -46,16 +47,27 @@ class Journal:
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._acquire()
-            cut_short = _is_cut_short(self._path)
-            self._file = self._path.open("a", encoding="utf-8", errors="surrogatepass")
-            self._file.write("\n" if cut_short else "")
+            try:
+                self._open(self._path)
+            except BaseException:
+                self._lock.release()
+                raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._file:
             self._file.close()
-            Path(self._lock.lock_file).unlink(missing_ok=True)
+            with suppress(OSError):  # before the release, so that nobody takes a file that is about to go
+                Path(self._lock.lock_file).unlink()
             self._lock.release()
+
+    def _open(self, path: Path) -> None:
+        cut_short = False
+        if path.exists():
+            self._known = _read(path)
+            cut_short = _is_cut_short(path)
+        self._file = path.open("a", encoding="utf-8", errors="surrogatepass")
+        self._file.write("\n" if cut_short else "")
 
     def _acquire(self) -> None:
         try:

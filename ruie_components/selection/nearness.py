@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ruie_components.words import words
 
 K1, B = 1.5, 0.75
+_ROUNDING = 1e-9  # scores that differ by less are equal
 
 
 def count_words(text: str) -> Counter[str]:
@@ -46,9 +47,9 @@ def _bm25(texts: Sequence[Counter[str]], asked: Sequence[str]) -> NDArray[np.flo
     rarity = np.log1p((len(texts) - having + 0.5) / (having + 0.5))
     lengths = np.array([counts.total() for counts in texts], float)[:, None]  # (n, 1)
     damped = often / (often + K1 * (1 - B + B * lengths / max(lengths.mean(), 1)))
-    return np.asarray(damped @ rarity)
+    return np.asarray((damped * rarity).sum(1))  # a matrix product would round equal rows differently
 
 
 def _standardise(values: NDArray[np.float64]) -> NDArray[np.float64]:
     deviation = values.std()
-    return np.asarray((values - values.mean()) / (deviation if deviation > 0 else 1))
+    return np.asarray((values - values.mean()) / (deviation if deviation > _ROUNDING else 1))

@@ -17,6 +17,8 @@ from ruie_components.selection.voting import elect
 from ruie_components.store import DemonstrationStore, Neighbour, rows
 from ruie_components.types import Demonstration, Query, Task
 
+_PART = 1000  # queries that vote at once: their candidates are in memory together, eighty times as many
+
 
 class Method(StrEnum):
     """How demonstrations are chosen."""
@@ -116,6 +118,10 @@ class Selector:
         return [[found for found in candidates if found.score >= least] for candidates in near]
 
     def _vote(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Neighbour]]:
+        parts = [queries[start : start + _PART] for start in range(0, len(queries), _PART)]
+        return [chosen for part in parts for chosen in self._vote_of(store, part)]
+
+    def _vote_of(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Neighbour]]:
         near = self._above(store.nearest(queries, self.width))
         for event_type, places in _lacking_event(queries, near, self.k).items():
             self._look_further(store, queries, near, places, self.k, rows.about(event_type))

@@ -13,7 +13,7 @@ from ruie_components.selection.nearness import count_words, order_by_both
 from ruie_components.types import Query
 
 COVERAGE = 3.0
-"""What showing all labels that got votes counts, where full agreement with every voter counts 1.
+"""What showing all labels counts where nobody votes for nothing; full agreement with every voter counts 1.
 
 More shows more labels and agrees less. On dev splits of sets that are not held out this is the least whole number with
 which coverage@8 is above BM25's, for the embedded encoder and for adapted ones.
@@ -93,7 +93,7 @@ def choose(shown: NDArray[np.float64], voted: NDArray[np.float64], votes: NDArra
     Args:
         shown: How often each candidate has each label, (n, labels).
         voted: How often each candidate votes for each label, (n, labels).
-        votes: The weight of each candidate's vote, (n,).
+        votes: The weight of each candidate's vote, (n,); not all are 0.
         k: How many to choose.
 
     Returns:
@@ -106,13 +106,13 @@ def choose(shown: NDArray[np.float64], voted: NDArray[np.float64], votes: NDArra
     if not len(shown):
         return []
     votes = votes / votes.sum()
-    agreement = _dice(shown, voted) @ votes  # (n,)
+    agreement = (_dice(shown, voted) * votes).sum(1)  # (n,); a matrix product would round equal rows differently
     has = shown > 0
     worth = np.sqrt(votes @ (voted > 0))  # (labels,)
     worth /= max(worth.sum() + np.sqrt(votes @ ~(voted > 0).any(1)), 1e-9)
     chosen: list[int] = []
     while len(chosen) < min(k, len(shown)):
-        gain = agreement + COVERAGE * (has @ worth)
+        gain = agreement + COVERAGE * (has * worth).sum(1)
         gain[chosen] = -np.inf
         best = int(np.argmax(gain))  # the nearest of equals
         chosen.append(best)
@@ -122,7 +122,9 @@ def choose(shown: NDArray[np.float64], voted: NDArray[np.float64], votes: NDArra
 
 def _dice(some: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
     """Twice the common labels over the sum of both sizes, (some, others); two without labels agree: 1."""
-    common = np.minimum(some[:, None, :], others[None, :, :]).sum(2)
+    common = np.zeros((len(some), len(others)))
+    for label in range(some.shape[1]):  # one at a time: all at once would be many times as large
+        common += np.minimum.outer(some[:, label], others[:, label])
     sizes = some.sum(1)[:, None] + others.sum(1)[None, :]
     return np.asarray(np.divide(2 * common, sizes, out=np.ones_like(sizes), where=sizes > 0))
 

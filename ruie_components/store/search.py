@@ -131,17 +131,23 @@ def _query(
         known |= _metadatas(collection, list(found))
     pages = []
     for row, ids in enumerate(answer["ids"]):
-        metadatas = answer["metadatas"][row] if known is None else [known.get(row_id) for row_id in ids]
+        # a row that is not known was deleted by somebody in this moment
+        metadatas = [known.get(row_id) for row_id in ids] if known is not None else _no_none(answer["metadatas"][row])
         embeddings = answer["embeddings"][row] if wanted.vectors else [None] * len(ids)
         page = [
             Neighbour(row_id, 1.0 - distance, metadata, collection.name, vector)
             for row_id, distance, metadata, vector in zip(
                 ids, answer["distances"][row], metadatas, embeddings, strict=True
             )
-            if metadata is not None  # somebody deleted it in this moment
+            if metadata is not None
         ]
         pages.append(sorted(page, key=lambda near: (-near.score, near.id)))
     return pages
+
+
+def _no_none(metadatas: list[dict[str, Any] | None]) -> list[dict[str, Any]]:
+    """Empty metadata, which Chroma gives as None, as such: the row is somebody else's, and reading it says so."""
+    return [metadata or {} for metadata in metadatas]
 
 
 def _metadatas(collection: Any, ids: list[str]) -> dict[str, dict[str, Any]]:

@@ -28,10 +28,9 @@ from ruie_training.likelihood import likelihood_at
 from ruie_training.preferences.scorer import LikelihoodScorer
 from ruie_training.rankers import (
     Retriever,
+    by_each_method,
     by_vote,
     in_every_table,
-    nearest,
-    once,
     rank_by_adapted,
     rank_by_bm25,
     rank_by_encoder,
@@ -243,8 +242,5 @@ def default_retrievers(
         if adapt:
             ranks[f"{name}, adapted"] = rank_by_adapted(encoder)
         for each, rank in ranks.items():
-            scores = once(rank)
-            found[each] = by_vote(scores)
-            if every_method:
-                found[f"{each}, top-k"] = nearest(scores)
+            found |= by_each_method(each, rank) if every_method else {each: by_vote(rank)}
     return in_every_table(found)

@@ -131,14 +131,34 @@ def vote(scores: Scores, queries: Sequence[Example], pool: Sequence[Example], k:
         Rows of the pool, (queries, k), filled up with -1.
     """
     near = best(scores, queries, pool, Selector(k=k).width)
+    types = np.array([_type(example) for example in pool], object)
     rows = np.full((len(queries), k), -1, np.int64)
     counts = cache(count_words)
     for place, query in enumerate(queries):
-        voters = [_Voter(row, float(scores[place, row]), pool[row]) for row in near[place] if row >= 0]
+        found = near[place][near[place] >= 0]
+        if query.query.event:
+            found = _with_own_type(found, scores[place], types == query.query.event.type, query, pool, k)
+        voters = [_Voter(row, float(scores[place, row]), pool[row]) for row in found]
         chosen = elect(voters, query.query, k, word_counts=counts)
         order = sorted((voter.row for voter in chosen), key=lambda row: -scores[place, row])
         rows[place, : len(order)] = order
     return rows
+
+
+def _with_own_type(
+    found: Rows, scores: Scores, own: NDArray[np.bool_], query: Example, pool: Sequence[Example], k: int
+) -> Rows:
+    """The rows found, and the k best of the query's event type where fewer than k of these are of it."""
+    if own[found].sum() >= k:
+        return found
+    more = best(np.where(own, scores, -np.inf)[None, :].astype(np.float32), [query], pool, k)[0]
+    both = np.union1d(found, more[more >= 0])
+    return np.asarray(both[np.argsort(-scores[both], kind="stable")], np.int64)
+
+
+def _type(example: Example) -> str | None:
+    event = example.query.event
+    return event.type if event else None
 
 
 class _Voter(NamedTuple):
@@ -158,8 +178,7 @@ class _Voter(NamedTuple):
 
     @property
     def event(self) -> str | None:
-        event = self.example.query.event
-        return event.type if event else None
+        return _type(self.example)
 
 
 def best(scores: Scores, queries: Sequence[Example], pool: Sequence[Example], k: int) -> Rows:
@@ -191,6 +210,12 @@ def _top(row: Scores, k: int) -> Rows:
         chosen = np.arange(len(row))
     order = chosen[np.argsort(-row[chosen], kind="stable")][:k]
     return np.asarray(order[np.isfinite(row[order])], np.int64)
+
+
+def by_each_method(name: str, rank: Ranker) -> dict[str, Retriever]:
+    """A ranker by label vote, the package's default, under its name, and by plain nearness under ``NAME, top-k``."""
+    scores = once(rank)
+    return {name: by_vote(scores), f"{name}, top-k": nearest(scores)}
 
 
 def in_every_table(middle: Mapping[str, Retriever], *, seed: int = 0) -> dict[str, Retriever]:

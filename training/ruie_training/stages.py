@@ -280,13 +280,12 @@ def evaluate(context: Context) -> Report:
 
 def _retrievers(context: Context) -> Mapping[str, Any]:
     from ruie_components.encoders import load_encoder
-    from ruie_training.rankers import by_vote, in_every_table, nearest, once, rank_by_encoder
+    from ruie_training.rankers import by_each_method, in_every_table, rank_by_encoder
 
-    found = {}
+    found: dict[str, Any] = {}
     if context.recipe.export:
-        found["untrained"] = nearest(rank_by_encoder(load_encoder(context.folder("export") / UNTRAINED)))
-        trained = once(rank_by_encoder(load_encoder(context.folder("export") / ENCODER)))
-        found |= {"trained": nearest(trained), "trained, label-vote": by_vote(trained)}
+        for name, folder in (("untrained", UNTRAINED), ("trained", ENCODER)):
+            found |= by_each_method(name, rank_by_encoder(load_encoder(context.folder("export") / folder)))
     return in_every_table(found, seed=context.recipe.seed)
 
 
