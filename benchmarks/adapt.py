@@ -24,11 +24,8 @@ def adapt(name: str, count: int) -> None:
         before, start = peak_memory(), time.perf_counter()
         found = store.adapt()
         seconds = time.perf_counter() - start
-    print(
-        json.dumps(
-            {"rows": len(examples), "seconds": seconds, "parts": found.seconds, "memory": [before, peak_memory()]}
-        )
-    )
+    row = {"rows": len(examples), "seconds": seconds, "parts": found.seconds, "memory": [before, peak_memory()]}
+    print(json.dumps(row))
 
 
 def main(count: int) -> None:
