@@ -447,7 +447,7 @@ class DemonstrationStore:
             passages = [prompts.render_passage(each, encoder.keywords, encoder.layout) for each in new.values()]
             # before the rows, so that a kill in between leaves a label too many and not one too few
             keep_labels(self._connection, collection, (label for each in new.values() for label in each.labels))
-            collection.upsert(
+            collection.add(  # passes over an id that another process on a server wrote in this moment
                 ids=list(new),
                 embeddings=encoder.encode_passages(passages),
                 documents=[rows.document(example) for example in new.values()],
