@@ -61,6 +61,8 @@ def examples():
     for number in range(int(sys.argv[3])):
         if number % 250 == 0:
             print(number, flush=True)
+        if number == int(sys.argv[4]):
+            sys.stdin.readline()  # nobody writes a line: it waits to be killed
         yield example(number)
 DemonstrationStore.create(examples(), path, encoder=encoder, progress=False).close()
 """
@@ -104,7 +106,7 @@ def test_many_read_and_a_second_that_writes_is_refused(tmp_path, encoder_folder)
 
 def test_nobody_reads_while_one_writes(tmp_path, encoder_folder):
     path = tmp_path / "store"
-    writer = start(BUILD, path, encoder_folder, COUNT)
+    writer = start(BUILD, path, encoder_folder, COUNT, 1600)
     while int(writer.stdout.readline()) < 1500:
         pass
     with pytest.raises(StoreError, match=r"another process is writing.*chroma run"):
@@ -118,7 +120,7 @@ def test_nobody_reads_while_one_writes(tmp_path, encoder_folder):
 def test_a_killed_build_goes_on_where_it_stopped(tmp_path, encoder_folder, encoder):
     path = tmp_path / "store"
     for stop in (750, 1250, 2250, 3500):
-        process = start(BUILD, path, encoder_folder, COUNT)
+        process = start(BUILD, path, encoder_folder, COUNT, stop + 1100)
         while int(process.stdout.readline()) < stop:
             pass
         time.sleep(0.05 * (stop % 7))  # at another point of a write each time
