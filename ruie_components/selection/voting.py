@@ -70,8 +70,8 @@ def elect(
     if query.event:
         about = query.event.type
         candidates = sorted(candidates, key=lambda candidate: candidate.event != about)
-    shown = _count([candidate.labels for candidate in candidates])
-    asked = _count([[label for label in candidate.labels if label in query.labels] for candidate in candidates])
+    shown = [Counter(candidate.labels) for candidate in candidates]
+    asked = [Counter(label for label in candidate.labels if label in query.labels) for candidate in candidates]
     votes = 1 / np.arange(1.0, len(candidates) + 1)
     if any(asked):
         votes *= [bool(inside) or not whole for inside, whole in zip(asked, shown, strict=True)]
@@ -129,17 +129,7 @@ def _dice(some: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.
     return np.asarray(np.divide(2 * common, sizes, out=np.ones_like(sizes), where=sizes > 0))
 
 
-def _count(labels: Sequence[Sequence[str]]) -> list[dict[str, int]]:
-    counts: list[dict[str, int]] = []
-    for row in labels:
-        found: dict[str, int] = {}
-        for label in row:
-            found[label] = found.get(label, 0) + 1
-        counts.append(found)
-    return counts
-
-
-def _matrix(counts: Sequence[dict[str, int]], names: Sequence[str]) -> NDArray[np.float64]:
+def _matrix(counts: Sequence[Counter[str]], names: Sequence[str]) -> NDArray[np.float64]:
     places = {name: place for place, name in enumerate(names)}
     matrix = np.zeros((len(counts), len(names)))
     for row, found in enumerate(counts):

@@ -85,7 +85,7 @@ def read_catalog(folder: str | Path) -> list[DataSet]:
     folder = Path(folder)
     path = folder / "catalog.json"
     if not path.is_file():
-        raise DataError(f"{folder} is no data folder: it holds no catalog.json")
+        raise DataError(f"{folder} is no data folder: it holds no catalog.json; give the folder with the sets")
     try:
         sets = TypeAdapter(list[DataSet]).validate_python(json.loads(path.read_text("utf-8")))
     except (json.JSONDecodeError, ValidationError) as error:
@@ -125,7 +125,10 @@ def choose(
         and (allowed_tasks is None or found.task in allowed_tasks)
     ]
     if not chosen:
-        raise DataError("no set of the catalog meets all the conditions")
+        known = ", ".join(sorted({found.language for found in sets}))
+        raise DataError(
+            f"no set of the catalog meets all the conditions: drop one, or name the sets. Its languages are {known}"
+        )
     return chosen
 
 
