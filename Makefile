@@ -14,14 +14,11 @@ demo: $(VENV)/.base
 test: lint tests
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --verbose
+	$(BIN)/pre-commit run --all-files --show-diff-on-failure
 
 # One thread a worker: on a small machine the workers, not the linear algebra, should fill the cores.
 tests: $(VENV)/.dev
-	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest --nbmake notebooks
 
 $(BIN)/python:

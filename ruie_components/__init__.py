@@ -1,5 +1,6 @@
 """Choose the demonstrations that stand in an LLM's prompt, and read its answer back as spans of the input."""
 
+from ruie_components._version import __version__
 from ruie_components.encoders import Encoder, load_encoder
 from ruie_components.errors import (
     AnswerError,
@@ -58,6 +59,7 @@ __all__ = [
     "Span",
     "StoreError",
     "Task",
+    "__version__",
     "load_encoder",
     "read_examples",
     "write_examples",
