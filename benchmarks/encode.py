@@ -20,7 +20,7 @@ def main(count: int) -> None:
     torch.set_num_threads(1)
     if not MODEL.is_dir():
         in_new_process("start.py", "--make-model")
-    ours, theirs = load_encoder(threads=1), SentenceTransformer(str(MODEL), device="cpu")
+    ours, theirs = load_encoder(), SentenceTransformer(str(MODEL), device="cpu")
     texts = [prompts.render_search_query(query, ours.layout) for query in queries(count + 20)]
     times: dict[str, list[float]] = {"ours": [], "theirs": []}
     for text in texts:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ruie_components.encoders.base import Encoder, Vectors
+from ruie_components.encoders.folder import CONFIG, VECTORS
 from ruie_components.encoders.langchain import LangChainEncoder
-from ruie_components.encoders.onnx import CONFIG, OnnxEncoder
+from ruie_components.encoders.onnx import OnnxEncoder
 from ruie_components.encoders.sentence_transformers import SentenceTransformersEncoder
+from ruie_components.encoders.static import StaticEncoder
 from ruie_components.errors import EncoderError
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "LangChainEncoder",
     "OnnxEncoder",
     "SentenceTransformersEncoder",
+    "StaticEncoder",
     "Vectors",
     "load_encoder",
 ]
@@ -36,10 +39,12 @@ def load_encoder(source: Any = None, **options: Any) -> Encoder:
         ImportError: The extra ``[train]`` is needed and not installed.
     """
     if source is None:
-        return OnnxEncoder(Path(str(files("ruie_components"))) / "assets" / "encoder", **options)
+        source = Path(str(files("ruie_components"))) / "assets" / "encoder"
     if isinstance(source, str | Path):
         if (Path(source) / CONFIG).is_file():
-            return OnnxEncoder(source, **options)
+            kind: Any = StaticEncoder if (Path(source) / VECTORS).is_file() else OnnxEncoder
+            exported: Encoder = kind(source, **options)
+            return exported
         if isinstance(source, Path) and not source.is_dir():
             raise EncoderError(f"there is no folder {source} to load an encoder from")
         return SentenceTransformersEncoder(source, **options)

@@ -6,35 +6,26 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ruie_components.encoders.base import Vectors, fingerprint, unit_vectors
+from ruie_components.encoders.folder import (
+    CONFIG,
+    GRAPH,
+    TOKENIZER,
+    load_tokenizer,
+    read_config,
+    read_file,
+    token_ids,
+)
 from ruie_components.errors import EncoderError
 from ruie_components.keywords import KeywordStrategy
 from ruie_components.prompts import Layout
 
-CONFIG, MODEL, TOKENIZER = "encoder.json", "encoder.onnx", "tokenizer.json"
-
 _TOKENS_A_BATCH = 8192  # keeps the largest intermediate array at some 30 MB for vectors of 1,024
-_CHARACTERS_A_TOKEN = 64  # far more than any text has; keeps a 2 MB text from being tokenized to its end
 _STEP = 16  # lengths are padded to a multiple of this, so that a vector doesn't depend on its neighbours in a batch
-
-
-class EncoderConfig(BaseModel):
-    """What ``encoder.json`` says."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    name: str
-    query_prefix: str = ""
-    passage_prefix: str = ""
-    max_tokens: Annotated[int, Field(gt=0)] = 512
-    layout: Layout = Layout.BLOCK
-    keywords: KeywordStrategy = KeywordStrategy.PLAIN
-    dimension: Annotated[int, Field(gt=0)]
 
 
 class OnnxEncoder:
@@ -54,12 +45,9 @@ class OnnxEncoder:
     def __init__(self, folder: str | Path, *, threads: int | None = None) -> None:
         self.folder = Path(folder)
         self._threads = threads or os.cpu_count() or 1
-        try:
-            self.config = EncoderConfig.model_validate_json(self._read(CONFIG))
-        except ValidationError as error:
-            raise EncoderError(f"{self.folder / CONFIG} is not the description of an encoder: {error}") from error
-        self._model = self._read(MODEL)
-        self._tokenizer_json = self._read(TOKENIZER)
+        self.config = read_config(self.folder)
+        self._model = read_file(self.folder, GRAPH)
+        self._tokenizer_json = read_file(self.folder, TOKENIZER)
 
     @property
     def name(self) -> str:
@@ -84,7 +72,7 @@ class OnnxEncoder:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of weights, tokenizer and settings; the name is no part of it."""
-        settings = self.config.model_dump(mode="json", exclude={"name"})
+        settings = self.config.model_dump(mode="json", exclude={"name", "adapted_from"})
         return fingerprint(settings, self._model, self._tokenizer_json)
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
@@ -96,7 +84,7 @@ class OnnxEncoder:
         return self._encode([self.config.passage_prefix + text for text in texts])
 
     def _encode(self, texts: list[str]) -> Vectors:
-        tokens = self._tokens(texts)
+        tokens = token_ids(self._tokenizer, texts, self.config.max_tokens)
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         for batch, length in _batches([len(ids) for ids in tokens]):
             input_ids = np.zeros((len(batch), length), dtype=np.int64)  # (n, t)
@@ -108,28 +96,15 @@ class OnnxEncoder:
             found = self._session.run(["embedding"], feed)[0]  # (n, d)
             if found.shape != (len(batch), self.dimension):
                 raise EncoderError(
-                    f"{self.folder / MODEL} gave vectors of shape {found.shape}, and {CONFIG} says dimension "
+                    f"{self.folder / GRAPH} gave vectors of shape {found.shape}, and {CONFIG} says dimension "
                     f"{self.dimension}: the two files don't belong together"
                 )
             vectors[batch] = found
         return unit_vectors(vectors, texts, name=self.name)
 
-    def _tokens(self, texts: list[str]) -> list[list[int]]:
-        most = self.config.max_tokens * _CHARACTERS_A_TOKEN
-        cut = [_readable(text[:most]) for text in texts]
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(cut)]
-
     @cached_property
     def _tokenizer(self) -> Any:
-        import tokenizers
-
-        try:
-            tokenizer = tokenizers.Tokenizer.from_buffer(self._tokenizer_json)
-        except Exception as error:  # the library raises bare Exception
-            raise EncoderError(f"{self.folder / TOKENIZER} is no tokenizer: {error}") from error
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(self.config.max_tokens)
-        return tokenizer
+        return load_tokenizer(self.folder, self._tokenizer_json, self.config.max_tokens)
 
     @cached_property
     def _session(self) -> Any:
@@ -142,21 +117,7 @@ class OnnxEncoder:
         try:
             return onnxruntime.InferenceSession(self._model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the library's exceptions share no base below Exception
-            raise EncoderError(f"{self.folder / MODEL} can't be loaded: {error}") from error
-
-    def _read(self, name: str) -> bytes:
-        try:
-            return (self.folder / name).read_bytes()
-        except OSError as error:
-            raise EncoderError(
-                f"{self.folder} is no exported encoder: {name} can't be read ({error.strerror}). "
-                f"An exported encoder is a folder with {CONFIG}, {MODEL} and {TOKENIZER}."
-            ) from error
-
-
-def _readable(text: str) -> str:
-    """The text without lone surrogates, which the tokenizer refuses."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+            raise EncoderError(f"{self.folder / GRAPH} can't be loaded: {error}") from error
 
 
 def _batches(lengths: Sequence[int]) -> list[tuple[list[int], int]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ruie_components import prompts
-from ruie_components.encoders import Encoder, OnnxEncoder
+from ruie_components.encoders import Encoder, OnnxEncoder, StaticEncoder
 from ruie_components.store import rows
 from ruie_components.store.collections import FINGERPRINT, keep_labels, kept_labels, new_collection
 from ruie_components.store.connect import Connection
@@ -131,7 +131,7 @@ def _home(connection: Connection) -> Path | None:
 def _keep(connection: Connection, encoder: Encoder) -> None:
     """Copy an exported encoder into the store's folder; any other can't be kept, and has to be given again."""
     home = _home(connection)
-    if home is None or not isinstance(encoder, OnnxEncoder):
+    if home is None or not isinstance(encoder, OnnxEncoder | StaticEncoder):
         return
     folder = home / encoder.fingerprint
     if folder.is_dir():

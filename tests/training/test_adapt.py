@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 from ruie_training.adapt import adapt_store
 from ruie_training.adapt.pool import Pool
-from ruie_training.adapt.static_encoder import is_static, read_static, with_label_tokens, write_static
+from ruie_training.adapt.static_encoder import read_static, with_label_tokens, write_static
 from ruie_training.adapt.teachers import ScoredTeacher, teacher_of
 from ruie_training.candidates import Candidates
 from ruie_training.errors import TrainingError
-from ruie_training.onnx_static import quantise, write_encoder
 from ruie_training.static import train_tokenizer
 from typer.testing import CliRunner
 
 from ruie_components import DemonstrationStore, Example
 from ruie_components.cli.app import app
 from ruie_components.encoders import load_encoder
+from ruie_components.encoders.folder import EncoderConfig
+from ruie_components.encoders.static import TokenVectors, write_static_encoder
 
 # Words of a label never stand with each other, so that only training can bring its texts together.
 WORDS = {
@@ -68,15 +69,9 @@ def tiny(tmp_path_factory):
     tokenizer = train_tokenizer(texts, 800)
     vectors = np.random.default_rng(0).standard_normal((tokenizer.get_vocab_size(), 64), np.float32)
     vectors[:4] = 0
-    return write_encoder(
-        tmp_path_factory.mktemp("static") / "tiny",
-        tokenizer=tokenizer,
-        weights=quantise(vectors),
-        layout="input",
-        keywords="none",
-        card="",
-        name="tiny",
-    )
+    config = EncoderConfig(name="tiny", layout="input", keywords="none", dimension=64)
+    folder = tmp_path_factory.mktemp("static") / "tiny"
+    return write_static_encoder(folder, config, tokenizer, TokenVectors.quantize(vectors), card="")
 
 
 @pytest.fixture
@@ -95,8 +90,7 @@ def make_store(tiny):
 
 def test_the_embedded_encoder_is_read_and_written_with_the_same_vectors(tmp_path):
     embedded = load_encoder()
-    assert is_static(embedded.folder)
-    read = read_static(embedded.folder)
+    read = read_static(embedded)
     again = load_encoder(write_static(read, tmp_path, name="again", card=""))
     texts = ["Ada slept in Rome, and Ada woke in Rome.\nperson: Ada; person: Ada", "北京 is <Keyword> far </Keyword>"]
     cosines = (embedded.encode_passages(texts) * again.encode_passages(texts)).sum(1)
@@ -109,7 +103,7 @@ def test_the_embedded_encoder_is_read_and_written_with_the_same_vectors(tmp_path
 
 
 def test_label_tokens_start_where_their_words_are(tiny):
-    before = read_static(tiny)
+    before = read_static(load_encoder(tiny))
     after = with_label_tokens(before, ["animal", "tool", "animal"])
     assert len(after.vectors) == len(before.vectors) + 2
     ids = after.tokenizer.encode("a lynx\nanimal: lynx").ids

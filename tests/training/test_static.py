@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ruie_training.card import add_figures
-from ruie_training.onnx_static import StaticWeights, quantise, write_encoder
 from ruie_training.static import (
     SPECIAL_TOKENS,
     StaticRecipe,
@@ -19,8 +18,7 @@ from ruie_training.static import (
 
 from ruie_components.encoders import load_encoder
 from ruie_components.errors import EncoderError
-from ruie_components.keywords import CLOSE, OPEN, KeywordStrategy
-from ruie_components.prompts import Layout
+from ruie_components.keywords import CLOSE, OPEN
 
 TEXTS = [
     "The red pump failed in Lisbon.",
@@ -105,57 +103,6 @@ def test_tokens_of_the_same_texts_are_closer_with_singular_vectors(tokenizer):
     assert cosine(vectors, "red", "failed") - cosine(plain, "red", "failed") > 0.1
 
 
-@pytest.mark.parametrize("bits", [4, 8])
-def test_quantised_vectors_are_within_half_a_step(bits):
-    vectors = np.random.default_rng(0).standard_normal((20, 8)).astype(np.float32)
-    vectors[3] = 0
-    weights = quantise(vectors, bits)
-    assert np.abs(weights.table).max() == 2 ** (bits - 1) - 1
-    back = weights.table.astype(np.float32) * weights.scale[:, None]
-    assert np.abs(back - vectors).max() <= weights.scale.max() / 2 + 1e-6
-    assert not back[3].any()
-
-
-def expected(tokenizer, weights, text):
-    ids = np.array(tokenizer.encode(text).ids)
-    inside = np.cumsum((ids == tokenizer.token_to_id(OPEN)).astype(int) - (ids == tokenizer.token_to_id(CLOSE)))
-    _, places, counts = np.unique(ids, return_inverse=True, return_counts=True)
-    factor = (1 + weights.keyword_weight * inside) * counts[places] ** (weights.repeats - 1.0)
-    total = (weights.table[ids] * (weights.scale[ids] * factor)[:, None]).sum(0)
-    return total / np.linalg.norm(total)
-
-
-def test_only_four_and_eight_bits_can_be_written():
-    with pytest.raises(ValueError, match="5 bits"):
-        quantise(np.ones((2, 4), np.float32), 5)
-    with pytest.raises(ValueError, match="3 numbers"):
-        quantise(np.ones((2, 3), np.float32), 4)
-
-
-@pytest.mark.parametrize(
-    ("keyword_weight", "repeats", "bits"), [(0.0, 1.0, 8), (2.0, 1.0, 4), (0.0, 0.5, 8), (-0.5, 0.7, 4)]
-)
-def test_the_graph_is_the_definition(tokenizer, tmp_path, keyword_weight, repeats, bits):
-    draw = np.random.default_rng(0).standard_normal((tokenizer.get_vocab_size(), 16)).astype(np.float32)
-    plain = quantise(draw, bits)
-    weights = StaticWeights(plain.table, plain.scale, bits, keyword_weight=keyword_weight, repeats=repeats)
-    folder = write_encoder(
-        tmp_path,
-        tokenizer=tokenizer,
-        weights=weights,
-        layout=Layout.INPUT,
-        keywords=KeywordStrategy.PLAIN,
-        card="# card\n",
-        name="tiny",
-    )
-    encoder = load_encoder(folder)
-    texts = [f"the {OPEN} red pump {CLOSE} failed, failed, and failed", "sold", "北京北京"]
-    assert (encoder.name, encoder.dimension, encoder.keywords) == ("tiny", 16, KeywordStrategy.PLAIN)
-    vectors = encoder.encode_passages(texts)
-    np.testing.assert_allclose(vectors, [expected(tokenizer, weights, text) for text in texts], atol=1e-5)
-    np.testing.assert_allclose(vectors[2:], encoder.encode_passages(texts[2:]), atol=1e-6)
-
-
 def test_an_empty_text_has_a_vector_too(built):
     assert np.linalg.norm(load_encoder(built).encode_queries([""])) == pytest.approx(1)
 
@@ -167,7 +114,7 @@ def test_shared_words_make_texts_similar(built):
 
 
 def test_only_permissive_sets_that_are_not_held_out_are_read(built):
-    tokens = load_encoder(built)._tokenizer.get_vocab()
+    tokens = load_encoder(built).tokenizer.get_vocab()
     assert "Ġpump" in tokens
     assert "Ġsesquipedalian" not in tokens
     assert "Ġantediluvian" not in tokens
@@ -179,7 +126,7 @@ def test_only_permissive_sets_that_are_not_held_out_are_read(built):
 
 def test_the_same_seed_makes_the_same_bytes(data, built, tmp_path):
     again = build(data, tmp_path, TINY)
-    for name in ("encoder.onnx", "tokenizer.json", "encoder.json", "README.md"):
+    for name in ("vectors.npz", "tokenizer.json", "encoder.json", "README.md"):
         assert (again / name).read_bytes() == (built / name).read_bytes()
 
 

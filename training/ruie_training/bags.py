@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ruie_components.keywords import CLOSE, OPEN
-
 
 @dataclass(frozen=True)
 class Bags:
@@ -19,8 +17,6 @@ class Bags:
     tokens: NDArray[np.int64]
     counts: NDArray[np.float32]
     """How often each stands in its text."""
-    tagged: NDArray[np.float32]
-    """How often of those it stands between keyword tags."""
     ends: NDArray[np.int64]
     """Text i is ``tokens[ends[i]:ends[i + 1]]``; (texts + 1,)."""
 
@@ -32,19 +28,18 @@ class Bags:
         lengths = self.ends[texts + 1] - self.ends[texts]
         ends = np.concatenate([[0], np.cumsum(lengths)])
         places = np.repeat(self.ends[texts] - ends[:-1], lengths) + np.arange(ends[-1])
-        return Bags(self.tokens[places], self.counts[places], self.tagged[places], ends)
+        return Bags(self.tokens[places], self.counts[places], ends)
 
-    def times(self, repeats: float, keyword_weight: float = 0.0) -> NDArray[np.float32]:
-        """How often each token counts in its text (``onnx_static.StaticWeights``)."""
-        times = (self.counts + np.float32(keyword_weight) * self.tagged) * self.counts ** np.float32(repeats - 1)
-        return np.asarray(times, np.float32)
+    def times(self, repeats: float) -> NDArray[np.float32]:
+        """How often each token counts in its text."""
+        return np.asarray(self.counts ** np.float32(repeats), np.float32)
 
-    def matrix(self, weights: NDArray[np.float32], repeats: float, keyword_weight: float = 0.0) -> Any:
+    def matrix(self, weights: NDArray[np.float32], repeats: float) -> Any:
         """Texts by tokens as a scipy CSR matrix, rows of unit length: TF-IDF where the weights are IDF."""
         from scipy.sparse import csr_matrix
         from sklearn.preprocessing import normalize
 
-        values = self.times(repeats, keyword_weight) * weights[self.tokens]
+        values = self.times(repeats) * weights[self.tokens]
         return normalize(csr_matrix((values, self.tokens, self.ends), (len(self), len(weights))))
 
 
@@ -52,23 +47,19 @@ def bag_texts(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> Bags:
     """Tokenize texts, cut them to ``max_tokens``, and count.
 
     Args:
-        tokenizer: A ``tokenizers.Tokenizer`` that holds the keyword tags.
+        tokenizer: A ``tokenizers.Tokenizer``.
         texts: The texts.
         max_tokens: Longer ones are cut.
     """
-    opening, closing = tokenizer.token_to_id(OPEN), tokenizer.token_to_id(CLOSE)
-    tokens, counts, tagged = [], [], []
+    tokens, counts = [], []
     for encoding in tokenizer.encode_batch_fast(list(texts)):
         ids = np.array(encoding.ids[:max_tokens], np.int64)
-        inside = np.cumsum((ids == opening).astype(np.int64) - (ids == closing))
-        distinct, places, often = np.unique(ids, return_inverse=True, return_counts=True)
+        distinct, often = np.unique(ids, return_counts=True)
         tokens.append(distinct)
         counts.append(often)
-        tagged.append(np.bincount(places, inside, len(distinct)))
     ends = np.concatenate([[0], np.cumsum([len(found) for found in tokens])]).astype(np.int64)
     return Bags(
         np.concatenate(tokens),
         np.concatenate(counts).astype(np.float32),
-        np.concatenate(tagged).astype(np.float32),
         ends,
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruie_components import prompts
+from ruie_components.encoders.folder import EncoderConfig
+from ruie_components.encoders.static import TokenVectors, write_static_encoder
 from ruie_components.keywords import CLOSE, OPEN, KeywordStrategy
 from ruie_components.prompts import Layout
 from ruie_components.types import Example
@@ -26,7 +28,6 @@ from ruie_training.agreement import count_labels
 from ruie_training.bags import bag_texts
 from ruie_training.card import rows_of, write_card
 from ruie_training.corpus import training_sets
-from ruie_training.onnx_static import StaticWeights, quantise, write_encoder
 from ruie_training.static_distil import StaticDistillation, TrainingSet, distil
 
 SPECIAL_TOKENS = ("[PAD]", "[CLS]", OPEN, CLOSE)
@@ -34,8 +35,7 @@ SPECIAL_TOKENS = ("[PAD]", "[CLS]", OPEN, CLOSE)
 HOW = """\
 A text's vector is the unit vector along the sum of its tokens' vectors. A token's vector starts as a random direction
 beside the token's place in a singular value decomposition of TF-IDF, and its weight as its inverse document frequency.
-The table holds small integers with a step for each token; one ONNX graph looks up, weighs, sums and normalises. There
-were no pre-trained weights."""
+The table holds small integers with a step for each token. There were no pre-trained weights."""
 HOW_DISTILLED = """\
 Vectors and weights were then trained so that the cosines of a query with the passages of its batch follow a teacher:
 the Dice overlap of the gold labels, and the exact TF-IDF cosine."""
@@ -61,8 +61,6 @@ class StaticRecipe:
     """What a number of the table takes: 4 or 8."""
     layout: Layout = Layout.INPUT
     keywords: KeywordStrategy = KeywordStrategy.PLAIN
-    keyword_weight: float = 0.0
-    """A token between keyword tags counts ``1 + keyword_weight`` times."""
     max_tokens: int = 512
     seed: int = 0
     distillation: StaticDistillation | None = field(default_factory=StaticDistillation)
@@ -178,7 +176,7 @@ def training_set(tokenizer: Any, examples: Sequence[Example], recipe: StaticReci
 
 def weigh(
     tokenizer: Any, read: Mapping[str, Sequence[Example]], recipe: StaticRecipe, *, progress: bool = True
-) -> StaticWeights:
+) -> TokenVectors:
     """The weights of an encoder, from the examples of the training sets by name."""
     counts = count_tokens(tokenizer, sorted({example.text for examples in read.values() for example in examples}))
     weights = inverse_document_frequency(counts)
@@ -193,11 +191,9 @@ def weigh(
             sets,
             recipe.distillation,
             repeats=recipe.repeats,
-            keyword_weight=recipe.keyword_weight,
             progress=progress,
         )
-    quantised = quantise(vectors * weights[:, None], recipe.bits)
-    return replace(quantised, repeats=recipe.repeats, keyword_weight=recipe.keyword_weight)
+    return TokenVectors.quantize(vectors * weights[:, None], recipe.bits, recipe.repeats)
 
 
 def build(data: str | Path, out: str | Path, recipe: StaticRecipe | None = None, *, progress: bool = True) -> Path:
@@ -228,15 +224,14 @@ def build(data: str | Path, out: str | Path, recipe: StaticRecipe | None = None,
         command="python -m ruie_training.static --data FOLDER --out FOLDER",
         how=f"{HOW}\n\n{HOW_DISTILLED if recipe.distillation else HOW_NOT_DISTILLED}",
     )
-    return write_encoder(
-        out,
-        tokenizer=tokenizer,
-        weights=weights,
+    config = EncoderConfig(
+        name="embedded",
         layout=recipe.layout,
         keywords=recipe.keywords,
-        card=card,
         max_tokens=recipe.max_tokens,
+        dimension=weights.dimension,
     )
+    return write_static_encoder(out, config, tokenizer, weights, card=card)
 
 
 def numbers(recipe: StaticRecipe) -> dict[str, object]:

@@ -75,7 +75,6 @@ def distil(
     recipe: StaticDistillation,
     *,
     repeats: float,
-    keyword_weight: float = 0.0,
     progress: bool = True,
 ) -> tuple[Floats, Floats]:
     """Train token vectors and weights on labelled sets.
@@ -85,8 +84,7 @@ def distil(
         weights: The tokens' inverse document frequencies, (tokens,).
         sets: The training sets by name. A set is drawn in proportion to the root of its size, at most 4,000.
         recipe: The numbers.
-        repeats: As in ``onnx_static.StaticWeights``.
-        keyword_weight: Likewise.
+        repeats: A token that occurs c times in a text counts ``c ** repeats`` times.
         progress: Show a bar on stderr.
 
     Returns:
@@ -111,7 +109,7 @@ def distil(
         used = np.unique(np.concatenate([queries.tokens, passages.tokens]))
         weight = (weights[used] * np.exp(change[used]))[:, None]
         rows = table[used] * weight
-        parts = [_counted(queries, used, repeats, 0.0), _counted(passages, used, repeats, keyword_weight)]
+        parts = [_counted(bags, used, repeats) for bags in (queries, passages)]
         sums = [torch.from_numpy(part @ rows).requires_grad_() for part in parts]
         asked, shown = (functional.normalize(found, dim=1) for found in sums)
         groups = shown.expand(len(asked), *shown.shape)  # every query has all passages of the batch as its group
@@ -144,12 +142,12 @@ class _LazyAdam:
         self.values[rows] -= size * self.mean[rows] / (np.sqrt(self.square[rows]) + np.float32(1e-8))
 
 
-def _counted(bags: Bags, used: Places, repeats: float, keyword_weight: float) -> Any:
+def _counted(bags: Bags, used: Places, repeats: float) -> Any:
     """How often each used token counts in each text: scipy CSR, (texts, used)."""
     from scipy.sparse import csr_matrix
 
     places = np.searchsorted(used, bags.tokens)
-    return csr_matrix((bags.times(repeats, keyword_weight), places, bags.ends), (len(bags), len(used)))
+    return csr_matrix((bags.times(repeats), places, bags.ends), (len(bags), len(used)))
 
 
 def _pace(step: int, steps: int, warm_up: int = 50) -> float:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import AddedToken, Tokenizer
 
-from ruie_components.encoders.onnx import CONFIG, MODEL, TOKENIZER, EncoderConfig
-from ruie_training.errors import TrainingError
-from ruie_training.onnx_static import quantise, write_encoder
+from ruie_components.encoders.folder import EncoderConfig
+from ruie_components.encoders.static import StaticEncoder as EncoderFolder
+from ruie_components.encoders.static import TokenVectors, write_static_encoder
 
 Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class StaticEncoder:
-    """An encoder of static token vectors, as ``onnx_static.write_encoder`` writes it."""
+    """An encoder of static token vectors."""
 
     config: EncoderConfig
     tokenizer: Any
@@ -27,46 +28,13 @@ class StaticEncoder:
     vectors: Vectors
     """The tokens' weighted vectors, (tokens, d)."""
     repeats: float
-    keyword_weight: float
 
 
-def is_static(folder: str | Path) -> bool:
-    """Whether a folder holds an exported encoder of static token vectors."""
-    import onnx
-
-    path = Path(folder) / MODEL
-    return path.is_file() and onnx.load(path, load_external_data=False).graph.name == "static"
-
-
-def read_static(folder: str | Path) -> StaticEncoder:
-    """Read what ``onnx_static.write_encoder`` wrote.
-
-    Raises:
-        TrainingError: The folder holds another kind of encoder.
-    """
-    import onnx
-    from onnx import numpy_helper
-    from tokenizers import Tokenizer
-
-    folder = Path(folder)
-    graph = onnx.load(folder / MODEL).graph
-    parts = {found.name: numpy_helper.to_array(found) for found in graph.initializer}
-    if graph.name != "static" or not {"table", "scale"} <= parts.keys():
-        raise TrainingError(f"{folder} holds no encoder of static token vectors")
-    table = parts["table"]
-    if table.dtype == np.uint8:  # two numbers of 4 bits, 8 above their value
-        table = np.concatenate([table & 15, table >> 4], axis=1).astype(np.int8) - 8
-    return StaticEncoder(
-        EncoderConfig.model_validate_json((folder / CONFIG).read_bytes()),
-        Tokenizer.from_file(str(folder / TOKENIZER)),
-        table.astype(np.float32) * parts["scale"][:, None].astype(np.float32),
-        1.0 + _number(parts.get("power")),
-        _number(parts.get("more")),
-    )
-
-
-def _number(found: NDArray[Any] | None) -> float:
-    return 0.0 if found is None else float(found.item())
+def read_static(encoder: EncoderFolder) -> StaticEncoder:
+    """The parts of an encoder of static token vectors."""
+    table = encoder.token_vectors
+    vectors = table.vectors(np.arange(len(table)))
+    return StaticEncoder(encoder.config, encoder.tokenizer, vectors, table.count_exponent)
 
 
 def with_label_tokens(encoder: StaticEncoder, labels: Iterable[str]) -> StaticEncoder:
@@ -75,8 +43,6 @@ def with_label_tokens(encoder: StaticEncoder, labels: Iterable[str]) -> StaticEn
     A label's vector starts as the sum of the vectors of the tokens that it was made of, so that nothing changes yet
     but for repeats; training can then move it without moving the words of the texts.
     """
-    from tokenizers import AddedToken, Tokenizer
-
     written = [f"{label}:" for label in dict.fromkeys(labels)]
     tokenizer: Any = Tokenizer.from_str(encoder.tokenizer.to_str())
     known = tokenizer.get_vocab_size()
@@ -87,19 +53,11 @@ def with_label_tokens(encoder: StaticEncoder, labels: Iterable[str]) -> StaticEn
         if tokenizer.token_to_id(text) >= known:
             rows.append(encoder.vectors[ids].sum(0, keepdims=True))
     vectors = np.concatenate(rows)
-    return StaticEncoder(encoder.config, tokenizer, vectors, encoder.repeats, encoder.keyword_weight)
+    return StaticEncoder(encoder.config, tokenizer, vectors, encoder.repeats)
 
 
 def write_static(encoder: StaticEncoder, folder: str | Path, *, name: str, card: str, bits: int = 8) -> Path:
-    """Write the four files of an encoder."""
-    weights = quantise(encoder.vectors, bits)
-    return write_encoder(
-        folder,
-        tokenizer=encoder.tokenizer,
-        weights=replace(weights, repeats=encoder.repeats, keyword_weight=encoder.keyword_weight),
-        layout=encoder.config.layout,
-        keywords=encoder.config.keywords,
-        card=card,
-        name=name,
-        max_tokens=encoder.config.max_tokens,
-    )
+    """Write the files of an encoder."""
+    config = encoder.config.model_copy(update={"name": name})
+    weights = TokenVectors.quantize(encoder.vectors, bits, encoder.repeats)
+    return write_static_encoder(folder, config, encoder.tokenizer, weights, card=card)

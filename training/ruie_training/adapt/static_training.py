@@ -52,7 +52,6 @@ def train_vectors(
     settings: StaticTraining,
     *,
     repeats: float,
-    keyword_weight: float = 0.0,
     rows: Rows,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Vectors:
@@ -65,8 +64,7 @@ def train_vectors(
         passages: Row i is how row i of the pool is shown.
         teacher: Scores pairs of rows.
         settings: The numbers.
-        repeats: As in ``onnx_static.StaticWeights``.
-        keyword_weight: Likewise.
+        repeats: A token that occurs c times in a text counts ``c ** repeats`` times.
         rows: What is trained on.
         advance: Told about each step.
 
@@ -92,10 +90,7 @@ def train_vectors(
         learnt = _contrast(wanted)
         if learnt.any():
             batch, others = queries.take(asked[learnt]), passages.take(shown)
-            scores = (
-                _embed(table, batch, batch.times(repeats))
-                @ _embed(table, others, others.times(repeats, keyword_weight)).T
-            )
+            scores = _embed(table, batch, batch.times(repeats)) @ _embed(table, others, others.times(repeats)).T
             loss = _divergence(scores / settings.temperature, torch.from_numpy(wanted[learnt]))
             if not torch.isfinite(loss):
                 raise TrainingError(f"the loss is {loss.item()} at step {step}: lower the learning rate")

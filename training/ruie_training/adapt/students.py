@@ -89,7 +89,6 @@ class StaticStudent:
             self._teacher,
             self._settings,
             repeats=self._encoder.repeats,
-            keyword_weight=self._encoder.keyword_weight,
             rows=rows,
             advance=advance,
         )
@@ -98,10 +97,10 @@ class StaticStudent:
         """Vectors of queries and passages, (rows, d)."""
         passages = self._passages if share else self._passages_before  # at the start there are no label tokens
         vectors = self._between(trained, share)
-        repeats, keyword_weight = self._encoder.repeats, self._encoder.keyword_weight
+        repeats = self._encoder.repeats
         return (
-            _encode(self._queries.take(asked), vectors, repeats, 0.0),
-            _encode(passages.take(shown), vectors, repeats, keyword_weight),
+            _encode(self._queries.take(asked), vectors, repeats),
+            _encode(passages.take(shown), vectors, repeats),
         )
 
     def write(self, trained: Vectors, share: float, folder: Path, *, name: str, card: str) -> Path:
@@ -114,8 +113,8 @@ class StaticStudent:
         return np.asarray(self._vectors + np.float32(share) * (trained - self._vectors), np.float32)
 
 
-def _encode(texts: Bags, vectors: Vectors, repeats: float, keyword_weight: float) -> Vectors:
-    matrix = csr_matrix((texts.times(repeats, keyword_weight), texts.tokens, texts.ends), (len(texts), len(vectors)))
+def _encode(texts: Bags, vectors: Vectors, repeats: float) -> Vectors:
+    matrix = csr_matrix((texts.times(repeats), texts.tokens, texts.ends), (len(texts), len(vectors)))
     sums = matrix @ vectors
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     return np.asarray(np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0), np.float32)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ruie_components.encoders import OnnxEncoder, SentenceTransformersEncoder, load_encoder
-from ruie_components.encoders.onnx import CONFIG
+from ruie_components.encoders import OnnxEncoder, SentenceTransformersEncoder, StaticEncoder, load_encoder
+from ruie_components.encoders.folder import CONFIG
 from ruie_components.progress import track
 from ruie_training.adapt.measure import Figures, Gain, gains, is_a_gain, join, measure
 from ruie_training.adapt.pool import Pool
@@ -142,9 +142,9 @@ def _origin(encoder: Encoder) -> Encoder:
 
     Starting from itself, it would be measured on rows that it was trained on.
     """
-    if not isinstance(encoder, OnnxEncoder):
+    if not isinstance(encoder, OnnxEncoder | StaticEncoder):
         return encoder
-    source = json.loads((encoder.folder / CONFIG).read_text("utf-8")).get(ORIGIN)
+    source = encoder.config.adapted_from
     if not source:
         return encoder
     if source == EMBEDDED:
@@ -164,22 +164,24 @@ def _origin(encoder: Encoder) -> Encoder:
 
 def _note_origin(folder: Path, origin: Encoder) -> None:
     embedded = load_encoder().fingerprint == origin.fingerprint
-    source = EMBEDDED if embedded else str(origin.folder if isinstance(origin, OnnxEncoder) else origin.name)
+    source = (
+        EMBEDDED if embedded else str(origin.folder if isinstance(origin, OnnxEncoder | StaticEncoder) else origin.name)
+    )
     path = folder / CONFIG
     content = json.loads(path.read_text("utf-8"))
     path.write_text(json.dumps(content | {ORIGIN: source}, indent=1) + "\n", "utf-8")
 
 
 def _student(origin: Encoder, pool: Pool, teacher: Any, *, steps: int | None, seed: int, progress: bool) -> Student:
-    from ruie_training.adapt.static_encoder import is_static, read_static
+    from ruie_training.adapt.static_encoder import read_static
     from ruie_training.adapt.static_training import StaticTraining, steps_for
     from ruie_training.adapt.students import StaticStudent
     from ruie_training.adapt.teachers import teacher_of
 
-    if isinstance(origin, OnnxEncoder) and is_static(origin.folder):
+    if isinstance(origin, StaticEncoder):
         settings = StaticTraining(seed=seed, steps=steps or steps_for(len(pool)))
         chosen = teacher_of(pool, teacher, scale=settings.teacher, seed=seed, progress=progress)
-        return StaticStudent(read_static(origin.folder), pool, chosen, settings)
+        return StaticStudent(read_static(origin), pool, chosen, settings)
     if isinstance(origin, SentenceTransformersEncoder):
         from ruie_training.adapt.checkpoints import CheckpointStudent
 

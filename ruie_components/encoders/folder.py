@@ -1,0 +1,124 @@
+"""The folder of an encoder: ``encoder.json``, ``tokenizer.json``, its weights, and ``README.md``, the model card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ruie_components.errors import EncoderError
+from ruie_components.keywords import KeywordStrategy
+from ruie_components.prompts import Layout
+
+CONFIG, TOKENIZER, CARD = "encoder.json", "tokenizer.json", "README.md"
+GRAPH, VECTORS = "encoder.onnx", "vectors.npz"
+"""The weights: an ONNX graph, or static token vectors."""
+
+_CHARACTERS_A_TOKEN = 64  # far more than any text has; keeps a 2 MB text from being tokenized to its end
+
+
+class EncoderConfig(BaseModel):
+    """What ``encoder.json`` says."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    max_tokens: Annotated[int, Field(gt=0)] = 512
+    layout: Layout = Layout.BLOCK
+    keywords: KeywordStrategy = KeywordStrategy.PLAIN
+    dimension: Annotated[int, Field(gt=0)]
+    adapted_from: str | None = None
+    """Where an encoder that was adapted to a pool started: ``embedded``, a folder or the name of a checkpoint."""
+
+
+def read_config(folder: Path) -> EncoderConfig:
+    """Read ``encoder.json``.
+
+    Raises:
+        EncoderError: It is missing or describes no encoder.
+    """
+    try:
+        return EncoderConfig.model_validate_json(read_file(folder, CONFIG))
+    except ValidationError as error:
+        raise EncoderError(f"{folder / CONFIG} is not the description of an encoder: {error}") from error
+
+
+def read_file(folder: Path, name: str) -> bytes:
+    """Read a file of an encoder's folder.
+
+    Raises:
+        EncoderError: It can't be read.
+    """
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise EncoderError(
+            f"{folder} is no exported encoder: {name} can't be read ({error.strerror}). An exported encoder is a "
+            f"folder with {CONFIG}, {TOKENIZER} and {GRAPH} or {VECTORS}."
+        ) from error
+
+
+def load_tokenizer(folder: Path, content: bytes, max_tokens: int) -> Any:
+    """A ``tokenizers.Tokenizer`` without padding that truncates to ``max_tokens``.
+
+    Args:
+        folder: For the error message.
+        content: Of ``tokenizer.json``.
+        max_tokens: Longer texts are truncated.
+
+    Raises:
+        EncoderError: The content is not a tokenizer.
+    """
+    import tokenizers
+
+    try:
+        tokenizer = tokenizers.Tokenizer.from_buffer(content)
+    except Exception as error:  # the library raises bare Exception
+        raise EncoderError(f"{folder / TOKENIZER} is no tokenizer: {error}") from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_tokens)
+    return tokenizer
+
+
+def token_ids(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+    """The tokens of each text, at most ``max_tokens``.
+
+    Args:
+        tokenizer: From ``load_tokenizer``.
+        texts: Lone surrogates, which the tokenizer refuses, are replaced.
+        max_tokens: As given to ``load_tokenizer``; it bounds the characters that are read.
+    """
+    most = max_tokens * _CHARACTERS_A_TOKEN
+    read = [text[:most].encode("utf-8", "replace").decode("utf-8") for text in texts]
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast(read)]
+
+
+def write_folder(
+    folder: str | Path, config: EncoderConfig, tokenizer: Any, weights: Mapping[str, bytes], *, card: str
+) -> Path:
+    """Write the files of an encoder.
+
+    Args:
+        folder: Created where absent; existing files of these names are replaced.
+        config: ``encoder.json``.
+        tokenizer: A ``tokenizers.Tokenizer``.
+        weights: ``GRAPH`` or ``VECTORS`` and its content.
+        card: Markdown.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in weights.items():
+        (folder / name).write_bytes(content)
+    (folder / TOKENIZER).write_text(tokenizer.to_str(pretty=False), "utf-8")
+    described = config.model_dump(mode="json", exclude_none=True)
+    (folder / CONFIG).write_text(json.dumps(described, indent=2) + "\n", "utf-8")
+    (folder / CARD).write_text(card, "utf-8")
+    return folder
