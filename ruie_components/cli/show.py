@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from ruie_components import highlight
 from ruie_components.cli.console import write_json
 from ruie_components.extraction import ExtractionResult
+from ruie_components.report import highlight
 from ruie_components.types import Demonstration, Example, Extraction
 
 

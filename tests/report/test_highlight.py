@@ -2,7 +2,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ruie_components import Example
-from ruie_components.highlight import Mark, colours, marks_of, segments, to_html, to_terminal
+from ruie_components.report.highlight import (
+    PALETTE,
+    Mark,
+    css_classes,
+    label_indices,
+    marks_of,
+    segments,
+    to_html,
+    to_terminal,
+)
 
 
 @st.composite
@@ -39,8 +48,21 @@ def test_both_ends_of_a_relation_share_a_colour():
     head, tail = {"text": "Ada", "start": 0, "end": 3}, {"text": "Bob", "start": 8, "end": 11}
     relation = {"type": "knows", "head": head, "tail": tail}
     marks = marks_of(Example(task="RE", text="Ada met Bob.", labels=["knows"], relations=[relation]))
-    assert [mark.label for mark in marks] == ["knows →", "→ knows"]
-    assert list(colours(mark.label for mark in marks)) == ["knows"]
+    assert [mark.caption for mark in marks] == ["1 knows →", "→ 1 knows"]
+    assert label_indices(mark.label for mark in marks) == {"knows": 0}
+
+
+def test_labels_that_share_a_colour_differ_in_their_lines():
+    assert len({css_classes(index) for index in range(3 * len(PALETTE))}) == 3 * len(PALETTE)
+
+
+def test_a_nested_span_shows_where_it_starts():
+    html = to_html("Bank of Ada", [Mark(0, 11, "org"), Mark(8, 11, "person")])
+    assert html == (
+        '<mark class="c0 solid starts">Bank of </mark>'
+        '<span class="under d1 c0 solid"><mark class="c1 solid starts">Ada</mark></span>'
+        '<small class="c1 solid">person</small><small class="c0 solid">org</small>'
+    )
 
 
 def test_the_work_grows_with_the_marks_and_not_with_their_square():
@@ -56,6 +78,6 @@ def test_the_work_grows_with_the_marks_and_not_with_their_square():
 
     names = ("__lt__", "__le__", "__gt__", "__ge__")
     offset = type("Offset", (int,), {name: counting(getattr(int, name)) for name in names})
-    marks = [Mark(offset(2 * place), offset(2 * place + 1), "x") for place in range(1000)]
+    marks = [Mark(offset(2 * i), offset(2 * i + 1), "x") for i in range(1000)]
     assert len(segments("a " * 1000, marks)) == 2000
     assert compared < 50_000

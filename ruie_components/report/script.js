@@ -1,0 +1,79 @@
+"use strict";
+(() => {
+  const articles = [...document.querySelectorAll("article")];
+  const entries = [...document.querySelectorAll(".index li")];
+  const search = document.getElementById("search");
+  const label = document.getElementById("label");
+  const problem = document.getElementById("problem");
+  const confidence = document.getElementById("confidence");
+  const status = document.getElementById("status");
+
+  function matches(article, words) {
+    const labels = JSON.parse(article.dataset.labels);
+    const problems = article.dataset.problems.split(" ");
+    const lowest = article.dataset.confidence;
+    return (
+      (!label.value || labels.includes(label.value)) &&
+      (!problem.value || problems.includes(problem.value)) &&
+      (!confidence || !confidence.value || (lowest && Number(lowest) < Number(confidence.value))) &&
+      words.every((word) => article.dataset.words.includes(word))
+    );
+  }
+
+  function filter() {
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    articles.forEach((article, i) => {
+      const visible = matches(article, words);
+      article.hidden = entries[i].hidden = !visible;
+      shown += visible ? 1 : 0;
+    });
+    status.textContent = `${shown} of ${articles.length} shown`;
+  }
+
+  // Arcs from the head of each relation to its tail, drawn once a text comes into view.
+  function drawArcs(text) {
+    text.querySelector("svg")?.remove();
+    const heads = [...text.querySelectorAll("[data-head]")];
+    if (!heads.length) return;
+    text.classList.add("arcs");
+    const origin = text.getBoundingClientRect();
+    const space = "http://www.w3.org/2000/svg";
+    const svg = document.createElementNS(space, "svg");
+    svg.setAttribute("aria-hidden", "true");
+    heads.forEach((head) => {
+      const tail = text.querySelector(`[data-tail="${head.dataset.head}"]`);
+      if (!tail) return;
+      const [a, b] = [head.getBoundingClientRect(), tail.getBoundingClientRect()];
+      const [x1, y1] = [a.left + Math.min(a.width, 24) / 2 - origin.left, a.top - origin.top];
+      const [x2, y2] = [b.left + Math.min(b.width, 24) / 2 - origin.left, b.top - origin.top];
+      const rise = Math.min(30, 10 + Math.abs(x2 - x1) / 12);
+      const top = Math.min(y1, y2) - rise;
+      const path = document.createElementNS(space, "path");
+      path.setAttribute("d", `M${x1},${y1} C${x1},${top} ${x2},${top} ${x2},${y2} m-4,-6 l4,6 l4,-6`);
+      svg.append(path);
+    });
+    text.prepend(svg);
+  }
+
+  const observer = new IntersectionObserver((seen) => {
+    seen.filter((one) => one.isIntersecting).forEach((one) => drawArcs(one.target));
+  });
+  document.querySelectorAll(".result-text").forEach((text) => observer.observe(text));
+  addEventListener("resize", () => {
+    document.querySelectorAll(".text.arcs").forEach(drawArcs);
+  });
+
+  // j and k go to the next and the previous result.
+  addEventListener("keydown", (event) => {
+    if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const step = { j: 1, k: -1 }[event.key];
+    if (!step) return;
+    const visible = articles.filter((article) => !article.hidden);
+    const next = visible[visible.indexOf(document.activeElement) + step];
+    if (next) next.focus();
+  });
+
+  [search, label, problem, confidence].forEach((control) => control?.addEventListener("input", filter));
+  filter();
+})();
