@@ -8,7 +8,7 @@ from ruie_components import DemonstrationStore, Example, Query, StoreError, prom
 from ruie_components.selection import Method, Selector
 from ruie_components.selection.bm25 import LexicalIndex, words
 from ruie_components.selection.diversity import cover, mmr
-from ruie_components.store import Neighbour
+from ruie_components.store import Hit
 
 LABELS = ["person", "place", "rare, [label]", "never"]
 
@@ -84,8 +84,8 @@ def test_label_coverage_shows_every_label_that_the_pool_has(store):
 
 
 def test_the_cover_takes_what_shows_most_then_the_nearest():
-    def near(name: str, score: float, *labels: str) -> Neighbour:
-        return Neighbour(name, score, {"labels": list(labels)}, "here")
+    def near(name: str, score: float, *labels: str) -> Hit:
+        return Hit(name, score, {"labels": list(labels)}, "here")
 
     rows = [near("a", 0.9), near("b", 0.8, "x"), near("c", 0.7, "x", "y"), near("d", 0.6, "z"), near("e", 0.5)]
     assert [found.id for found in cover(rows, ["x", "y", "z"], 4)] == ["c", "d", "a", "b"]
@@ -99,7 +99,7 @@ def test_mmr_is_its_formula():
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     scores = vectors @ vectors[0]
     order = np.argsort(-scores)
-    rows = [Neighbour(str(place), float(scores[place]), {}, "here", vectors[place]) for place in order]
+    rows = [Hit(str(place), float(scores[place]), {}, "here", vectors[place]) for place in order]
     chosen = [int(found.id) for found in mmr(rows, 6, 0.4)]
     expected = [int(order[0])]
     while len(expected) < 6:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ruie_components import prompts
 from ruie_components.keywords import KeywordStrategy
 from ruie_components.prompts import Layout
-from ruie_components.store.rows import text_hash
+from ruie_components.store.records import text_hash
 from ruie_components.types import Example, Query
 from ruie_components.words import words
 

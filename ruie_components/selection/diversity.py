@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ruie_components.store import Neighbour
+from ruie_components.store import Hit
 
 
-def mmr(candidates: Sequence[Neighbour], k: int, relevance: float) -> list[Neighbour]:
+def mmr(candidates: Sequence[Hit], k: int, relevance: float) -> list[Hit]:
     """Maximal marginal relevance (Carbonell and Goldstein 1998, equation 1).
 
     The next one is always the candidate with the largest
@@ -38,7 +38,7 @@ def mmr(candidates: Sequence[Neighbour], k: int, relevance: float) -> list[Neigh
     return [candidates[place] for place in chosen]
 
 
-def cover(candidates: Sequence[Neighbour], labels: Sequence[str], k: int) -> list[Neighbour]:
+def cover(candidates: Sequence[Hit], labels: Sequence[str], k: int) -> list[Hit]:
     """The nearest candidates that together show as many of the labels as they can, then the nearest of the rest.
 
     A greedy cover: the next one is the candidate that shows most labels not yet shown, the nearer of two equals.
@@ -50,7 +50,7 @@ def cover(candidates: Sequence[Neighbour], labels: Sequence[str], k: int) -> lis
     """
     missing = set(labels)
     left = list(candidates)
-    chosen: list[Neighbour] = []
+    chosen: list[Hit] = []
     while len(chosen) < k and missing and left:
         best = max(left, key=lambda candidate: len(missing.intersection(candidate.labels)))  # the first of equals
         if missing.isdisjoint(best.labels):

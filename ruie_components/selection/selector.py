@@ -14,7 +14,7 @@ from ruie_components.selection.bm25 import LexicalIndex
 from ruie_components.selection.diversity import cover, mmr
 from ruie_components.selection.nearness import count_words
 from ruie_components.selection.voting import elect
-from ruie_components.store import DemonstrationStore, Neighbour, rows
+from ruie_components.store import DemonstrationStore, Hit, records
 from ruie_components.types import Demonstration, Query, Task
 
 _PART = 1000  # queries that vote at once: their candidates are in memory together, eighty times as many
@@ -104,45 +104,45 @@ class Selector:
                 chosen = self._above([self._draw(store, query) for query in queries])
             case Method.BM25:
                 return self._lexical(store, queries)
-        return rows.demonstrations([sorted(near, key=_rank) for near in chosen])
+        return records.demonstrations([sorted(near, key=_rank) for near in chosen])
 
     @property
     def width(self) -> int:
         """How many of the nearest label vote, MMR and label coverage choose from."""
         return max(self.k, self.candidates if self.candidates is not None else max(50, 10 * self.k))
 
-    def _above(self, near: list[list[Neighbour]]) -> list[list[Neighbour]]:
+    def _above(self, near: list[list[Hit]]) -> list[list[Hit]]:
         least = self.threshold
         if least is None:
             return near
         return [[found for found in candidates if found.score >= least] for candidates in near]
 
-    def _vote(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Neighbour]]:
+    def _vote(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Hit]]:
         parts = [queries[start : start + _PART] for start in range(0, len(queries), _PART)]
         return [chosen for part in parts for chosen in self._vote_of(store, part)]
 
-    def _vote_of(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Neighbour]]:
+    def _vote_of(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Hit]]:
         near = self._above(store.nearest(queries, self.width))
         for event_type, places in _lacking_event(queries, near, self.k).items():
-            self._look_further(store, queries, near, places, self.k, rows.about(event_type))
+            self._look_further(store, queries, near, places, self.k, records.event_filter(event_type))
         counts = cache(count_words)  # many queries have candidates in common
         return [
             elect(candidates, query, self.k, word_counts=counts)
             for candidates, query in zip(near, queries, strict=True)
         ]
 
-    def _cover(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Neighbour]]:
+    def _cover(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Hit]]:
         near = self._above(store.nearest(queries, self.width))
         for (task, label), places in _unshown(queries, near).items():
-            if store.shows(task, label):
-                self._look_further(store, queries, near, places, 1, rows.showing(label))
+            if store.has_label(task, label):
+                self._look_further(store, queries, near, places, 1, records.label_filter(label))
         return [cover(candidates, query.labels, self.k) for candidates, query in zip(near, queries, strict=True)]
 
     def _look_further(
         self,
         store: DemonstrationStore,
         queries: Sequence[Query],
-        near: list[list[Neighbour]],
+        near: list[list[Hit]],
         places: Sequence[int],
         k: int,
         where: dict[str, Any],
@@ -152,10 +152,10 @@ class Selector:
         for place, found in zip(places, extra, strict=True):
             near[place] = sorted({each.id: each for each in [*near[place], *found]}.values(), key=_rank)
 
-    def _draw(self, store: DemonstrationStore, query: Query) -> list[Neighbour]:
+    def _draw(self, store: DemonstrationStore, query: Query) -> list[Hit]:
         ids = store.ids(query.task)
         order = random.Random(_seed(self.seed, query)).sample(range(len(ids)), len(ids))  # noqa: S311 - no secret
-        chosen: list[Neighbour] = []
+        chosen: list[Hit] = []
         for start in range(0, len(order), self.k):  # again where the query's own text was drawn
             drawn = [ids[place] for place in order[start : start + self.k]]
             found = {near.id: near for near in store.nearest([query], len(drawn), ids=drawn)[0]}
@@ -173,11 +173,11 @@ class Selector:
         ]
 
 
-def _rank(near: Neighbour) -> tuple[float, str]:
+def _rank(near: Hit) -> tuple[float, str]:
     return -near.score, near.id
 
 
-def _lacking_event(queries: Sequence[Query], near: Sequence[Sequence[Neighbour]], k: int) -> dict[str, list[int]]:
+def _lacking_event(queries: Sequence[Query], near: Sequence[Sequence[Hit]], k: int) -> dict[str, list[int]]:
     """For each event type the places of the queries about it that have fewer than k candidates about it."""
     places: dict[str, list[int]] = {}
     for place, (query, candidates) in enumerate(zip(queries, near, strict=True)):
@@ -186,7 +186,7 @@ def _lacking_event(queries: Sequence[Query], near: Sequence[Sequence[Neighbour]]
     return places
 
 
-def _unshown(queries: Sequence[Query], near: Sequence[Sequence[Neighbour]]) -> dict[tuple[Task, str], list[int]]:
+def _unshown(queries: Sequence[Query], near: Sequence[Sequence[Hit]]) -> dict[tuple[Task, str], list[int]]:
     """For each task and label the places of the queries whose candidates don't show it."""
     places: dict[tuple[Task, str], list[int]] = {}
     for place, (query, candidates) in enumerate(zip(queries, near, strict=True)):

@@ -2,6 +2,6 @@
 
 from ruie_components.store.base import DemonstrationStore
 from ruie_components.store.integrity import rescue
-from ruie_components.store.rows import Neighbour
+from ruie_components.store.records import Hit
 
-__all__ = ["DemonstrationStore", "Neighbour", "rescue"]
+__all__ = ["DemonstrationStore", "Hit", "rescue"]

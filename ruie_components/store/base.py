@@ -13,10 +13,10 @@ from ruie_components import prompts
 from ruie_components.encoders import Encoder, load_encoder
 from ruie_components.errors import StoreError
 from ruie_components.progress import track
-from ruie_components.store import replacing, rows
+from ruie_components.store import records, reindexing
 from ruie_components.store.collections import create_collection, find_collection, keep_labels, kept_labels, pools
-from ruie_components.store.connect import Connection, chroma_errors, connect
-from ruie_components.store.rows import Neighbour
+from ruie_components.store.connections import Connection, chroma_errors, connect
+from ruie_components.store.records import Hit
 from ruie_components.store.search import EmptyCollectionError, Wanted, nearest
 from ruie_components.types import Demonstration, Example, Query, Task
 
@@ -104,7 +104,7 @@ class DemonstrationStore:
             if not store.tasks:
                 found = pools(store._connection)
                 known = f"pools there: {', '.join(found)}" if found else "there are no pools"
-                raise StoreError(f"there is no pool {pool!r} in {store._connection.place}; {known}")
+                raise StoreError(f"there is no pool {pool!r} in {store._connection.location}; {known}")
         except BaseException:
             store.close()
             raise
@@ -120,11 +120,11 @@ class DemonstrationStore:
         loaded = None if encoder is None else load_encoder(encoder)
         connection = connect(path, client, create=create)
         try:
-            with chroma_errors(connection.place, "opening"):
-                if replacing.is_unfinished(connection, pool):
+            with chroma_errors(connection.location, "opening"):
+                if reindexing.is_unfinished(connection, pool):
                     with connection.lock.writing() if connection.lock else nullcontext():
-                        replacing.finish(connection, pool)
-                loaded = loaded or load_encoder(replacing.kept_encoder(connection, pool))
+                        reindexing.finish(connection, pool)
+                loaded = loaded or load_encoder(reindexing.kept_encoder(connection, pool))
                 store = cls(connection, pool, loaded, path)
                 store._find_collections()
         except BaseException:
@@ -151,7 +151,7 @@ class DemonstrationStore:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{task}: {self.count(task)}" for task in self.tasks) if not self._closed else "closed"
-        return f"DemonstrationStore(pool={self.pool!r}, {self._connection.place}, {counts or 'empty'})"
+        return f"DemonstrationStore(pool={self.pool!r}, {self._connection.location}, {counts or 'empty'})"
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -178,7 +178,7 @@ class DemonstrationStore:
         size = self._batch_size()
         new = 0
         total = len(examples) if isinstance(examples, Sequence) else None
-        with self._writing(), chroma_errors(self._connection.place, "adding examples"):
+        with self._writing(), chroma_errors(self._connection.location, "adding examples"):
             with track("index", total=total, enabled=progress) as advance:
                 waiting: dict[Task, dict[str, Example]] = {}
                 for example in examples:
@@ -208,7 +208,7 @@ class DemonstrationStore:
         self._check_open()
         wanted = iter(dict.fromkeys(ids))
         deleted = 0
-        with self._writing(), chroma_errors(self._connection.place, "deleting examples"):
+        with self._writing(), chroma_errors(self._connection.location, "deleting examples"):
             while batch := list(islice(wanted, self._batch_size())):
                 for collection in self._collections.values():
                     if known := collection.get(ids=batch, include=[])["ids"]:
@@ -221,7 +221,7 @@ class DemonstrationStore:
         """How many examples there are, of one task or of all."""
         self._check_open()
         wanted = self.tasks if task is None else (Task(task),)
-        with chroma_errors(self._connection.place, "counting"):
+        with chroma_errors(self._connection.location, "counting"):
             return sum(self._collections[each].count() for each in wanted if each in self._collections)
 
     def get(self, ids: Iterable[str]) -> list[Example]:
@@ -229,7 +229,7 @@ class DemonstrationStore:
         self._check_open()
         wanted = list(dict.fromkeys(ids))
         found: dict[str, Example] = {}
-        with chroma_errors(self._connection.place, "reading"):
+        with chroma_errors(self._connection.location, "reading"):
             for start in range(0, len(wanted), _BATCH):
                 for task in self.tasks:
                     page = self._collections[task].get(ids=wanted[start : start + _BATCH], include=["metadatas"])
@@ -242,7 +242,7 @@ class DemonstrationStore:
         for each in self.tasks if task is None else (Task(task),):
             if each in self._collections:
                 for start in range(0, self.count(each), _BATCH):
-                    with chroma_errors(self._connection.place, "reading"):
+                    with chroma_errors(self._connection.location, "reading"):
                         page = self._collections[each].get(limit=_BATCH, offset=start, include=["metadatas"])
                     yield from self._read(page).values()
 
@@ -258,7 +258,7 @@ class DemonstrationStore:
         return self.remember(f"labels {task}", task, lambda: self._labels(task))
 
     def _labels(self, task: Task) -> tuple[str, ...]:
-        with chroma_errors(self._connection.place, "reading"):
+        with chroma_errors(self._connection.location, "reading"):
             kept = kept_labels(self._connection, self._collections[task])
         if kept is not None:
             return kept
@@ -271,16 +271,16 @@ class DemonstrationStore:
             StoreError: The pool has no example of this task.
         """
         collection = self._collection(Task(task))
-        with chroma_errors(self._connection.place, "reading"):
+        with chroma_errors(self._connection.location, "reading"):
             return self.remember(f"ids {task}", Task(task), lambda: sorted(collection.get(include=[])["ids"]))
 
-    def shows(self, task: Task | str, label: str) -> bool:
+    def has_label(self, task: Task | str, label: str) -> bool:
         """Whether an example of this task has an annotation with this label."""
         collection = self._collection(Task(task))
-        where = rows.showing(label)
-        with chroma_errors(self._connection.place, "reading"):
+        where = records.label_filter(label)
+        with chroma_errors(self._connection.location, "reading"):
             return self.remember(
-                f"shows {task} {label}",
+                f"has_label {task} {label}",
                 Task(task),
                 lambda: bool(collection.get(where=where, limit=1, include=[])["ids"]),
             )
@@ -294,7 +294,7 @@ class DemonstrationStore:
             StoreError: The pool has no example of this task.
         """
         collection = self._collection(task)
-        with chroma_errors(self._connection.place, "counting"):
+        with chroma_errors(self._connection.location, "counting"):
             count = collection.count()
         if count == 0:
             raise StoreError(self._lacking(task))
@@ -319,7 +319,7 @@ class DemonstrationStore:
 
     def search_many(self, queries: Sequence[Query], k: int = 8) -> list[list[Demonstration]]:
         """``search`` for many queries: encoded and looked up together, several times as fast as one by one."""
-        return rows.demonstrations(self.nearest(queries, k))
+        return records.demonstrations(self.nearest(queries, k))
 
     def nearest(
         self,
@@ -329,7 +329,7 @@ class DemonstrationStore:
         vectors: bool = False,
         where: dict[str, Any] | None = None,
         ids: list[str] | None = None,
-    ) -> list[list[Neighbour]]:
+    ) -> list[list[Hit]]:
         """The rows that ``search`` is made of, for those who choose among them.
 
         Args:
@@ -353,17 +353,17 @@ class DemonstrationStore:
             raise ValueError(f"k is {k}: it says how many demonstrations are wanted, so 0 is the least")
         if k == 0:
             return [[] for _ in queries]
-        found: list[list[Neighbour]] = [[] for _ in queries]
+        found: list[list[Hit]] = [[] for _ in queries]
         for task in dict.fromkeys(query.task for query in queries):
             places = [place for place, query in enumerate(queries) if query.task is task]
             asked = [queries[place] for place in places]
             encoded = self.encoder.encode_queries(
                 [prompts.render_search_query(query, self.encoder.layout) for query in asked]
             )
-            own = [rows.text_hash(query.text) for query in asked]
+            own = [records.text_hash(query.text) for query in asked]
             collection = self._collection(task)
             try:
-                with chroma_errors(self._connection.place, "searching"):
+                with chroma_errors(self._connection.location, "searching"):
                     near = nearest(collection, encoded, own, k, Wanted(vectors=vectors, where=where, ids=ids))
             except EmptyCollectionError as error:
                 raise StoreError(self._lacking(task)) from error
@@ -374,9 +374,9 @@ class DemonstrationStore:
     @property
     def keeps_encoder(self) -> bool:
         """Whether an exported encoder stays with the pool: in a folder, and in memory as long as the store lives."""
-        return self._connection.lock is not None or self._connection.place == "memory"
+        return self._connection.lock is not None or self._connection.location == "memory"
 
-    def replace_encoder(self, encoder: Any, *, progress: bool = False) -> None:
+    def reindex(self, encoder: Any, *, progress: bool = False) -> None:
         """Embed the whole pool again with another encoder.
 
         A kill at any moment loses nothing: the pool keeps its old encoder until the new vectors are whole. In a folder
@@ -394,9 +394,9 @@ class DemonstrationStore:
         loaded = load_encoder(encoder)
         if loaded.fingerprint == self.encoder.fingerprint:
             return
-        with self._writing(), chroma_errors(self._connection.place, "embedding the pool again"):
+        with self._writing(), chroma_errors(self._connection.location, "embedding the pool again"):
             with track("embed again", total=self.count(), enabled=progress) as advance:
-                replacing.replace(self._connection, self.pool, loaded, advance=advance)
+                reindexing.reindex(self._connection, self.pool, loaded, advance=advance)
             self.encoder = loaded
             self._find_collections()
             self._remembered.clear()
@@ -434,7 +434,9 @@ class DemonstrationStore:
 
     def _lacking(self, task: Task) -> str:
         there = ", ".join(each for each in self.tasks if each is not task) or "none, it is empty"
-        return f"pool {self.pool!r} in {self._connection.place} has no {task} examples to show; tasks it has: {there}"
+        return (
+            f"pool {self.pool!r} in {self._connection.location} has no {task} examples to show; tasks it has: {there}"
+        )
 
     def _write(self, task: Task, batch: dict[str, Example]) -> int:
         if task not in self._collections:
@@ -450,14 +452,14 @@ class DemonstrationStore:
             collection.add(  # passes over an id that another process on a server wrote in this moment
                 ids=list(new),
                 embeddings=encoder.encode_passages(passages),
-                documents=[rows.document(example) for example in new.values()],
-                metadatas=[rows.metadata(example) for example in new.values()],
+                documents=[records.document(example) for example in new.values()],
+                metadatas=[records.metadata(example) for example in new.values()],
             )
         return len(new)
 
     def _read(self, page: Any) -> dict[str, Example]:
         return {
-            row_id: rows.from_json(row_id, (metadata or {}).get(rows.EXAMPLE), self._connection.place)
+            row_id: records.from_json(row_id, (metadata or {}).get(records.EXAMPLE), self._connection.location)
             for row_id, metadata in zip(page["ids"], page["metadatas"], strict=True)
         }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ruie_components.encoders import Encoder
 from ruie_components.errors import StoreError
-from ruie_components.store.connect import Connection
+from ruie_components.store.connections import Connection
 from ruie_components.types import Task
 
 SPACE = "cosine"
@@ -90,7 +90,7 @@ def pools(connection: Connection) -> list[str]:
 
 def _check(collection: Any, connection: Connection, encoder: Encoder) -> None:
     metadata = collection.metadata or {}
-    where = f"collection {collection.name!r} in {connection.place}"
+    where = f"collection {collection.name!r} in {connection.location}"
     if FINGERPRINT not in metadata:
         raise StoreError(f"{where} was not made by ruie-components: choose another pool name")
     if metadata[FINGERPRINT] != encoder.fingerprint:

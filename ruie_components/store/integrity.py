@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ruie_components.errors import StoreError
-from ruie_components.store import rows
+from ruie_components.store import records
 from ruie_components.types import Example, Task
 
 DATABASE = "chroma.sqlite3"
@@ -71,8 +71,8 @@ def rescue(folder: str | Path, pool: str = "default") -> Iterator[Example]:
     with _database(folder) as database:
         there = {name for (name,) in database.execute("SELECT name FROM collections")}
         for name in _collections_of(pool, there, folder):
-            for row_id, value in database.execute(_EXAMPLES, (rows.EXAMPLE, name)):
-                yield rows.from_json(row_id, value, str(folder))
+            for row_id, value in database.execute(_EXAMPLES, (records.EXAMPLE, name)):
+                yield records.from_json(row_id, value, str(folder))
 
 
 def _collections_of(pool: str, there: set[str], folder: Path) -> list[str]:

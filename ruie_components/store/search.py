@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ruie_components.encoders import Vectors
-from ruie_components.store.rows import TEXT, Neighbour
+from ruie_components.store.records import TEXT, Hit
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ _ALL = Wanted()
 
 def nearest(
     collection: Any, queries: Vectors, own_texts: Sequence[str], k: int, wanted: Wanted = _ALL
-) -> list[list[Neighbour]]:
+) -> list[list[Hit]]:
     """The ``k`` nearest rows to each query, best first.
 
     Args:
@@ -55,19 +55,19 @@ def nearest(
     Raises:
         EmptyCollectionError: It holds no row.
     """
-    found: list[list[Neighbour]] = []
+    found: list[list[Hit]] = []
     for start in range(0, len(queries), _AT_ONCE):
         end = start + _AT_ONCE
         found += _some(collection, queries[start:end], own_texts[start:end], k, wanted)
     return found
 
 
-def _some(collection: Any, queries: Vectors, own_texts: Sequence[str], k: int, wanted: Wanted) -> list[list[Neighbour]]:
+def _some(collection: Any, queries: Vectors, own_texts: Sequence[str], k: int, wanted: Wanted) -> list[list[Hit]]:
     fetch = k + _SPARE
     found_again = len(queries) > 1 and len(queries) * fetch > collection.count()
     known: dict[str, dict[str, Any]] | None = {} if found_again else None
     pending = list(range(len(queries)))
-    found: list[list[Neighbour]] = [[] for _ in pending]
+    found: list[list[Hit]] = [[] for _ in pending]
     while pending:
         size = max(1, _ROWS // fetch)
         parts = [pending[start : start + size] for start in range(0, len(pending), size)]
@@ -90,7 +90,7 @@ def _complete(
     k: int,
     wanted: Wanted,
     ended: list[tuple[int, int]],
-    found: list[list[Neighbour]],
+    found: list[list[Hit]],
 ) -> None:
     """Compare with every row where the approximate index gave fewer rows than there are: it can lose some."""
     total = collection.count()
@@ -106,7 +106,7 @@ def _complete(
     for place in lost:
         scores = matrix @ queries[place]  # (rows,)
         page = [
-            Neighbour(row_id, float(score), metadata or {}, collection.name, vector if wanted.vectors else None)
+            Hit(row_id, float(score), metadata or {}, collection.name, vector if wanted.vectors else None)
             for row_id, score, metadata, vector in zip(
                 everything["ids"], scores, everything["metadatas"], matrix, strict=True
             )
@@ -117,7 +117,7 @@ def _complete(
 
 def _query(
     collection: Any, queries: Vectors, fetch: int, wanted: Wanted, known: dict[str, dict[str, Any]] | None
-) -> list[list[Neighbour]]:
+) -> list[list[Hit]]:
     """A page of rows for each query.
 
     Reading the metadata takes most of the time. With ``known`` it is read apart, and only of rows that are not in it.
@@ -135,7 +135,7 @@ def _query(
         metadatas = [known.get(row_id) for row_id in ids] if known is not None else _no_none(answer["metadatas"][row])
         embeddings = answer["embeddings"][row] if wanted.vectors else [None] * len(ids)
         page = [
-            Neighbour(row_id, 1.0 - distance, metadata, collection.name, vector)
+            Hit(row_id, 1.0 - distance, metadata, collection.name, vector)
             for row_id, distance, metadata, vector in zip(
                 ids, answer["distances"][row], metadatas, embeddings, strict=True
             )

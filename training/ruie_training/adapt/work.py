@@ -117,7 +117,7 @@ def adapt_store(
         _note_origin(folder, origin)
         seconds["train"] = time.monotonic() - started
         started = time.monotonic()
-        store.replace_encoder(load_encoder(folder), progress=progress)
+        store.reindex(load_encoder(folder), progress=progress)
         seconds["embed"] = time.monotonic() - started
     reason = "the pool has the adapted encoder now"
     return Adaptation(True, reason, found, seconds, share, name, str(out) if out else None)

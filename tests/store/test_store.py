@@ -118,7 +118,7 @@ def test_the_labels_of_a_store_that_keeps_none_are_read_from_its_rows(tmp_path, 
     with DemonstrationStore.open(tmp_path / "store", encoder=encoder) as store:
         store.add([labelled("b", "z")])
         assert store.labels("NER") == ("x", "y", "z")
-        store.replace_encoder(make_encoder(tmp_path / "other", seed=1))
+        store.reindex(make_encoder(tmp_path / "other", seed=1))
         assert store.labels("NER") == ("x", "y", "z")
 
 

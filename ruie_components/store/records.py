@@ -42,12 +42,12 @@ def metadata(example: Example) -> dict[str, Any]:
     return row
 
 
-def showing(label: str) -> dict[str, Any]:
+def label_filter(label: str) -> dict[str, Any]:
     """A Chroma filter: the rows that have an annotation with this label."""
     return {LABELS: {"$contains": label}}
 
 
-def about(event_type: str) -> dict[str, Any]:
+def event_filter(event_type: str) -> dict[str, Any]:
     """A Chroma filter: the rows that are about an event of this type (EAE)."""
     return {EVENT: event_type}
 
@@ -57,7 +57,7 @@ def to_json(example: Example) -> str:
     return example.model_dump_json(by_alias=True, exclude_defaults=True)
 
 
-def from_json(row_id: str, value: Any, place: str) -> Example:
+def from_json(row_id: str, value: Any, location: str) -> Example:
     """The example of a row.
 
     Raises:
@@ -67,7 +67,7 @@ def from_json(row_id: str, value: Any, place: str) -> Example:
         return Example.model_validate_json(value)
     except (ValidationError, TypeError) as error:
         raise StoreError(
-            f"row {row_id} of {place} holds no readable example, so it was not written by this version of "
+            f"row {row_id} of {location} holds no readable example, so it was not written by this version of "
             f"ruie-components or is damaged: {error}"
         ) from error
 
@@ -78,21 +78,21 @@ def document(example: Example) -> str:
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class Hit:
     """A row near a query; its example is read when it is asked for."""
 
     id: str
     score: float
     """Cosine, -1 to 1."""
     metadata: dict[str, Any]
-    place: str
+    location: str
     vector: NDArray[np.float32] | None = None
     """``(d,)``, where it was asked for."""
 
     @cached_property
     def demonstration(self) -> Demonstration:
         """The example with its score."""
-        example = from_json(self.id, self.metadata.get(EXAMPLE), self.place)
+        example = from_json(self.id, self.metadata.get(EXAMPLE), self.location)
         return as_demonstration(example, self.score)
 
     @property
@@ -119,7 +119,7 @@ def as_demonstration(example: Example, score: float) -> Demonstration:
     return Demonstration.model_construct(example=example, score=score)
 
 
-def demonstrations(found: Sequence[Sequence[Neighbour]]) -> list[list[Demonstration]]:
+def demonstrations(found: Sequence[Sequence[Hit]]) -> list[list[Demonstration]]:
     """The demonstrations of many searches; a row that several of them found is read once."""
     examples: dict[str, Example] = {}
     for near in (near for neighbours in found for near in neighbours):

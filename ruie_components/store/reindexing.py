@@ -18,15 +18,15 @@ from typing import Any
 
 from ruie_components import prompts
 from ruie_components.encoders import Encoder, OnnxEncoder, StaticEncoder
-from ruie_components.store import rows
+from ruie_components.store import records
 from ruie_components.store.collections import FINGERPRINT, keep_labels, kept_labels, new_collection
-from ruie_components.store.connect import Connection
+from ruie_components.store.connections import Connection
 from ruie_components.types import Task
 
 _PAGE = 500
 
 
-def replace(
+def reindex(
     connection: Connection, pool: str, encoder: Encoder, *, advance: Callable[[int], None] = lambda _: None
 ) -> None:
     """Embed every collection of a pool again.
@@ -107,7 +107,7 @@ def _copy(connection: Connection, old: Any, encoder: Encoder, advance: Callable[
 def _embed(connection: Connection, old: Any, copy: Any, ids: list[str], encoder: Encoder) -> None:
     found = old.get(ids=ids, include=["metadatas", "documents"])
     examples = [
-        rows.from_json(row_id, (metadata or {}).get(rows.EXAMPLE), connection.place)
+        records.from_json(row_id, (metadata or {}).get(records.EXAMPLE), connection.location)
         for row_id, metadata in zip(found["ids"], found["metadatas"], strict=True)
     ]
     passages = [prompts.render_passage(example, encoder.keywords, encoder.layout) for example in examples]
@@ -125,7 +125,7 @@ def _pages(ids: list[str], size: int) -> list[list[str]]:
 
 def _home(connection: Connection) -> Path | None:
     """Where encoders are kept: in a folder that is ours, not on a server or in memory."""
-    return Path(connection.place) / ".ruie" / "encoders" if connection.lock else None
+    return Path(connection.location) / ".ruie" / "encoders" if connection.lock else None
 
 
 def _keep(connection: Connection, encoder: Encoder) -> None:

@@ -24,7 +24,7 @@ class Connection:
     """A Chroma client and how to let go of it."""
 
     client: Any
-    place: str
+    location: str
     """For messages: where the data is."""
     lock: FolderLock | None
     close: Callable[[], None]
@@ -43,7 +43,7 @@ def connect(path: str | Path | None, client: Any, *, create: bool) -> Connection
     """
     if client is not None:
         if path is not None:
-            raise StoreError("give path or client, not both: a client knows its place")
+            raise StoreError("give path or client, not both: a client knows its location")
         return Connection(_check_client(client), "the given Chroma client", None, lambda: None)
     if path is None:
         return _in_memory()
@@ -57,7 +57,7 @@ def connect(path: str | Path | None, client: Any, *, create: bool) -> Connection
 
 
 @contextmanager
-def chroma_errors(place: str, doing: str) -> Iterator[None]:
+def chroma_errors(location: str, doing: str) -> Iterator[None]:
     """Chroma's exceptions as a StoreError that says where and what."""
     import httpx
     from chromadb.errors import ChromaError
@@ -65,17 +65,17 @@ def chroma_errors(place: str, doing: str) -> Iterator[None]:
     try:
         yield
     except (ChromaError, httpx.HTTPError, sqlite3.Error) as error:
-        raise StoreError(_broken(place, doing, error)) from error
+        raise StoreError(_broken(location, doing, error)) from error
     except BaseException as error:
         # a panic in Chroma's Rust code is a BaseException of a type that can't be imported
         if type(error).__name__ != "PanicException":
             raise
-        raise StoreError(_broken(place, doing, error)) from error
+        raise StoreError(_broken(location, doing, error)) from error
 
 
-def _broken(place: str, doing: str, error: BaseException) -> str:
+def _broken(location: str, doing: str, error: BaseException) -> str:
     return (
-        f"{doing} failed in {place}: {type(error).__name__}: {error}. Nothing was deleted. If the store is damaged, "
+        f"{doing} failed in {location}: {type(error).__name__}: {error}. Nothing was deleted. If the store is damaged, "
         f"build it again from its examples under another path or pool."
     )
 

@@ -62,7 +62,7 @@ def test_a_folder_keeps_the_new_encoder_and_opens_without_naming_it(built, other
     with DemonstrationStore.open(path) as store:
         embedded = store.encoder
         before = store.search(QUERY, 9)
-        store.replace_encoder(source)
+        store.reindex(source)
         assert store.encoder.fingerprint == other.fingerprint
         assert vectors_are_of(store, other)
         assert store.search(QUERY, 9) != before
@@ -76,7 +76,7 @@ def test_a_folder_keeps_the_new_encoder_and_opens_without_naming_it(built, other
     with pytest.raises(StoreError, match="embedded"):
         DemonstrationStore.open(path, encoder=embedded)
     with DemonstrationStore.open(path) as store:  # and back again
-        store.replace_encoder(embedded)
+        store.reindex(embedded)
         assert vectors_are_of(store, embedded)
     assert [folder.name for folder in (path / ".ruie" / "encoders").iterdir()] == [embedded.fingerprint]
 
@@ -87,7 +87,7 @@ def test_other_pools_of_the_folder_keep_their_encoder(built, other_folder, tmp_p
     with DemonstrationStore.create(EXAMPLES[:2], path, pool="second", progress=False) as second:
         expected = second.search(QUERY, 2)
     with DemonstrationStore.open(path) as store:
-        store.replace_encoder(other_folder)
+        store.reindex(other_folder)
     with DemonstrationStore.open(path, pool="second") as second:
         assert second.encoder.name == "embedded"
         assert second.search(QUERY, 2) == expected
@@ -96,7 +96,7 @@ def test_other_pools_of_the_folder_keep_their_encoder(built, other_folder, tmp_p
 def test_in_memory_and_by_a_client_the_encoder_is_replaced_for_the_object(encoder, other_folder):
     client = chromadb.EphemeralClient()
     with DemonstrationStore.create(EXAMPLES, pool="mine", encoder=encoder, client=client, progress=False) as store:
-        store.replace_encoder(other_folder)
+        store.reindex(other_folder)
         assert vectors_are_of(store, load_encoder(other_folder))
     with DemonstrationStore.open(pool="mine", encoder=other_folder, client=client) as store:
         assert store.count() == len(EXAMPLES)
@@ -136,7 +136,7 @@ for moment in range(most):
     if child == 0:
         store = DemonstrationStore.open(f"{folder}/{moment}")
         die_at(moment)
-        store.replace_encoder(encoder)
+        store.reindex(encoder)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     print(moment, "killed" if os.WIFSIGNALED(status) else "done", flush=True)
@@ -158,7 +158,7 @@ def test_a_kill_at_any_write_loses_nothing(built, other_folder, tmp_path):
             served.append(store.encoder.fingerprint == other.fingerprint)
             assert vectors_are_of(store, other if served[-1] else embedded)
             assert set(store.get(each.content_id for each in EXAMPLES)) == set(EXAMPLES)
-            store.replace_encoder(other_folder)
+            store.reindex(other_folder)
             assert vectors_are_of(store, other)
             names = {found.name for found in store._connection.client.list_collections()}
             assert names == {"default.NER", "default.RE"}
@@ -184,12 +184,12 @@ def test_a_copy_that_was_begun_is_brought_up_to_date(built, other_folder, tmp_pa
 
         monkeypatch.setattr(broken, "encode_passages", fails_at_the_second_task)
         with pytest.raises(KeyboardInterrupt):
-            store.replace_encoder(broken)
+            store.reindex(broken)
         assert store.encoder.name == "embedded"
         gone, new = EXAMPLES[0], example("Bob", "Bob").model_copy(update={"labels": ("person", "late")})
         store.delete([gone.content_id])
         store.add([new])
-        store.replace_encoder(other)
+        store.reindex(other)
         assert set(store.examples()) == {*EXAMPLES, new} - {gone}
         monkeypatch.setattr(store, "examples", None)  # labels are kept, and go over to the copy
         assert store.labels("NER") == ("person", "late")
