@@ -10,11 +10,11 @@ import time
 import numpy as np
 from common import DATA, report
 from rank_bm25 import BM25Okapi
-from ruie_training.bm25 import Bm25Index, tokenize
 from ruie_training.mine import mine
 
-from ruie_components import Example, prompts
+from ruie_components import Example
 from ruie_components.formats.jsonl import read_examples
+from ruie_components.lexical import BM25Index, example_tokens, query_tokens
 
 SETS = ("NER/CoNLL2003", "NER/WikiNeural", "NER/WikiANN_en")
 SAMPLE = 12  # queries that rank_bm25 is timed on
@@ -43,12 +43,12 @@ def main(count: int) -> None:
     count = len(rows)
     _, first = timed(lambda: mine(rows, rows, k=K, progress=False))
     candidates, again = timed(lambda: mine(rows, rows, k=K, progress=False))
-    blocks, tokenizing = timed(lambda: [tokenize(prompts.render_demonstration(row)) for row in rows])
-    _, index = timed(lambda: Bm25Index(blocks, compiled=True))
+    blocks, tokenizing = timed(lambda: [example_tokens(row) for row in rows])
+    _, index = timed(lambda: BM25Index(blocks, compiled=True))
 
     yardstick, plain_index = timed(lambda: BM25Okapi(blocks))
     sample = np.linspace(0, count - 1, SAMPLE).astype(int)
-    tokens = [tokenize(prompts.render_query(rows[at].query)) for at in sample]
+    tokens = [query_tokens(rows[at].query) for at in sample]
     exact, plain = timed(lambda: [yardstick.get_scores(words) for words in tokens])
     ours = dict(zip(candidates.query_ids, candidates.scores, strict=True))
     texts = np.array([row.text for row in rows])

@@ -1,5 +1,13 @@
 """The errors a user of this package can meet. Each message says what was wrong, where, and what to do."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
 
 class RuieError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -35,3 +43,24 @@ class StoreError(RuieError):
 
 class ChatModelError(RuieError):
     """The chat model can't be reached or used: no server, no such model, a refusal."""
+
+
+def explain(error: ValidationError, most: int = 3) -> str:
+    """What is wrong with a row or a file of settings, field by field, in words for a person."""
+    return "; ".join(f"{_field(each['loc'])}: {_message(each)}" for each in error.errors()[:most])
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    """A path such as ``entities[0].start``.
+
+    >>> _field(("entities", 0, "start")), _field(())
+    ('entities[0].start', 'row')
+    """
+    name = ""
+    for part in location:
+        name += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return name.removeprefix(".") or "row"
+
+
+def _message(error: ErrorDetails) -> str:
+    return "unknown key" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")

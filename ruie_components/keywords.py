@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from ruie_components.tokenization import cuts_word
 from ruie_components.types import Example, Task
-from ruie_components.words import is_parted
 
 OPEN, CLOSE = "<Keyword>", "</Keyword>"
 
@@ -45,7 +45,7 @@ def mark(example: Example, strategy: KeywordStrategy | str = KeywordStrategy.PLA
     strategy = KeywordStrategy(strategy)
     pieces: list[str] = []
     end = 0
-    whole = [found for found in _ranges(example, strategy) if not cuts_a_word(example.text, *found[:2])]
+    whole = [found for found in _ranges(example, strategy) if not cuts_word(example.text, *found[:2])]
     for first, last, labels in _merge(whole):
         label = f" | {', '.join(dict.fromkeys(labels))}" if strategy is KeywordStrategy.TYPED and labels else ""
         pieces += [example.text[end:first], f"{OPEN} {example.text[first:last]}{label} {CLOSE}"]
@@ -66,15 +66,6 @@ def _ranges(example: Example, strategy: KeywordStrategy) -> list[Range]:
         if strategy is not KeywordStrategy.HEADS and example.task is Task.EAE:
             ranges += [(*argument.offsets, [argument.role]) for argument in event.arguments]
     return ranges
-
-
-def cuts_a_word(text: str, start: int, end: int) -> bool:
-    """Whether a span begins or ends within a word. Scripts without spaces have no words to cut."""
-    return _in_a_word(text, start) or _in_a_word(text, end)
-
-
-def _in_a_word(text: str, at: int) -> bool:
-    return 0 < at < len(text) and is_parted(text[at - 1]) and is_parted(text[at])
 
 
 def _merge(ranges: list[Range]) -> list[Range]:

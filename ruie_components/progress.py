@@ -1,9 +1,13 @@
-"""A progress bar on standard error for work that takes longer than a second."""
+"""Progress bars on standard error for work that takes longer than a second, and libraries kept from writing there."""
 
 from __future__ import annotations
 
+import logging
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from threading import Lock, Timer
 from typing import TYPE_CHECKING
 
@@ -71,3 +75,42 @@ class _Bar:
                 return
             progress.start()
             self._shown = progress, progress.add_task(self._what, total=self._total, completed=self._done)
+
+
+_CHATTY = ("bm25s", "sentence_transformers", "httpx", "onnxscript", "onnx_ir", "torch.onnx")
+
+
+def quiet_libraries() -> None:
+    """Turn off the progress bars and notes of libraries for a command that shows its own progress.
+
+    Only libraries that are imported already are reached, apart from loggers: call it after the imports.
+    """
+    if find_spec("bm25s"):
+        import bm25s  # noqa: F401  sets its own level when it is imported
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="sentence_transformers")
+    if "transformers" in sys.modules:
+        from transformers.utils import logging as notes
+
+        notes.set_verbosity_error()
+        notes.disable_progress_bar()
+    if "datasets" in sys.modules:
+        import datasets
+
+        datasets.disable_progress_bars()
+
+
+@contextmanager
+def quiet(*loggers: str) -> Iterator[None]:
+    """Within the block: no warnings, and of these loggers errors alone."""
+    levels = {name: logging.getLogger(name).level for name in loggers}
+    for name in loggers:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ruie_components import Demonstration, Example, PromptTooLongError, Query, keywords, prompts
+from ruie_components.tokenization import cuts_word
 
 
 def ner(text: str, *spans: tuple[int, int]) -> Example:
@@ -116,7 +117,7 @@ def test_tags_stand_around_the_spans_and_change_nothing_else(text, data):
         inside.update(range(len(kept), len(kept) + len(keyword)))
         kept += keyword + rest
     assert kept == text
-    whole = [span for span in spans if not keywords.cuts_a_word(text, *span)]
+    whole = [span for span in spans if not cuts_word(text, *span)]
     assert inside == {offset for span in whole for offset in range(*span)}
 
 

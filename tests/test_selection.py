@@ -3,10 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 from rank_bm25 import BM25Okapi
+from ruie_training.rankers import rank_by_bm25
 
-from ruie_components import DemonstrationStore, Example, Query, StoreError, prompts
+from ruie_components import DemonstrationStore, Example, Query, StoreError
+from ruie_components.lexical import example_tokens, query_tokens
 from ruie_components.selection import Method, Selector
-from ruie_components.selection.bm25 import LexicalIndex, words
+from ruie_components.selection.bm25 import LexicalIndex
 from ruie_components.selection.diversity import cover, mmr
 from ruie_components.store import Hit
 
@@ -129,24 +131,27 @@ def test_bm25_ranks_as_rank_bm25_does():
     rng = np.random.default_rng(5)
     vocabulary = [f"word{number}" for number in range(60)]
     pool = [example(" ".join(rng.choice(vocabulary, size=rng.integers(3, 12)))) for _ in range(80)]
-    index = LexicalIndex(pool)
-    yardstick = BM25Okapi([words(prompts.render_passage(each, "none", "input")) for each in pool])
-    yardstick.idf = {  # Lucene's weights, which are never negative
-        word: np.log(1 + (80 - count + 0.5) / (count + 0.5))
-        for word in vocabulary
-        if (count := sum(word in freqs for freqs in yardstick.doc_freqs))
-    }
     asked = query("word1 word2 word3 word40 unheard")
-    scores = yardstick.get_scores(words(asked.text)) / 2.5  # Lucene leaves the constant k1 + 1 out
-    found = index.search(asked, 10, None)
-    assert [score for _, score in found] == pytest.approx(sorted(scores, reverse=True)[:10], rel=1e-5)
+    documents = [example_tokens(each) for each in pool]
+    yardstick = BM25Okapi(documents)
+    yardstick.idf = {  # Lucene's weights, which are never negative
+        word: np.log(1 + (80 - having + 0.5) / (having + 0.5))
+        for word in {word for document in documents for word in document}
+        if (having := sum(word in document for document in documents))
+    }
+    scores = yardstick.get_scores(query_tokens(asked)) / 2.5  # Lucene leaves the constant k1 + 1 out
+    hits = LexicalIndex(pool).search(asked, 10, None)
+    assert [score for _, score in hits] == pytest.approx(sorted(scores, reverse=True)[:10], rel=1e-5)
     by_id = {each.content_id: score for each, score in zip(pool, scores, strict=True)}
-    assert [by_id[row_id] for row_id, _ in found] == pytest.approx([score for _, score in found], rel=1e-5)
+    assert [by_id[row_id] for row_id, _ in hits] == pytest.approx([score for _, score in hits], rel=1e-5)
 
 
-def test_bm25_of_words_that_no_row_has_scores_zero(store):
-    chosen = Selector(method="bm25", k=3).select(store, query("北京 !!"))
-    assert [each.score for each in chosen] == [0, 0, 0]
+def test_bm25_is_the_ranking_of_the_tables(store):
+    pool = list(store.examples("NER"))
+    queries = [example("Ada slept in the old harbour."), example("Bob met a whale.")]
+    expected = np.sort(rank_by_bm25(queries, pool))[:, :-6:-1]
+    chosen = Selector(method="bm25", k=5).select_many(store, [each.query for each in queries])
+    np.testing.assert_allclose([[each.score for each in some] for some in chosen], expected, rtol=1e-5)
 
 
 def test_bm25_sees_what_was_added_and_deleted(encoder):

@@ -10,8 +10,8 @@ from ruie_training.rankers import rank_by_encoder, vote
 
 from ruie_components import DemonstrationStore, Example, Query, Selector
 from ruie_components.selection import voting
-from ruie_components.selection.nearness import count_words, order_by_both
-from ruie_components.selection.voting import choose, elect
+from ruie_components.selection.hybrid import hybrid_scores
+from ruie_components.selection.voting import choose, count_tokens, elect
 
 
 class Near(NamedTuple):
@@ -75,9 +75,10 @@ def test_a_schema_of_which_the_pool_knows_nothing_is_answered_by_all_votes():
 
 
 def test_equal_words_leave_the_order_to_the_scores():
-    texts = [count_words(f"the pump {number} failed in the old plant again") for number in range(9)]
-    asked = count_words("Has the pump failed in that old plant, and why does it fail again and again?")
-    assert order_by_both([0.9 - number / 10 for number in range(9)], texts, asked).tolist() == list(range(9))
+    texts = [count_tokens(f"the pump {number} failed in the old plant again") for number in range(9)]
+    asked = count_tokens("Has the pump failed in that old plant, and why does it fail again and again?")
+    scores = hybrid_scores([0.9 - number / 10 for number in range(9)], texts, asked)
+    assert np.argsort(-scores, kind="stable").tolist() == list(range(9))
 
 
 def test_the_querys_own_event_type_comes_first():

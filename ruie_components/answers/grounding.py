@@ -12,8 +12,8 @@ from typing import NamedTuple
 from rapidfuzz import fuzz
 
 from ruie_components.answers.folding import Folded, fold, fold_with_origins
-from ruie_components.keywords import cuts_a_word
 from ruie_components.prompts import one_line
+from ruie_components.tokenization import cuts_word
 from ruie_components.types import Grounding
 
 FUZZY_THRESHOLD = 90.0
@@ -174,7 +174,7 @@ class Grounder:
 
     def _cuts(self, start: int, end: int) -> bool:
         splits = end < len(self.text) and unicodedata.combining(self.text[end]) > 0
-        return splits or cuts_a_word(self.text, start, end)
+        return splits or cuts_word(self.text, start, end)
 
     def _by_similarity(self, span: str) -> Place | None:
         span = _ARTICLE.sub("", span, count=1) if _ARTICLE.match(span) else span
@@ -207,7 +207,7 @@ def _edges(text: str, at: int) -> list[int]:
 
 
 def _parts_words(text: str, at: int) -> bool:
-    return not cuts_a_word(text, at, len(text))
+    return not cuts_word(text, at, len(text))
 
 
 def _variants(span: str) -> list[str]:

@@ -13,8 +13,7 @@ from rich.markup import escape
 from ruie_components.cli import pools, work
 from ruie_components.cli.console import errors, write_any_character
 from ruie_components.cli.demo import demo
-from ruie_components.errors import RuieError
-from ruie_components.formats.jsonl import explain
+from ruie_components.errors import RuieError, explain
 
 app = typer.Typer(
     name="ruie",

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from ruie_components.errors import RowError
-from ruie_components.formats.jsonl import explain, read_lines, read_rows
+from ruie_components.errors import RowError, explain
+from ruie_components.files import read_lines, read_rows
 from ruie_components.queries import QueryDefaults
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore

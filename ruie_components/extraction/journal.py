@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from ruie_components.errors import RowError, RuieError
 from ruie_components.extraction.results import ExtractionResult, Usage
+from ruie_components.files import atomic_text, open_to_append
 from ruie_components.types import Demonstration, Extraction, Query
 
 if TYPE_CHECKING:
@@ -62,12 +62,9 @@ class Journal:
             self._lock.release()
 
     def _open(self, path: Path) -> None:
-        cut_short = False
         if path.exists():
             self._known = _read(path)
-            cut_short = _is_cut_short(path)
-        self._file = path.open("a", encoding="utf-8", errors="surrogatepass")
-        self._file.write("\n" if cut_short else "")
+        self._file = open_to_append(path)
 
     def _acquire(self) -> None:
         try:
@@ -111,10 +108,8 @@ class Journal:
         lines = [others[key] for key in map(self._key, queries) if key in others]
         for row in lines:
             others.pop(row["key"], None)
-        part = self._path.with_name(f"{self._path.name}.part")
-        with part.open("w", encoding="utf-8", errors="surrogatepass") as file:
+        with atomic_text(self._path, errors="surrogatepass") as file:
             file.writelines(_line(row) for row in [*others.values(), *lines])
-        part.replace(self._path)
 
     def _key(self, query: Query) -> str:
         content = f"{self._settings}\n{query.model_dump_json(by_alias=True)}"
@@ -149,11 +144,3 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
             if isinstance(row, dict) and "key" in row:
                 known[row["key"]] = row
     return known
-
-
-def _is_cut_short(path: Path) -> bool:
-    if not path.exists() or not path.stat().st_size:
-        return False
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) != b"\n"

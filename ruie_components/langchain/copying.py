@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from ruie_components.tokenization import is_spaced
 from ruie_components.types import Query, Span, Task
-from ruie_components.words import is_parted
 
 _TOKEN = re.compile(r"\w+(?:[-'\u2019.]\w+)*|[^\w\s]")
 _LONGEST_ANALOGY = 6  # tokens
@@ -97,7 +97,7 @@ def _forms(text: str, seen: Sequence[Seen]) -> Iterator[Found]:
     patterns: dict[str, str] = {}
     for one in seen:
         known = one.text.lower()
-        if known.isalpha() and len(known) > _SHORTEST_STEM and is_parted(known[0]):
+        if known.isalpha() and len(known) > _SHORTEST_STEM and is_spaced(known[0]):
             known = known[: max(_SHORTEST_STEM, len(known) - 3)]
             patterns[known] = rf"(?<!\w){re.escape(known)}\w{{0,4}}(?!\w)"
         else:
@@ -116,8 +116,8 @@ def _matches(text: str, patterns: Sequence[str], flags: int) -> Iterator[re.Matc
 
 def _whole(span: str) -> str:
     """A pattern for a span as whole words, where its script parts words by spaces."""
-    before = r"(?<!\w)" if is_parted(span[0]) else ""
-    after = r"(?!\w)" if is_parted(span[-1]) else ""
+    before = r"(?<!\w)" if is_spaced(span[0]) else ""
+    after = r"(?!\w)" if is_spaced(span[-1]) else ""
     return f"{before}{re.escape(span)}{after}"
 
 

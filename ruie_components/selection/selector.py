@@ -12,8 +12,7 @@ from typing import Any
 
 from ruie_components.selection.bm25 import LexicalIndex
 from ruie_components.selection.diversity import cover, mmr
-from ruie_components.selection.nearness import count_words
-from ruie_components.selection.voting import elect
+from ruie_components.selection.voting import count_tokens, elect
 from ruie_components.store import DemonstrationStore, Hit, records
 from ruie_components.types import Demonstration, Query, Task
 
@@ -125,7 +124,7 @@ class Selector:
         near = self._above(store.nearest(queries, self.width))
         for event_type, places in _lacking_event(queries, near, self.k).items():
             self._look_further(store, queries, near, places, self.k, records.event_filter(event_type))
-        counts = cache(count_words)  # many queries have candidates in common
+        counts = cache(count_tokens)  # many queries have candidates in common
         return [
             elect(candidates, query, self.k, word_counts=counts)
             for candidates, query in zip(near, queries, strict=True)

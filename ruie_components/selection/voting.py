@@ -9,7 +9,9 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ruie_components.selection.nearness import count_words, order_by_both
+from ruie_components.labels import count_matrix, label_f1_matrix
+from ruie_components.selection.hybrid import hybrid_scores
+from ruie_components.tokenization import tokenize
 from ruie_components.types import Query
 
 COVERAGE = 3.0
@@ -40,11 +42,16 @@ class Voter(Protocol):
         """The type of the event that it is about, for EAE."""
 
 
+def count_tokens(text: str) -> Counter[str]:
+    """How often each token occurs in a text."""
+    return Counter(tokenize(text))
+
+
 Near = TypeVar("Near", bound=Voter)
 
 
 def elect(
-    candidates: Sequence[Near], query: Query, k: int, *, word_counts: Callable[[str], Counter[str]] = count_words
+    candidates: Sequence[Near], query: Query, k: int, *, word_counts: Callable[[str], Counter[str]] = count_tokens
 ) -> list[Near]:
     """The candidates that agree best with what the nearest say of the query's labels, and together show these labels.
 
@@ -57,7 +64,7 @@ def elect(
         candidates: Of equals the first one is taken.
         query: What is asked for.
         k: How many to choose.
-        word_counts: ``count_words``, or one that remembers for many queries.
+        word_counts: ``count_tokens``, or one that remembers for many queries.
 
     Returns:
         The chosen, in the order of choice.
@@ -66,7 +73,8 @@ def elect(
         return []
     scores = [candidate.score for candidate in candidates]
     texts = [word_counts(candidate.text) for candidate in candidates]
-    candidates = [candidates[place] for place in order_by_both(scores, texts, count_words(query.text))]
+    order = np.argsort(-hybrid_scores(scores, texts, count_tokens(query.text)), kind="stable")
+    candidates = [candidates[i] for i in order]
     if query.event:
         about = query.event.type
         candidates = sorted(candidates, key=lambda candidate: candidate.event != about)
@@ -78,10 +86,10 @@ def elect(
     else:
         asked = shown
     names = sorted({label for counts in shown for label in counts})
-    return [candidates[place] for place in choose(_matrix(shown, names), _matrix(asked, names), votes, k)]
+    return [candidates[place] for place in choose(count_matrix(shown, names), count_matrix(asked, names), votes, k)]
 
 
-def choose(shown: NDArray[np.float64], voted: NDArray[np.float64], votes: NDArray[np.float64], k: int) -> list[int]:
+def choose(shown: NDArray[np.number], voted: NDArray[np.number], votes: NDArray[np.float64], k: int) -> list[int]:
     """Greedy choice by expected agreement and coverage.
 
     The next one is the candidate with the largest ``agreement + COVERAGE * coverage``. Its agreement is the mean Dice
@@ -106,7 +114,9 @@ def choose(shown: NDArray[np.float64], voted: NDArray[np.float64], votes: NDArra
     if not len(shown):
         return []
     votes = votes / votes.sum()
-    agreement = (_dice(shown, voted) * votes).sum(1)  # (n,); a matrix product would round equal rows differently
+    agreement = (label_f1_matrix(shown, voted) * votes).sum(
+        1
+    )  # (n,); a matrix product would round equal rows differently
     has = shown > 0
     worth = np.sqrt(votes @ (voted > 0))  # (labels,)
     worth /= max(worth.sum() + np.sqrt(votes @ ~(voted > 0).any(1)), 1e-9)
@@ -118,21 +128,3 @@ def choose(shown: NDArray[np.float64], voted: NDArray[np.float64], votes: NDArra
         chosen.append(best)
         worth[has[best]] = 0
     return chosen
-
-
-def _dice(some: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Twice the common labels over the sum of both sizes, (some, others); two without labels agree: 1."""
-    common = np.zeros((len(some), len(others)))
-    for label in range(some.shape[1]):  # one at a time: all at once would be many times as large
-        common += np.minimum.outer(some[:, label], others[:, label])
-    sizes = some.sum(1)[:, None] + others.sum(1)[None, :]
-    return np.asarray(np.divide(2 * common, sizes, out=np.ones_like(sizes), where=sizes > 0))
-
-
-def _matrix(counts: Sequence[Counter[str]], names: Sequence[str]) -> NDArray[np.float64]:
-    places = {name: place for place, name in enumerate(names)}
-    matrix = np.zeros((len(counts), len(names)))
-    for row, found in enumerate(counts):
-        for label, count in found.items():
-            matrix[row, places[label]] = count
-    return matrix

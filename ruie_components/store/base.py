@@ -18,6 +18,7 @@ from ruie_components.store.collections import create_collection, find_collection
 from ruie_components.store.connections import Connection, chroma_errors, connect
 from ruie_components.store.records import Hit
 from ruie_components.store.search import EmptyCollectionError, Wanted, nearest
+from ruie_components.tokenization import text_hash
 from ruie_components.types import Demonstration, Example, Query, Task
 
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,500}")
@@ -360,7 +361,7 @@ class DemonstrationStore:
             encoded = self.encoder.encode_queries(
                 [prompts.render_search_query(query, self.encoder.layout) for query in asked]
             )
-            own = [records.text_hash(query.text) for query in asked]
+            own = [text_hash(query.text) for query in asked]
             collection = self._collection(task)
             try:
                 with chroma_errors(self._connection.location, "searching"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,18 +14,10 @@ from pydantic import ValidationError
 
 from ruie_components import prompts
 from ruie_components.errors import StoreError
+from ruie_components.tokenization import text_hash
 from ruie_components.types import Demonstration, Example
 
 EXAMPLE, TEXT, LABELS, EVENT = "example", "text", "labels", "event"
-
-
-def text_hash(text: str) -> str:
-    """16 hexadecimal digits of a text, white space folded: what tells that an example is the input itself.
-
-    >>> text_hash("Ada  slept.") == text_hash(" Ada slept. ")
-    True
-    """
-    return hashlib.sha256(" ".join(text.split()).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def metadata(example: Example) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from ruie_components import DemonstrationStore, Example, Query, StoreError
-from ruie_components.store.records import text_hash
+from ruie_components.tokenization import text_hash
 
 COUNT = 6000
 

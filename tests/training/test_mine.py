@@ -7,14 +7,13 @@ import resource
 import numpy as np
 import pytest
 from rank_bm25 import BM25Okapi
-from ruie_training import bm25
-from ruie_training.bm25 import Bm25Index, tokenize
 from ruie_training.candidates import Candidates, by_id
 from ruie_training.errors import RunError, TrainingError
 from ruie_training.mine import mine, mine_sets
 
-from ruie_components import Example, prompts
+from ruie_components import Example, lexical
 from ruie_components.errors import RowError
+from ruie_components.lexical import example_tokens, query_tokens
 
 WORDS = [f"w{number}" for number in range(60)]
 
@@ -37,9 +36,9 @@ def random_rows(count, seed=0, **options):
 
 def yardstick(queries, pool, k):
     """rank_bm25 row by row: ids and scores of the k best whose text is not the query's."""
-    index = BM25Okapi([tokenize(prompts.render_demonstration(example)) for example in pool])
+    index = BM25Okapi([example_tokens(example) for example in pool])
     for query in queries:
-        scores = index.get_scores(tokenize(prompts.render_query(query.query)))
+        scores = index.get_scores(query_tokens(query.query))
         order = [place for place in np.argsort(-scores, kind="stable") if pool[place].text != query.text][:k]
         yield [pool[place].content_id for place in order], scores[order]
 
@@ -76,21 +75,11 @@ def test_the_lists_of_rank_bm25_on_real_rows(read_rows, name):
 def test_the_compiled_search_finds_the_same(monkeypatch):
     pool = random_rows(300)
     plain = mine(pool, pool, k=20, progress=False)
-    monkeypatch.setattr(bm25, "COMPILED_FROM", 0)
+    monkeypatch.setattr(lexical, "COMPILED_FROM", 0)
     compiled = mine(pool, pool, k=20, progress=False)
     for (_, _, scores), (_, _, wanted) in zip(compiled, plain, strict=True):
         np.testing.assert_allclose(scores, wanted, rtol=1e-5)
     assert_same_lists(compiled, pool, pool, 20)
-
-
-def test_words_that_all_queries_share_count_like_any_other():
-    documents = [["a", "b", "c"], ["a", "a", "d"], ["b", "e", "e"], ["f"]]
-    index, exact = Bm25Index(documents), BM25Okapi(documents)
-    for queries in ([["a", "e", "b"], ["a", "d", "b"]], [["a", "b"]], [["a"], ["a", "a"]], [["unknown"], ["f"]], [[]]):
-        found, scores = index.search(queries, 4)
-        for query, places, values in zip(queries, found, scores, strict=True):
-            assert sorted(places) == [0, 1, 2, 3]
-            np.testing.assert_allclose(values, exact.get_scores(query)[places], rtol=1e-5, atol=1e-6)
 
 
 def test_every_copy_of_the_own_text_is_left_out():

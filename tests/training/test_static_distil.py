@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from ruie_training.agreement import agreement_at, count_labels, dice
 from ruie_training.bags import bag_texts
 from ruie_training.errors import TrainingError
 from ruie_training.rankers import best, rank_by_encoder
@@ -11,6 +10,7 @@ from ruie_components import Example, keywords
 from ruie_components.encoders import load_encoder
 from ruie_components.encoders.folder import EncoderConfig
 from ruie_components.encoders.static import write_static_encoder
+from ruie_components.labels import count_matrices, label_f1_at_k, label_f1_matrix
 
 SHORT = StaticDistillation(steps=60, queries=12, drawn=24, mined=12, learning_rate=2e-2, lexical=0.0)
 
@@ -45,7 +45,7 @@ def agreement(folder, tokenizer, weights):
     write_static_encoder(folder, config, tokenizer, weights, card="")
     queries, pool = examples(1, 40), examples(2, 60)
     ranked = best(rank_by_encoder(load_encoder(folder))(queries, pool), queries, pool, 20)
-    return agreement_at(dice(*count_labels(queries, pool)), ranked, 20).mean()
+    return label_f1_at_k(label_f1_matrix(*count_matrices(queries, pool)), ranked, 20).mean()
 
 
 def test_words_that_never_meet_come_together_by_their_labels(tokenizer, tmp_path):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ruie_components.progress import quiet_libraries
+
 if TYPE_CHECKING:
     from ruie_training.adapt import Adaptation
 
@@ -50,7 +52,7 @@ def adapt(
     """
     from ruie_components.store import DemonstrationStore
 
-    _keep_quiet()
+    quiet_libraries()
     with closing(DemonstrationStore.open(store, pool=name or pool, encoder=encoder)) as opened:
         found: Adaptation = opened.adapt(
             out=out, teacher=teacher, measure_only=dry_run, steps=steps, seed=seed, progress=True
@@ -83,11 +85,3 @@ def _show(found: Adaptation) -> None:
     console.print(found.reason + (f" ({spent})" if spent else ""), markup=False)
     if found.folder:
         console.print(f"written to {found.folder}", markup=False)
-
-
-def _keep_quiet() -> None:
-    """Without the bars and notes of the libraries; the work has its own."""
-    import logging
-
-    logging.getLogger("bm25s").setLevel(logging.WARNING)
-    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)

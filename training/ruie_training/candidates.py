@@ -5,9 +5,7 @@ Mining makes them (scores are BM25's), preferences and the reward model replace 
 
 from __future__ import annotations
 
-import gzip
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ruie_components.errors import RowError
+from ruie_components.files import atomic_text, open_text
 from ruie_components.types import Example
 from ruie_training.errors import RunError
 
@@ -120,7 +119,7 @@ class Candidates:
         queries: list[str] = []
         candidates: list[tuple[str, ...]] = []
         scores: list[tuple[float, ...]] = []
-        with _open(path, "rt") as lines:
+        with open_text(path, "r") as lines:
             header = _read_header(path, lines.readline())
             for number, line in enumerate(lines, 2):
                 try:
@@ -158,28 +157,17 @@ def whole_file(path: Path) -> Iterator[TextIO]:
     Raises:
         RunError: It can't be written.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    packed = path.suffix == ".gz"
     try:
-        with gzip.open(part, "wt", encoding="utf-8") if packed else part.open("w", encoding="utf-8") as lines:
+        with atomic_text(path) as lines:
             yield lines
-        part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise RunError(f"{path} can't be written: {error}. Free some space or name another folder") from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def best_first(ids: Sequence[str], scores: Sequence[float]) -> tuple[tuple[str, ...], tuple[float, ...]]:
     """Ids and scores by falling score; equal scores keep their order."""
     order = sorted(range(len(ids)), key=lambda place: -scores[place])
     return tuple(ids[place] for place in order), tuple(scores[place] for place in order)
-
-
-def _open(path: Path, mode: str) -> Any:
-    return gzip.open(path, mode, encoding="utf-8") if path.suffix == ".gz" else path.open(mode, encoding="utf-8")
 
 
 def _read_header(path: Path, line: str) -> dict[str, Any]:

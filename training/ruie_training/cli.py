@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
-import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from ruie_components.progress import quiet_libraries
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,15 +68,10 @@ def train(
 def _keep_quiet() -> None:
     """Without the bars and notes of the libraries; the run has its own."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    import bm25s  # noqa: F401  sets its own level when it is imported
-    import datasets
-    import transformers.utils.logging as notes
+    import datasets  # noqa: F401
+    import transformers  # noqa: F401
 
-    logging.getLogger("bm25s").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", category=FutureWarning, module="sentence_transformers")
-    notes.set_verbosity_error()
-    notes.disable_progress_bar()
-    datasets.disable_progress_bars()
+    quiet_libraries()
 
 
 def _print_plan(context: Context, console: Console, *, only: Any, until: str | None, as_json: bool) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruie_components.encoders import load_encoder
-from ruie_training.agreement import agreement_at, count_labels, coverage_at, dice
+from ruie_components.labels import count_matrices, label_f1_at_k, label_f1_matrix, label_recall_at_k
 from ruie_training.corpus import DataSet, Role
 from ruie_training.figures import AVERAGE, Figure
 from ruie_training.likelihood import likelihood_at
@@ -76,8 +76,8 @@ def measure(
     split = "test" if dataset.role is Role.HELD_OUT else "dev"
     asked = dataset.examples(split, limit=queries, seed=seed)
     pool = dataset.examples("train")
-    asked_labels, pool_labels = count_labels(asked, pool)
-    overlap = dice(asked_labels, pool_labels)
+    asked_labels, pool_labels = count_matrices(asked, pool)
+    overlap = label_f1_matrix(asked_labels, pool_labels)
     agreement, coverage, seconds, chosen = {}, {}, {}, {}
     for name, retrieve in retrievers.items():
         start = time.perf_counter()
@@ -85,8 +85,8 @@ def measure(
         seconds[name] = time.perf_counter() - start
         for k, rows in found.items():
             chosen[name, k] = rows
-            agreement[name, k] = agreement_at(overlap, rows, k)
-            coverage[name, k] = coverage_at(asked_labels, pool_labels, rows, k)
+            agreement[name, k] = label_f1_at_k(overlap, rows, k)
+            coverage[name, k] = label_recall_at_k(asked_labels, pool_labels, rows, k)
     likelihood = likelihood_at(llm, asked, pool, chosen, limit=llm_queries, seed=seed) if llm else {}
     return Measured(agreement, coverage, seconds, len(asked), len(pool), likelihood)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ruie_components.progress import quiet_libraries
 
 evaluate_app = typer.Typer(help="Measure retrieval.", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -76,7 +77,7 @@ def retrieval(
 
     if held_out + held_in + bool(sets) + bool(language) != 1:
         raise typer.BadParameter("give one of --held-out, --held-in, --sets and --language")
-    logging.getLogger("bm25s").setLevel(logging.WARNING)
+    quiet_libraries()
     roles = {Role.HELD_OUT} if held_out else {Role.HELD_IN} if held_in else {Role.HELD_IN, Role.EXTRA}
     chosen = choose(read_catalog(data), names=sets or None, roles=None if sets else roles, languages=language or None)
     scorer = None

@@ -7,10 +7,7 @@ model card ``README.md``.
 from __future__ import annotations
 
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ruie_components.keywords import KeywordStrategy
+from ruie_components.progress import quiet
 from ruie_components.prompts import Layout
 from ruie_training.candidates import whole_file
 from ruie_training.errors import RunError, TrainingError
@@ -124,7 +122,7 @@ def _write_graph(model: SentenceTransformer, path: Path, *, int8: bool) -> None:
     texts, tokens = torch.export.Dim("texts"), torch.export.Dim("tokens")
     shape = {0: texts, 1: tokens}
     whole = path.with_suffix(".float32.onnx")
-    with _quiet(), torch.no_grad():
+    with quiet("root", "torch.onnx", "onnxscript", "onnx_ir"), torch.no_grad():
         torch.onnx.export(
             graph,
             inputs,
@@ -174,7 +172,7 @@ def _example_inputs(model: SentenceTransformer) -> tuple[Tensor, Tensor]:
 def _quantise(source: Path, target: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with _quiet():
+    with quiet("root", "torch.onnx", "onnxscript", "onnx_ir"):
         quantize_dynamic(str(source), str(target), weight_type=QuantType.QInt8, per_channel=True)
 
 
@@ -193,22 +191,6 @@ def _fast_tokenizer(model: SentenceTransformer) -> Any:
 
 def _tokenizer_of(model: SentenceTransformer) -> str:
     return str(_fast_tokenizer(model).to_str())
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporters' notes on versions and on shapes, which say nothing to a user."""
-    loggers = [logging.getLogger(name) for name in ("root", "torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def vector_agreement(model: SentenceTransformer, folder: str | Path, texts: Sequence[str]) -> float:

@@ -13,10 +13,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ruie_components import prompts
+from ruie_components.lexical import BM25Index, example_tokens, pays_to_compile, query_tokens
 from ruie_components.progress import track
+from ruie_components.tokenization import text_hash
 from ruie_components.types import Example, Task
-from ruie_training.bm25 import Bm25Index, pays_to_compile, tokenize
 from ruie_training.candidates import Candidates
 from ruie_training.errors import TrainingError
 
@@ -143,15 +143,15 @@ def _mine(
 def _search(asked: Sequence[Example], pool: Sequence[Example], k: int, search: Search, advance: Advance) -> list[Row]:
     """Ids and scores of every query's candidates."""
     texts: dict[str, int] = {}
-    text_of = np.array([texts.setdefault(example.text, len(texts)) for example in pool])
-    own = np.array([texts.get(example.text, -1) for example in asked])
+    text_of = np.array([texts.setdefault(text_hash(example.text), len(texts)) for example in pool])
+    own = np.array([texts.get(text_hash(example.text), -1) for example in asked])
     more = np.where(own < 0, 0, np.bincount(text_of)[own])  # candidates to fetch beyond k, as they will be left out
     names = np.array([example.content_id for example in pool], object)
     rows: dict[int, Row] = {}
     order = np.argsort(more, kind="stable")  # a text with many copies makes few batches fetch more, not all
     for start in range(0, len(order), _BATCH):
         batch = order[start : start + _BATCH]
-        tokens = [tokenize(prompts.render_query(asked[place].query)) for place in batch]
+        tokens = [query_tokens(asked[place].query) for place in batch]
         documents, scores = search(tokens, min(k + int(more[batch].max()), len(pool)))
         scores[text_of[documents] == own[batch, None]] = -np.inf
         ranked = np.lexsort((documents, -scores), axis=1)[:, :k]
@@ -177,10 +177,10 @@ def _distinct(examples: Sequence[Example], keep_empty: bool, dropped: Counter[st
 
 
 def _searcher(pool: Sequence[Example], backend: Backend, queries: int) -> Search:
-    documents = [tokenize(prompts.render_demonstration(example)) for example in pool]
+    documents = [example_tokens(example) for example in pool]
     if backend == "rank_bm25":
         return _plain_search(documents)
-    return Bm25Index(documents, compiled=pays_to_compile(queries, len(pool))).search
+    return BM25Index(documents, compiled=pays_to_compile(queries, len(pool))).search
 
 
 def _plain_search(documents: list[list[str]]) -> Search:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ruie_components.encoders import Encoder
 from ruie_components.progress import track
+from ruie_components.tokenization import text_hash
 from ruie_components.types import Example
 from ruie_training.candidates import Candidates
 from ruie_training.errors import TrainingError
@@ -90,7 +91,11 @@ def add_random(
     for query, known, values in mined:
         rows = homes.get(query, ())
         chosen = [rows[place] for place in draw.choice(len(rows), min(count, len(rows)), replace=False)]
-        more = [row.content_id for row in chosen if row.content_id not in known and row.text != queries[query].text]
+        more = [
+            row.content_id
+            for row in chosen
+            if row.content_id not in known and text_hash(row.text) != text_hash(queries[query].text)
+        ]
         ids.append((*known, *more))
         scores.append((*values, *(min(values, default=0.0),) * len(more)))
     return replace(mined, candidate_ids=tuple(ids), scores=tuple(scores))

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from ruie_components import prompts
 from ruie_components.encoders import Encoder
+from ruie_components.labels import count_matrices, label_f1_matrix
+from ruie_components.lexical import BM25Index, example_tokens, query_tokens
 from ruie_components.selection import Selector
-from ruie_components.selection.nearness import count_words
-from ruie_components.selection.voting import elect
+from ruie_components.selection.voting import count_tokens, elect
+from ruie_components.tokenization import text_hash
 from ruie_components.types import Example
-from ruie_training.agreement import count_labels, dice
-from ruie_training.bm25 import Bm25Index, tokenize
 
 Scores = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -43,9 +43,9 @@ def rank_randomly(seed: int = 0) -> Ranker:
 
 
 def rank_by_bm25(queries: Sequence[Example], pool: Sequence[Example]) -> Scores:
-    """BM25 as the stage ``mine`` uses it: the query's unfinished block against the finished blocks of the pool."""
-    index = Bm25Index([tokenize(prompts.render_demonstration(example)) for example in pool])
-    found, values = index.search([tokenize(prompts.render_query(example.query)) for example in queries], len(pool))
+    """BM25 as ``Selector(method="bm25")`` counts it."""
+    index = BM25Index([example_tokens(example) for example in pool], "lucene")
+    found, values = index.search([query_tokens(example.query) for example in queries], len(pool))
     scores = np.zeros((len(queries), len(pool)), np.float32)
     np.put_along_axis(scores, found, values, axis=1)
     return scores
@@ -64,7 +64,7 @@ def rank_by_encoder(encoder: Encoder) -> Ranker:
 
 def rank_by_labels(queries: Sequence[Example], pool: Sequence[Example]) -> Scores:
     """The Dice overlap of the gold labels, which no retriever knows: the ceiling of agreement."""
-    return dice(*count_labels(queries, pool))
+    return label_f1_matrix(*count_matrices(queries, pool))
 
 
 def rank_by_adapted(source: Any = None, **options: Any) -> Ranker:
@@ -133,7 +133,7 @@ def vote(scores: Scores, queries: Sequence[Example], pool: Sequence[Example], k:
     near = best(scores, queries, pool, Selector(k=k).width)
     types = np.array([_type(example) for example in pool], object)
     rows = np.full((len(queries), k), -1, np.int64)
-    counts = cache(count_words)
+    counts = cache(count_tokens)
     for place, query in enumerate(queries):
         found = near[place][near[place] >= 0]
         if query.query.event:
@@ -191,10 +191,10 @@ def best(scores: Scores, queries: Sequence[Example], pool: Sequence[Example], k:
     """
     places: dict[str, list[int]] = {}
     for row, example in enumerate(pool):
-        places.setdefault(example.text, []).append(row)
+        places.setdefault(text_hash(example.text), []).append(row)
     scores = scores.copy()
     for query, example in enumerate(queries):
-        scores[query, places.get(example.text, [])] = -np.inf
+        scores[query, places.get(text_hash(example.text), [])] = -np.inf
     ranked = np.full((len(queries), k), -1, np.int64)
     for query, row in enumerate(scores):
         order = _top(row, k)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ruie_components.errors import explain
 from ruie_components.keywords import KeywordStrategy
 from ruie_components.prompts import Layout
 from ruie_components.types import Task
@@ -349,7 +350,7 @@ def read_recipe(name: str | Path) -> Recipe:
     try:
         return Recipe.model_validate(_read(path, ()))
     except ValidationError as error:
-        raise RecipeError(_explain(path, error)) from error
+        raise RecipeError(f"{path} can't be used as a recipe: {explain(error, most=20)}") from error
 
 
 def _find(name: str | Path, beside: Path | None = None) -> Path:
@@ -394,12 +395,3 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
         extends = isinstance(known, dict) and isinstance(value, dict) and "scorer" not in value
         merged[key] = _merge(known, value) if extends else value
     return merged
-
-
-def _explain(path: Path, error: ValidationError) -> str:
-    lines = []
-    for found in error.errors():
-        key = ".".join(str(part) for part in found["loc"]) or "the recipe"
-        message = "unknown key" if found["type"] == "extra_forbidden" else found["msg"].removeprefix("Value error, ")
-        lines.append(f"{key}: {message}")
-    return f"{path} can't be used as a recipe: " + "; ".join(lines)

@@ -22,9 +22,9 @@ from ruie_components import prompts
 from ruie_components.encoders.folder import EncoderConfig
 from ruie_components.encoders.static import TokenVectors, write_static_encoder
 from ruie_components.keywords import CLOSE, OPEN, KeywordStrategy
+from ruie_components.labels import count_matrices
 from ruie_components.prompts import Layout
 from ruie_components.types import Example
-from ruie_training.agreement import count_labels
 from ruie_training.bags import bag_texts
 from ruie_training.card import rows_of, write_card
 from ruie_training.corpus import training_sets
@@ -169,7 +169,7 @@ def training_set(tokenizer: Any, examples: Sequence[Example], recipe: StaticReci
     return TrainingSet(
         bag_texts(tokenizer, asked, recipe.max_tokens),
         bag_texts(tokenizer, passages(examples, recipe), recipe.max_tokens),
-        count_labels(examples, [])[0],
+        count_matrices(examples, [])[0],
         text.astype(np.int64),
     )
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ruie_training.agreement import Counts, dice
+from ruie_components.labels import Counts, label_f1_matrix
 from ruie_training.bags import Bags
 
 Floats = NDArray[np.float32]
@@ -194,5 +194,5 @@ def _batches(
             continue
         shared = (candidates.query_matrix[asked] @ candidates.passage_matrix[shown].T).toarray()
         shared = (shared - shared.mean(1, keepdims=True)) / (shared.std(1, keepdims=True) + 1e-6)
-        teacher = recipe.agreement * dice(found.labels[asked], found.labels[shown]) + recipe.lexical * shared
+        teacher = recipe.agreement * label_f1_matrix(found.labels[asked], found.labels[shown]) + recipe.lexical * shared
         yield found.queries.take(asked), found.passages.take(shown), teacher.astype(np.float32)

@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-from ruie_training.agreement import count_labels, dice
 from ruie_training.candidates import Candidates, by_id
 from ruie_training.errors import TrainingError
 from ruie_training.mine import mine_sets
@@ -15,6 +14,7 @@ from ruie_training.parts import score_in_parts
 from ruie_training.preferences import OTHER_SET, LabelAgreement, choose_candidates, prefer
 
 from ruie_components import Example
+from ruie_components.labels import count_matrices, label_f1_matrix
 
 
 class Lengths:
@@ -169,8 +169,8 @@ def test_what_was_dropped_before_stays_counted(rows):
     assert prefer(mined, by_id(rows), LabelAgreement(), progress=False).dropped == {"query: repeated": 1}
 
 
-def test_label_agreement_is_dice(rows):
-    overlap = dice(*count_labels(rows[:10], rows))
+def test_label_agreement_is_label_f1_matrix(rows):
+    overlap = label_f1_matrix(*count_matrices(rows[:10], rows))
     scores = LabelAgreement().score([(demonstration, query) for query in rows[:10] for demonstration in rows])
     np.testing.assert_allclose(np.reshape(scores, overlap.shape), overlap, rtol=1e-6)
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ruie_components.labels import label_f1_at_k, label_f1_matrix, label_recall_at_k
 from ruie_components.types import Task
 from ruie_training.adapt.pool import Pool, Rows
-from ruie_training.agreement import agreement_at, coverage_at, dice
 from ruie_training.rankers import vote
 
 Vectors = NDArray[np.float32]
@@ -57,8 +57,8 @@ def measure(pool: Pool, asked: Rows, shown: Rows, queries: Vectors, passages: Ve
         queried, offered = ([pool.examples[row] for row in chosen] for chosen in (asked[mine], shown[theirs]))
         ranked = vote(scores, queried, offered, k)
         labels, others = pool.labels[asked[mine]], pool.labels[shown[theirs]]
-        agreement[mine] = agreement_at(dice(labels, others), ranked, k)
-        coverage[mine] = coverage_at(labels, others, ranked, k)
+        agreement[mine] = label_f1_at_k(label_f1_matrix(labels, others), ranked, k)
+        coverage[mine] = label_recall_at_k(labels, others, ranked, k)
     known = ~np.isnan(agreement)
     return Figures(asked[known], agreement[known], coverage[known])
 

@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ruie_components.labels import Counts, count_matrices
 from ruie_components.types import Example, Task
-from ruie_training.agreement import Counts, count_labels
 
 Rows = NDArray[np.int64]
 
@@ -32,7 +32,7 @@ class Pool:
     @cached_property
     def labels(self) -> Counts:
         """The label counts of every row, (rows, labels)."""
-        return count_labels(self.examples, ())[0]
+        return count_matrices(self.examples, ())[0]
 
     @cached_property
     def text(self) -> Rows:

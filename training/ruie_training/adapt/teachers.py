@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ruie_components.labels import label_f1_matrix
 from ruie_training.adapt.pool import Pool, Rows
-from ruie_training.agreement import dice
 from ruie_training.candidates import Candidates, by_id
 from ruie_training.errors import TrainingError
 
@@ -44,7 +44,7 @@ class AgreementTeacher:
 
     def scores(self, asked: Rows, shown: Rows) -> Scores:
         """All pairs."""
-        return self._scale * dice(self._labels[asked], self._labels[shown])
+        return self._scale * label_f1_matrix(self._labels[asked], self._labels[shown])
 
     def candidates(self, asked: Rows) -> Rows:  # noqa: ARG002  the protocol's
         """None: random rows do."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from ruie_components.labels import label_counts, label_f1
 from ruie_components.types import Example
 from ruie_training.candidates import Candidates, best_first
 from ruie_training.preferences.scorer import Pair
 
 
 class LabelAgreement:
-    """The Dice overlap of both label multisets, from 0 to 1, as ``ruie_training.agreement.dice`` measures it.
+    """The Dice overlap of both label multisets, from 0 to 1, as ``ruie_components.labels.label_f1`` measures it.
 
     >>> from ruie_components import Example
     >>> ada = {"text": "Ada", "type": "person", "start": 0, "end": 3}
@@ -25,7 +25,7 @@ class LabelAgreement:
 
     def score(self, pairs: Sequence[Pair]) -> list[float]:
         """The overlap of each pair; two empty multisets agree."""
-        return [_dice(demonstration.annotation_labels, query.annotation_labels) for demonstration, query in pairs]
+        return [label_f1(label_counts(demonstration), label_counts(query)) for demonstration, query in pairs]
 
 
 def agreement_of_ends(
@@ -57,10 +57,3 @@ def agreement_of_ends(
         f"label agreement of the {top} best": sum(best) / len(best),
         f"label agreement of the {bottom} worst": sum(worst) / len(worst),
     }
-
-
-def _dice(labels: Sequence[str], others: Sequence[str]) -> float:
-    if not labels and not others:
-        return 1.0
-    common = Counter(labels) & Counter(others)
-    return 2 * common.total() / (len(labels) + len(others))

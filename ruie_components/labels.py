@@ -1,0 +1,149 @@
+"""The labels of an annotation as a multiset, and F1 (the multiset Dice coefficient) and recall between multisets.
+
+The labels are those of the annotations that the task asks for (``Example.annotation_labels``), repeats kept. How well
+demonstrations fit a query is measured by these: label F1@k and label recall@k.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int16]
+"""How often each label occurs, ``(n, labels)``, one row an example."""
+
+
+class Annotated(Protocol):
+    """An ``Example`` or an ``Extraction``."""
+
+    @property
+    def annotation_labels(self) -> Sequence[str]:
+        """The label of every annotation, repeats kept."""
+
+
+def label_counts(annotated: Annotated) -> Counter[str]:
+    """The labels of an annotation as a multiset."""
+    return Counter(annotated.annotation_labels)
+
+
+def label_f1(one: Counter[str], other: Counter[str]) -> float:
+    """F1 of two label multisets: twice the labels in common over the sum of both sizes, 0 to 1.
+
+    Two empty multisets agree (1); an empty one and another don't (0).
+
+    >>> label_f1(Counter(["person", "person", "city"]), Counter(["person"]))
+    0.5
+    """
+    size = one.total() + other.total()
+    return 2 * (one & other).total() / size if size else 1.0
+
+
+def label_recall(wanted: Iterable[str], shown: Iterable[Counter[str]]) -> float:
+    """The share of distinct wanted labels that occur in any of the shown multisets; NaN where none is wanted.
+
+    >>> label_recall(["person", "city"], [Counter(["person"]), Counter(["person", "date"])])
+    0.5
+    """
+    distinct = set(wanted)
+    return len(distinct & set().union(*shown)) / len(distinct) if distinct else float("nan")
+
+
+def count_matrix(counts: Sequence[Counter[str]], labels: Sequence[str]) -> Counts:
+    """Multisets as rows of counts.
+
+    Args:
+        counts: ``n`` multisets.
+        labels: The columns; every label of the multisets is among them.
+
+    Returns:
+        ``(n, labels)``.
+    """
+    column = {label: i for i, label in enumerate(labels)}
+    rows = [(i, column[label], count) for i, counter in enumerate(counts) for label, count in counter.items()]
+    matrix = np.zeros((len(counts), len(labels)), np.int16)
+    if rows:
+        i, j, values = np.array(rows).T
+        matrix[i, j] = values
+    return matrix
+
+
+def count_matrices(queries: Sequence[Annotated], examples: Sequence[Annotated]) -> tuple[Counts, Counts]:
+    """The label multisets of queries and examples as rows of counts over one list of labels.
+
+    Returns:
+        Counts of shapes (queries, labels) and (examples, labels).
+    """
+    labels = list(dict.fromkeys(label for each in (*queries, *examples) for label in each.annotation_labels))
+    return (
+        count_matrix([label_counts(each) for each in queries], labels),
+        count_matrix([label_counts(each) for each in examples], labels),
+    )
+
+
+def label_f1_matrix(queries: NDArray[np.number], examples: NDArray[np.number]) -> NDArray[np.float32]:
+    """``label_f1`` of every query's multiset with every example's.
+
+    Args:
+        queries: Counts, (queries, labels).
+        examples: Counts over the same labels, (examples, labels).
+
+    Returns:
+        (queries, examples), 0 to 1.
+
+    >>> label_f1_matrix(np.array([[2, 1]]), np.array([[1, 0], [0, 0]])).tolist()
+    [[0.5, 0.0]]
+    """
+    sizes = queries.sum(1)[:, None] + examples.sum(1)[None, :]
+    f1 = common_labels(queries, examples)
+    f1 *= 2
+    np.divide(f1, sizes, out=f1, where=sizes > 0)
+    f1[sizes == 0] = 1
+    return f1
+
+
+def common_labels(queries: NDArray[np.number], examples: NDArray[np.number]) -> NDArray[np.float32]:
+    """How many labels every pair of multisets has in common: the sum of minima, (queries, examples).
+
+    ``min(a, b)`` is the number of levels t = 1, 2, ... that both reach, so that each level is one matrix product. The
+    sums are small whole numbers, exact in float32.
+    """
+    common = np.zeros((len(queries), len(examples)), np.float32)
+    level = 1
+    while True:
+        columns = np.flatnonzero((queries >= level).any(0) & (examples >= level).any(0))
+        if not len(columns):
+            return common
+        common += (queries[:, columns] >= level).astype(np.float32) @ (examples[:, columns] >= level).T.astype(
+            np.float32
+        )
+        level += 1
+
+
+def label_f1_at_k(f1: NDArray[np.floating], ranked: NDArray[np.int64], k: int) -> NDArray[np.float64]:
+    """Label F1@k: for each query the mean label F1 of its first k demonstrations, (queries,).
+
+    Args:
+        f1: From ``label_f1_matrix``, (queries, examples).
+        ranked: Rows of the examples best first, (queries, at least k, or all that there are); -1 stands for none.
+        k: How many demonstrations count.
+    """
+    first = ranked[:, :k]
+    hits = np.take_along_axis(f1, np.maximum(first, 0), 1).astype(np.float64) * (first >= 0)
+    return np.asarray(hits.sum(1) / np.maximum((first >= 0).sum(1), 1))
+
+
+def label_recall_at_k(queries: Counts, examples: Counts, ranked: NDArray[np.int64], k: int) -> NDArray[np.float64]:
+    """Label recall@k: for each query the share of its labels that occur among its first k demonstrations, (queries,).
+
+    NaN for a query without labels.
+    """
+    first = ranked[:, :k]
+    shown = ((examples[np.maximum(first, 0)] > 0) & (first >= 0)[:, :, None]).any(1)  # (queries, labels)
+    wanted = queries > 0
+    sizes = wanted.sum(1)
+    share = (shown & wanted).sum(1) / np.maximum(sizes, 1)
+    return np.where(sizes == 0, np.nan, share)

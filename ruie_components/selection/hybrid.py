@@ -1,0 +1,35 @@
+"""Hybrid rank: similarity by the encoder and BM25 together, by z-score fusion."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ruie_components.lexical import score_documents
+
+_ROUNDING = 1e-9  # scores that differ by less are equal
+
+
+def hybrid_scores(
+    scores: Sequence[float] | NDArray[np.floating], texts: Sequence[Counter[str]], query: Counter[str]
+) -> NDArray[np.float64]:
+    """The sum of similarity and BM25 of n candidates, each standardized to mean 0 and standard deviation 1, (n,).
+
+    Args:
+        scores: The candidates' similarity to the query, (n,).
+        texts: The tokens of their texts, counted; BM25 counts over these alone.
+        query: The tokens of the query's text, counted.
+
+    >>> rare, common = Counter(["the", "heron"]), Counter(["the", "boat"])
+    >>> hybrid_scores([0.5, 0.5, 0.5], [common, rare, common], Counter(["a", "heron"])).argmax()
+    np.int64(1)
+    """
+    return _standardize(np.asarray(scores, float)) + _standardize(score_documents(texts, query))
+
+
+def _standardize(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    deviation = values.std()
+    return np.asarray((values - values.mean()) / (deviation if deviation > _ROUNDING else 1))
