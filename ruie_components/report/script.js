@@ -44,7 +44,7 @@
     heads.forEach((head) => {
       const tail = text.querySelector(`[data-tail="${head.dataset.head}"]`);
       if (!tail) return;
-      const [a, b] = [head.getBoundingClientRect(), tail.getBoundingClientRect()];
+      const [a, b] = [head.getClientRects()[0], tail.getClientRects()[0]]; // of a wrapped span its first line
       const [x1, y1] = [a.left + Math.min(a.width, 24) / 2 - origin.left, a.top - origin.top];
       const [x2, y2] = [b.left + Math.min(b.width, 24) / 2 - origin.left, b.top - origin.top];
       const rise = Math.min(30, 10 + Math.abs(x2 - x1) / 12);
