@@ -13,15 +13,15 @@ from importlib.resources import files
 from pathlib import Path
 
 import torch
-from ruie_training.candidates import by_id
-from ruie_training.distill import freeze_positions, load_bi_encoder, train_bi_encoder
-from ruie_training.groups import GroupRows, Groups
-from ruie_training.losses import distillation_loss
-from ruie_training.mine import mine_sets
-from ruie_training.models import encoder_tokenizer, make_transformer_encoder
+from ruie_training.data.candidates import by_id
+from ruie_training.data.groups import GroupRows, Groups
+from ruie_training.data.rendering import passage_of, search_query_of
+from ruie_training.mining.bm25 import mine_sets
+from ruie_training.models.bi_encoder import freeze_positions, load_bi_encoder, train_bi_encoder
+from ruie_training.models.from_scratch import encoder_tokenizer, make_transformer_encoder
+from ruie_training.models.losses import distillation_loss
 from ruie_training.preferences import LabelAgreement, prefer
 from ruie_training.recipes import Distil, Optimisation, Split, TransformerModel
-from ruie_training.texts import passage_of, search_query_of
 
 from ruie_components import Example
 from ruie_components.keywords import KeywordStrategy

@@ -10,7 +10,7 @@ import time
 import numpy as np
 from common import DATA, report
 from rank_bm25 import BM25Okapi
-from ruie_training.mine import mine
+from ruie_training.mining.bm25 import mine
 
 from ruie_components import Example
 from ruie_components.formats.jsonl import read_examples

@@ -11,8 +11,8 @@ import time
 import numpy as np
 import torch
 from common import DATA, in_new_process, peak_memory, report
-from ruie_training.candidates import by_id
-from ruie_training.mine import mine
+from ruie_training.data.candidates import by_id
+from ruie_training.mining.bm25 import mine
 from ruie_training.preferences import alone, choose_candidates, prompt_and_answer
 from ruie_training.preferences.local import LocalScorer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 from rank_bm25 import BM25Okapi
-from ruie_training.rankers import rank_by_bm25
+from ruie_training.evaluation.rankers import rank_by_bm25
 
 from ruie_components import DemonstrationStore, Example, Query, StoreError
 from ruie_components.lexical import example_tokens, query_tokens

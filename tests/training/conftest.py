@@ -62,7 +62,7 @@ def passages(starter_rows):
 @pytest.fixture(scope="session")
 def tokenizer(passages):
     """A tokenizer made of the passages."""
-    from ruie_training.models import encoder_tokenizer
+    from ruie_training.models.from_scratch import encoder_tokenizer
 
     return encoder_tokenizer(passages, 600)
 
@@ -70,7 +70,7 @@ def tokenizer(passages):
 @pytest.fixture(scope="session")
 def cross_encoder_folder(tmp_path_factory, tokenizer):
     """A cross-encoder of one layer."""
-    from ruie_training.models import make_cross_encoder
+    from ruie_training.models.from_scratch import make_cross_encoder
     from ruie_training.recipes import TransformerModel
 
     size = TransformerModel(kind="transformer", hidden=32, layers=1, heads=2, max_length=256)
@@ -80,7 +80,7 @@ def cross_encoder_folder(tmp_path_factory, tokenizer):
 @pytest.fixture(scope="session")
 def transformer_folder(tmp_path_factory, tokenizer):
     """A bi-encoder of one layer."""
-    from ruie_training.models import make_transformer_encoder
+    from ruie_training.models.from_scratch import make_transformer_encoder
     from ruie_training.recipes import TransformerModel
 
     size = TransformerModel(kind="transformer", hidden=32, layers=1, heads=2, max_length=256)
@@ -90,7 +90,7 @@ def transformer_folder(tmp_path_factory, tokenizer):
 @pytest.fixture(scope="session")
 def static_folder(tmp_path_factory, tokenizer, passages):
     """A bi-encoder of token vectors."""
-    from ruie_training.models import make_static_encoder, static_vectors
+    from ruie_training.models.from_scratch import make_static_encoder, static_vectors
     from ruie_training.recipes import StaticModel
 
     vectors = static_vectors(tokenizer, passages, StaticModel(kind="static", random=24, svd=8))
@@ -100,8 +100,8 @@ def static_folder(tmp_path_factory, tokenizer, passages):
 @pytest.fixture(scope="session")
 def agreed(starter_rows):
     """Candidates of every NER example, scored by how well the labels agree, and the examples by id."""
-    from ruie_training.candidates import by_id
-    from ruie_training.mine import mine
+    from ruie_training.data.candidates import by_id
+    from ruie_training.mining.bm25 import mine
     from ruie_training.preferences import LabelAgreement, prefer
 
     rows = starter_rows("NER")

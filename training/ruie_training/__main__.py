@@ -7,7 +7,7 @@ import sys
 import typer
 
 from ruie_components.errors import RuieError
-from ruie_training.cli import train_app
+from ruie_training.cli.train import train_app
 
 
 def main() -> None:

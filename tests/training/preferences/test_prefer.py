@@ -7,10 +7,10 @@ import sys
 
 import numpy as np
 import pytest
-from ruie_training.candidates import Candidates, by_id
+from ruie_training.data.candidates import Candidates, by_id
 from ruie_training.errors import TrainingError
-from ruie_training.mine import mine_sets
-from ruie_training.parts import score_in_parts
+from ruie_training.mining.bm25 import mine_sets
+from ruie_training.pipeline.shards import score_in_parts
 from ruie_training.preferences import OTHER_SET, LabelAgreement, choose_candidates, prefer
 
 from ruie_components import Example
@@ -187,7 +187,7 @@ def test_mining_and_agreement_need_no_torch():
     """The two stages that a machine without torch can run."""
     code = (
         "import sys\n"
-        "import ruie_training.mine, ruie_training.preferences, ruie_training.preferences.served\n"
+        "import ruie_training.mining.bm25, ruie_training.preferences, ruie_training.preferences.served\n"
         "import ruie_training.preferences.outcome\n"
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )

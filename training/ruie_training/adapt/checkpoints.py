@@ -1,4 +1,4 @@
-"""Adapts a sentence-transformers checkpoint with the trainer of ``ruie_training.distill``."""
+"""Adapts a sentence-transformers checkpoint with the trainer of ``ruie_training.models.bi_encoder``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ruie_components import prompts
 from ruie_components.encoders import SentenceTransformersEncoder
 from ruie_training.adapt.pool import Pool, Rows
 from ruie_training.adapt.teachers import mine_candidates
-from ruie_training.candidates import Candidates, by_id
-from ruie_training.distill import load_bi_encoder, train_bi_encoder
+from ruie_training.data.candidates import Candidates, by_id
 from ruie_training.errors import TrainingError
-from ruie_training.export import EncoderSettings, export_encoder
+from ruie_training.models.bi_encoder import load_bi_encoder, train_bi_encoder
+from ruie_training.models.export import EncoderSettings, export_encoder
 from ruie_training.preferences import LabelAgreement, prefer
 from ruie_training.recipes import Distil, Optimisation, Split
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ruie_components.labels import label_f1_at_k, label_f1_matrix, label_recall_at_k
 from ruie_components.types import Task
 from ruie_training.adapt.pool import Pool, Rows
-from ruie_training.rankers import vote
+from ruie_training.evaluation.rankers import vote
 
 Vectors = NDArray[np.float32]
 K = 8

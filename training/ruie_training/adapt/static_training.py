@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ruie_training.adapt.pool import Pool, Rows
 from ruie_training.adapt.teachers import Teacher
-from ruie_training.bags import Bags
 from ruie_training.errors import TrainingError
+from ruie_training.static.bags import Bags
 
 Vectors = NDArray[np.float32]
 

@@ -16,7 +16,7 @@ from ruie_training.adapt.pool import Pool, Rows
 from ruie_training.adapt.static_encoder import StaticEncoder, with_label_tokens, write_static
 from ruie_training.adapt.static_training import StaticTraining, train_vectors
 from ruie_training.adapt.teachers import Teacher
-from ruie_training.bags import Bags, bag_texts
+from ruie_training.static.bags import Bags, bag_texts
 
 Vectors = NDArray[np.float32]
 Advance = Callable[[int], None]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ruie_components.labels import label_f1_matrix
 from ruie_training.adapt.pool import Pool, Rows
-from ruie_training.candidates import Candidates, by_id
+from ruie_training.data.candidates import Candidates, by_id
 from ruie_training.errors import TrainingError
 
 Scores = NDArray[np.float32]
@@ -124,8 +124,8 @@ def teacher_of(pool: Pool, source: Any, *, scale: float, seed: int, progress: bo
 
 def mine_candidates(pool: Pool, *, seed: int, progress: bool) -> Candidates:
     """BM25's candidates of every row within its task, and random ones, which BM25 alone never shows."""
-    from ruie_training.mine import mine
-    from ruie_training.mine_other import add_random
+    from ruie_training.mining.bm25 import mine
+    from ruie_training.mining.dense import add_random
 
     pools = [[pool.examples[row] for row in rows] for rows in pool.tasks.values()]
     parts = []

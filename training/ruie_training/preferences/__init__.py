@@ -14,9 +14,9 @@ from typing import Literal
 
 from ruie_components.progress import track
 from ruie_components.types import Example
-from ruie_training.candidates import Candidates, best_first
+from ruie_training.data.candidates import Candidates, best_first
 from ruie_training.errors import TrainingError
-from ruie_training.preferences.agreement import LabelAgreement, agreement_of_ends
+from ruie_training.preferences.label_overlap import LabelAgreement, agreement_of_ends
 from ruie_training.preferences.scorer import (
     LikelihoodScorer,
     Pair,

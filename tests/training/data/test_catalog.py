@@ -1,0 +1,110 @@
+import gzip
+import json
+
+import pytest
+from ruie_training.data.catalog import DataError, Role, choose, read_catalog, training_sets
+
+from ruie_components.errors import RowError
+
+
+def row(text, label="person", start=0):
+    span = {"text": text[start : start + 3], "type": label, "start": start, "end": start + 3}
+    return {"task": "NER", "text": text, "schema": ["person", "place"], "entities": [span]}
+
+
+def entry(dataset, role, permissive, task="NER", language="en"):
+    return {
+        "task": task,
+        "dataset": dataset,
+        "role": role,
+        "domain": "news",
+        "language": language,
+        "source": "somewhere @ 1 : file",
+        "licence": "CC BY 4.0",
+        "permissive": permissive,
+        "rows": {"train": 3, "dev": 1, "test": 1},
+        "note": "not read",
+    }
+
+
+@pytest.fixture
+def folder(tmp_path):
+    entries = [
+        entry("free", "held-in", True),
+        entry("closed", "held-in", False),
+        entry("away", "held-out", True),
+        entry("libre", "extra", True, language="pt"),
+    ]
+    (tmp_path / "catalog.json").write_text(json.dumps(entries), "utf-8")
+    home = tmp_path / "NER" / "free"
+    home.mkdir(parents=True)
+    rows = [row(f"Ada met Bob {number}.") for number in range(9)]
+    with gzip.open(home / "train.jsonl.gz", "wt", encoding="utf-8") as lines:
+        lines.writelines(json.dumps(found) + "\n" for found in rows)
+    return tmp_path
+
+
+def test_what_ships_is_trained_on_permissive_sets_that_are_not_held_out(folder):
+    assert [found.name for found in training_sets(folder)] == ["NER/free", "NER/libre"]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "names"),
+    [
+        ({"roles": ["held-out"]}, ["NER/away"]),
+        ({"roles": [Role.HELD_IN], "permissive": False}, ["NER/closed"]),
+        ({"languages": ["pt"]}, ["NER/libre"]),
+        ({"names": ["NER/away", "NER/free"]}, ["NER/free", "NER/away"]),
+    ],
+)
+def test_sets_are_chosen_by_what_the_catalog_says(folder, conditions, names):
+    assert [found.name for found in choose(read_catalog(folder), **conditions)] == names
+
+
+def test_a_set_that_is_not_there_is_named(folder):
+    with pytest.raises(DataError, match=r"no such set: NER/freee\. There are: NER/free"):
+        choose(read_catalog(folder), names=["NER/freee"])
+
+
+def test_no_set_at_all_is_an_error(folder):
+    with pytest.raises(DataError, match="no set"):
+        choose(read_catalog(folder), tasks=["RE"])
+
+
+def test_a_draw_keeps_the_order_and_depends_on_the_seed_alone(folder):
+    (found,) = choose(read_catalog(folder), names=["NER/free"])
+    everything = [example.text for example in found.examples()]
+    drawn = [example.text for example in found.examples(limit=4, seed=1)]
+    assert len(drawn) == 4
+    assert drawn == [text for text in everything if text in drawn]
+    assert drawn == [example.text for example in found.examples(limit=4, seed=1)]
+    draws = {tuple(example.text for example in found.examples(limit=4, seed=seed)) for seed in range(8)}
+    assert len(draws) > 4
+
+
+def test_a_split_that_is_not_there_is_named(folder):
+    (found,) = choose(read_catalog(folder), names=["NER/free"])
+    with pytest.raises(DataError, match="NER/free has no split 'dev'"):
+        found.examples("dev")
+
+
+def test_a_wrong_row_is_an_error_and_not_skipped(folder):
+    (found,) = choose(read_catalog(folder), names=["NER/free"])
+    with gzip.open(found.folder / "dev.jsonl.gz", "wt", encoding="utf-8") as lines:
+        lines.write(json.dumps(row("Ada slept.")) + "\n" + json.dumps(row("Ada slept.", label="ghost")) + "\n")
+    with pytest.raises(RowError, match=r"dev\.jsonl\.gz.*2"):
+        found.examples("dev")
+
+
+@pytest.mark.parametrize("content", [None, "{", '[{"task": "NER"}]', '{"a": 1}'])
+def test_a_missing_or_broken_catalog_is_an_error(tmp_path, content):
+    if content is not None:
+        (tmp_path / "catalog.json").write_text(content, "utf-8")
+    with pytest.raises(DataError, match="catalog"):
+        read_catalog(tmp_path)
+
+
+def test_the_real_catalog_holds_nothing_out_of_training_by_mistake(data_folder):
+    sets = training_sets(data_folder)
+    assert all(found.permissive and found.role is not Role.HELD_OUT for found in sets)
+    assert {"en", "zh", "pt"} <= {found.language for found in sets}

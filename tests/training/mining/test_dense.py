@@ -1,0 +1,55 @@
+"""Candidates by an encoder, and random ones."""
+
+import pytest
+from ruie_training.data.candidates import Candidates, by_id
+from ruie_training.errors import TrainingError
+from ruie_training.evaluation.rankers import best, rank_by_encoder
+from ruie_training.mining.dense import add_random, by_set, mine_dense
+
+from ruie_components import Example
+
+
+@pytest.fixture(scope="module")
+def rows(starter_rows):
+    return [row.model_copy(update={"dataset": "starter"}) for task in ("NER", "ED") for row in starter_rows(task)[:30]]
+
+
+def test_the_nearest_of_the_same_set_are_candidates(rows, encoder):
+    mined = mine_dense(rows, rows, encoder, k=5, progress=False)
+    examples = by_id(rows)
+    assert mined.query_ids == tuple(examples)
+    assert mined.kind == "cosine"
+    news = [row for row in rows if row.task == "NER"]
+    order = best(rank_by_encoder(encoder)(news, news), news, news, 5)
+    expected = [tuple(news[place].content_id for place in places) for places in order]
+    assert list(mined.candidate_ids[: len(news)]) == expected
+    for query, ids, scores in mined:
+        assert {examples[name].task for name in ids} == {examples[query].task}
+        assert all(examples[name].text != examples[query].text for name in ids)
+        assert list(scores) == sorted(scores, reverse=True)
+
+
+def test_a_query_without_candidates_is_counted_and_none_at_all_is_an_error(rows, encoder):
+    lone = Example(task="RE", text="Ada met Bob.", labels=["met"], dataset="starter")
+    mined = mine_dense([*rows, lone], [*rows, lone], encoder, k=3, progress=False)
+    assert len(mined) == len(rows)
+    assert mined.dropped == {"query: no candidate": 1}
+    with pytest.raises(TrainingError, match="no query has a candidate"):
+        mine_dense([lone], [], encoder, progress=False)
+
+
+def test_random_candidates_come_last_from_the_own_set_and_are_no_repeats(rows):
+    examples = by_id(rows)
+    first = rows[0].content_id
+    mined = Candidates((first,), ((rows[1].content_id, rows[2].content_id),), ((0.9, 0.4),))
+    more = add_random(mined, examples, by_set(rows).values(), 10, seed=0)
+    ids, scores = more.candidate_ids[0], more.scores[0]
+    assert ids[:2] == mined.candidate_ids[0]
+    assert 7 <= len(ids) - 2 <= 10
+    assert len(set(ids)) == len(ids)
+    assert first not in ids
+    assert {examples[name].task for name in ids} == {rows[0].task}
+    assert set(scores[2:]) == {0.4}
+    assert more == add_random(mined, examples, by_set(rows).values(), 10, seed=0)
+    assert more != add_random(mined, examples, by_set(rows).values(), 10, seed=1)
+    assert len(add_random(mined, examples, by_set(rows).values(), 1000, seed=0).candidate_ids[0]) == 29

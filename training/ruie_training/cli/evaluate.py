@@ -1,0 +1,104 @@
+"""``ruie evaluate``: how well encoders find demonstrations, beside random, BM25 and the oracle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ruie_components.progress import quiet_libraries
+
+evaluate_app = typer.Typer(help="Measure retrieval.", no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@evaluate_app.callback()
+def _group() -> None:
+    """Measure retrieval."""
+
+
+@evaluate_app.command()
+def retrieval(
+    data: Annotated[Path, typer.Option(help="Folder of data sets with catalog.json.")],
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="The held-out sets: for reporting, never for choosing.")
+    ] = False,
+    held_in: Annotated[
+        bool, typer.Option("--held-in", help="The held-in sets, queries from their dev splits.")
+    ] = False,
+    sets: Annotated[
+        list[str] | None, typer.Option(help="This set, as TASK/NAME; may be repeated.", show_default=False)
+    ] = None,
+    language: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="All sets of this language (de, zh, ...) that are not held out; may be repeated.", show_default=False
+        ),
+    ] = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A folder or a checkpoint; may be repeated. Default: the embedded encoder.", show_default=False
+        ),
+    ] = None,
+    adapt: Annotated[bool, typer.Option("--adapt", help="Also adapt the encoders to every set's pool.")] = False,
+    every_method: Annotated[
+        bool, typer.Option("--every-method", help="Also BM25 by label vote, and encoders by plain nearness.")
+    ] = False,
+    k: Annotated[list[int] | None, typer.Option(min=1, help="May be repeated. Default: 8.", show_default=False)] = None,
+    queries: Annotated[int, typer.Option(min=1, help="At most so many a set.")] = 500,
+    seed: Annotated[int, typer.Option(help="Of the draw of queries.")] = 0,
+    llm: Annotated[
+        str | None,
+        typer.Option(
+            help="A causal LM, folder or hub name: also measure how likely it finds the gold answers.",
+            show_default=False,
+        ),
+    ] = None,
+    llm_queries: Annotated[int, typer.Option(min=1, help="Of a set's queries, so many are put to the LLM.")] = 100,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A folder for results.json, results.md and results.png.", show_default=False),
+    ] = None,
+    progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Agreement@k, coverage@k and, with --llm, likelihood@k of encoders beside random, BM25 and the oracle.
+
+    Encoders choose by label vote, as the package does by default, BM25 by its scores.
+
+    The pool is a set's train split; queries come from the test split of a held-out set, from the dev split of others.
+    """
+    from ruie_training.data.catalog import Role, choose, read_catalog
+    from ruie_training.evaluation.retrieval import default_retrievers, evaluate
+    from ruie_training.evaluation.tables import table, write_results
+
+    if held_out + held_in + bool(sets) + bool(language) != 1:
+        raise typer.BadParameter("give one of --held-out, --held-in, --sets and --language")
+    quiet_libraries()
+    roles = {Role.HELD_OUT} if held_out else {Role.HELD_IN} if held_in else {Role.HELD_IN, Role.EXTRA}
+    chosen = choose(read_catalog(data), names=sets or None, roles=None if sets else roles, languages=language or None)
+    scorer = None
+    if llm is not None:
+        from ruie_training.preferences.local import LocalScorer
+
+        scorer = LocalScorer.load(llm)
+    ks = sorted(set(k or [8]))
+    figures = evaluate(
+        chosen,
+        default_retrievers(encoder or [None], adapt=adapt, every_method=every_method),
+        ks,
+        queries=queries,
+        seed=seed,
+        llm=scorer,
+        llm_queries=llm_queries,
+        progress=progress,
+    )
+    if out:
+        write_results(figures, out)
+    if as_json:
+        typer.echo(json.dumps([asdict(figure) for figure in figures]))
+    else:
+        typer.echo("\n\n".join(table(figures, at) for at in ks))

@@ -1,0 +1,82 @@
+"""The examples that a recipe trains on: which sets, how many rows of each, and which of them are queries."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ruie_components.types import Example
+from ruie_training.data.candidates import by_id
+from ruie_training.data.catalog import DataSet, choose, read_catalog
+from ruie_training.recipes import Data
+
+
+@dataclass(frozen=True)
+class Material:
+    """Pools and queries of all sets of a recipe."""
+
+    pool: Sequence[Example]
+    queries: Sequence[Example]
+    dropped: Mapping[str, int]
+
+    @cached_property
+    def examples(self) -> dict[str, Example]:
+        """Every example under its ``content_id``."""
+        return by_id(self.pool)
+
+
+def chosen_sets(folder: Path, data: Data) -> list[DataSet]:
+    """The sets of a data folder that a recipe trains on.
+
+    Raises:
+        DataError: No catalog, an unknown set, or none is left.
+    """
+    found = choose(
+        read_catalog(folder),
+        names=data.sets,
+        roles=None if data.sets else data.roles,
+        permissive=data.permissive,
+        tasks=data.tasks,
+        languages=data.languages,
+    )
+    return sorted(found, key=lambda dataset: dataset.name)
+
+
+def read_material(sets: Sequence[DataSet], data: Data, seed: int) -> Material:
+    """Read the pools and draw the queries; the same seed draws the same.
+
+    Raises:
+        DataError: A set has no train split.
+        RowError: A row is no example.
+    """
+    pool: list[Example] = []
+    queries: list[Example] = []
+    dropped: Counter[str] = Counter()
+    for dataset in sets:
+        chance = random.Random(f"{seed} {dataset.name}")  # noqa: S311  a draw, not a secret
+        rows = dataset.examples("train")
+        kept = _thin_empty(rows, data.empty_share, chance)
+        dropped["row: nothing annotated, beyond the share of such rows"] += len(rows) - len(kept)
+        own = _draw(kept, data.pool_per_set, chance)
+        pool += own
+        queries += _draw(own, data.queries_per_set, chance)
+    return Material(pool, queries, {reason: count for reason, count in dropped.items() if count})
+
+
+def _thin_empty(rows: Sequence[Example], share: float, chance: random.Random) -> list[Example]:
+    """All annotated rows, and so many empty ones that they make up at most ``share``."""
+    empty = [place for place, row in enumerate(rows) if not row.annotation_labels]
+    annotated = len(rows) - len(empty)
+    most = len(empty) if share == 1 else int(share / (1 - share) * annotated)
+    left_out = set(chance.sample(empty, max(0, len(empty) - most)))
+    return [row for place, row in enumerate(rows) if place not in left_out]
+
+
+def _draw(rows: Sequence[Example], limit: int | None, chance: random.Random) -> list[Example]:
+    if limit is None or limit >= len(rows):
+        return list(rows)
+    return [rows[place] for place in sorted(chance.sample(range(len(rows)), limit))]

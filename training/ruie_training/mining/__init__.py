@@ -1,0 +1,1 @@
+"""Mining: for every query the demonstrations that may suit it."""

@@ -1,0 +1,101 @@
+"""Other candidates than BM25's: the nearest by an encoder, and random ones, which neither of them ever shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ruie_components.encoders import Encoder
+from ruie_components.progress import track
+from ruie_components.tokenization import text_hash
+from ruie_components.types import Example
+from ruie_training.data.candidates import Candidates
+from ruie_training.errors import TrainingError
+from ruie_training.evaluation.rankers import best, rank_by_encoder
+
+
+def by_set(examples: Iterable[Example]) -> dict[Hashable, list[Example]]:
+    """The examples of each task and data set, without repeats."""
+    found: dict[Hashable, dict[str, Example]] = {}
+    for example in examples:
+        found.setdefault((example.task, example.dataset), {}).setdefault(example.content_id, example)
+    return {name: list(rows.values()) for name, rows in found.items()}
+
+
+def mine_dense(
+    queries: Iterable[Example],
+    pool: Iterable[Example],
+    encoder: Encoder,
+    *,
+    k: int = 100,
+    progress: bool = True,
+) -> Candidates:
+    """The k nearest demonstrations to every query by an encoder, from the rows of its own task and data set.
+
+    Args:
+        queries: The labelled rows to find candidates for.
+        pool: The demonstrations; a row with the query's own text is left out.
+        encoder: What embeds both.
+        k: How many candidates a query gets at most.
+        progress: Show a bar on stderr.
+
+    Returns:
+        Candidates best first, scored by cosine; ``dropped`` counts queries without any.
+
+    Raises:
+        TrainingError: No query has a candidate.
+    """
+    pools, asked = by_set(pool), by_set(queries)
+    rank = rank_by_encoder(encoder)
+    ids: dict[str, tuple[str, ...]] = {}
+    scores: dict[str, tuple[float, ...]] = {}
+    dropped: Counter[str] = Counter()
+    with track("nearest candidates", total=sum(map(len, asked.values())), enabled=progress) as advance:
+        for name, rows in asked.items():
+            near = pools.get(name, [])
+            found = rank(rows, near) if near else np.zeros((len(rows), 0), np.float32)
+            for query, values, places in zip(rows, found, best(found, rows, near, k), strict=True):
+                chosen = places[places >= 0]
+                if len(chosen):
+                    ids[query.content_id] = tuple(near[place].content_id for place in chosen)
+                    scores[query.content_id] = tuple(map(float, values[chosen]))
+                else:
+                    dropped["query: no candidate"] += 1
+            advance(len(rows))
+    if not ids:
+        raise TrainingError("no query has a candidate: there is no other text in the pool of its set")
+    return Candidates(tuple(ids), tuple(ids.values()), tuple(scores.values()), "cosine", dict(dropped))
+
+
+def add_random(
+    mined: Candidates, queries: Mapping[str, Example], pools: Iterable[Sequence[Example]], count: int, seed: int
+) -> Candidates:
+    """Add random candidates to those that were mined, from the rows among which each query stands.
+
+    Args:
+        mined: For every query its candidates.
+        queries: Every query by its id.
+        pools: Rows that are candidates of each other's queries; each id stands in one of them.
+        count: How many more a query gets at most; rows that it has already and rows of its own text are left out.
+        seed: Of the draw.
+
+    Returns:
+        The same queries; added candidates come last and have the lowest score of the query's mined ones.
+    """
+    draw = np.random.default_rng(seed)
+    homes = {example.content_id: rows for rows in pools for example in rows}
+    ids, scores = [], []
+    for query, known, values in mined:
+        rows = homes.get(query, ())
+        chosen = [rows[place] for place in draw.choice(len(rows), min(count, len(rows)), replace=False)]
+        more = [
+            row.content_id
+            for row in chosen
+            if row.content_id not in known and text_hash(row.text) != text_hash(queries[query].text)
+        ]
+        ids.append((*known, *more))
+        scores.append((*values, *(min(values, default=0.0),) * len(more)))
+    return replace(mined, candidate_ids=tuple(ids), scores=tuple(scores))

@@ -1,0 +1,136 @@
+"""Distillation: a bi-encoder that learns to score as the teacher does (paper, section on distillation)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+from ruie_components.keywords import KeywordStrategy
+from ruie_components.types import Example
+from ruie_training.data.candidates import Candidates
+from ruie_training.data.groups import GroupRows, Groups
+from ruie_training.data.rendering import passage_of, search_query_of
+from ruie_training.errors import TrainingError
+from ruie_training.models.cross_encoder import add_keyword_tokens
+from ruie_training.models.losses import RUIEDistillationLoss
+from ruie_training.models.trainers import WithoutCard, callbacks, dataset_of, train, training_arguments
+from ruie_training.recipes import Distil
+
+
+class _Trainer(WithoutCard, SentenceTransformerTrainer):  # type: ignore[misc]  # sentence-transformers is not typed here
+    pass
+
+
+def load_bi_encoder(source: str | Path, settings: Distil, *, seed: int = 123) -> SentenceTransformer:
+    """A bi-encoder, ready to be trained: a sentence-transformers checkpoint, or a plain transformer with mean pooling.
+
+    Args:
+        source: A path or a hub name.
+        settings: With any keyword strategy but ``none`` the two tags become tokens of their own.
+        seed: Of the rows of new tokens.
+
+    Raises:
+        TrainingError: There is no such model.
+    """
+    torch.manual_seed(seed)
+    try:
+        model = SentenceTransformer(str(source))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"no encoder can be loaded from {source}: {error}") from error
+    if isinstance(model[0], StaticEmbedding):  # knows no longest text by itself, but the exported encoder will
+        model[0].tokenizer.enable_truncation(settings.max_length)
+    if model.transformers_model is not None:
+        model.max_seq_length = settings.max_length
+        if settings.keywords is not KeywordStrategy.NONE:
+            add_keyword_tokens(model)
+    return model
+
+
+def freeze_positions(model: SentenceTransformer) -> int:
+    """Keep the position embeddings as they are.
+
+    Returns:
+        How many parameters that is; 0 for a model without position embeddings.
+    """
+    frozen = 0
+    for name, parameter in model.named_parameters():
+        if "position_embeddings" in name:
+            parameter.requires_grad_(False)
+            frozen += parameter.numel()
+    return frozen
+
+
+def prefixes(settings: Distil) -> dict[str, str]:
+    """The prefix of each column of a training row, and of both sides at inference."""
+    negatives = (f"negative_{place}" for place in range(1, settings.groups.size))
+    named = {
+        "query": settings.query_prefix,
+        **dict.fromkeys(("document", "positive", *negatives), settings.passage_prefix),
+    }
+    return {name: prefix for name, prefix in named.items() if prefix}
+
+
+def train_bi_encoder(
+    model: SentenceTransformer,
+    teacher: Candidates,
+    examples: Mapping[str, Example],
+    settings: Distil,
+    folder: Path,
+    *,
+    seed: int = 123,
+    metrics: Path | None = None,
+    progress: bool = True,
+    tensorboard: bool = False,
+) -> dict[str, Any]:
+    """Distil the teacher's scores into the bi-encoder.
+
+    Args:
+        model: From ``load_bi_encoder``; it is trained in place and saved to ``folder / "model"``.
+        teacher: Candidates with the teacher's raw scores.
+        examples: Every query and candidate under its ``content_id``.
+        settings: Groups, rendering, loss and optimisation.
+        folder: Checkpoints go here; training goes on from the last one.
+        seed: Of the draws and of the order.
+        metrics: A JSONL file to append to.
+        progress: Show a bar on stderr.
+        tensorboard: Also log for TensorBoard.
+
+    Returns:
+        ``queries``, ``dropped`` by reason, ``frozen`` parameters, ``steps``, ``seconds``, ``loss``.
+
+    Raises:
+        TrainingError: Too few queries or candidates, or a loss that is no number.
+    """
+    scaled = tuple(tuple(score * settings.teacher_scale for score in scores) for scores in teacher.scores)
+    groups = Groups.of(replace(teacher, scores=scaled), **settings.groups.model_dump(), seed=seed)
+    query_text = search_query_of(examples, settings.layout)
+    rows = GroupRows(groups, query_text, passage_of(examples, settings.keywords, settings.layout))
+    frozen = freeze_positions(model) if settings.freeze_positions else 0
+    prompts = prefixes(settings)
+    model.prompts = {name: prompts.get(name, "") for name in ("query", "document")}
+    arguments = SentenceTransformerTrainingArguments(
+        **training_arguments(settings.optimisation, folder, seed=seed, tensorboard=tensorboard, prompts=prompts)
+    )
+    loss = RUIEDistillationLoss(
+        model,
+        temperature=settings.temperature,
+        weight=settings.contrastive_weight,
+        divergence_weight=settings.divergence_weight,
+    )
+    trainer = _Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=dataset_of(rows, settings.optimisation.batch_size),
+        loss=loss,
+        callbacks=callbacks("distil", metrics=metrics, progress=progress, rows=rows),
+    )
+    result = train(trainer)
+    if trainer.is_world_process_zero():
+        model.save_pretrained(str(folder / "model"), create_model_card=False)
+    return {"queries": len(groups), "dropped": dict(groups.dropped), "frozen": frozen, **result}

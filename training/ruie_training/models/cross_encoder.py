@@ -1,0 +1,168 @@
+"""The reward model: a cross-encoder that learns an LLM's preferences and then scores every candidate.
+
+It reads the query with its gold output and the candidate with its output, annotated spans between keyword tags on both
+sides (paper, section on the keyword-enhanced reward model).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers.cross_encoder import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
+from sentence_transformers.cross_encoder.losses import ListNetLoss
+
+from ruie_components.keywords import CLOSE, OPEN, KeywordStrategy
+from ruie_components.types import Example
+from ruie_training.data.candidates import Candidates
+from ruie_training.data.groups import GroupRows, Groups, split_by_score
+from ruie_training.data.rendering import passage_of
+from ruie_training.errors import TrainingError
+from ruie_training.models.trainers import WithoutCard, callbacks, dataset_of, train, training_arguments
+from ruie_training.recipes import Reward
+
+__all__ = [
+    "add_keyword_tokens",
+    "count_cut_pairs",
+    "load_cross_encoder",
+    "score_candidates",
+    "split_by_score",
+    "train_reward",
+]
+
+_NO_TOKEN_TYPES = {"model_input_names": ["input_ids", "attention_mask"]}  # the paper's ELECTRA is given none
+
+
+class _Trainer(WithoutCard, CrossEncoderTrainer):  # type: ignore[misc]  # sentence-transformers is not typed here
+    pass
+
+
+def load_cross_encoder(
+    source: str | Path, *, keywords: KeywordStrategy, max_length: int = 512, seed: int = 987
+) -> CrossEncoder:
+    """A cross-encoder with one output, ready to be trained.
+
+    Args:
+        source: A path or a hub name.
+        keywords: With any strategy but ``none`` the two tags become tokens of their own.
+        max_length: Tokens of query and candidate together; longer pairs are cut, the longer side first.
+        seed: Of the weights that the checkpoint lacks: a head, the rows of new tokens.
+
+    Raises:
+        TrainingError: There is no such model.
+    """
+    torch.manual_seed(seed)
+    try:
+        model = CrossEncoder(str(source), num_labels=1, max_length=max_length, processor_kwargs=dict(_NO_TOKEN_TYPES))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"no cross-encoder can be loaded from {source}: {error}") from error
+    if keywords is not KeywordStrategy.NONE:
+        add_keyword_tokens(model)
+    return model
+
+
+def add_keyword_tokens(model: Any) -> int:
+    """Make the keyword tags tokens of their own, with new rows in the embeddings.
+
+    Args:
+        model: A ``CrossEncoder`` or ``SentenceTransformer`` whose first module is a transformer.
+
+    Returns:
+        How many tokens were new.
+    """
+    added = int(model.tokenizer.add_tokens([OPEN, CLOSE]))
+    if added:
+        model.transformers_model.resize_token_embeddings(len(model.tokenizer))
+    return added
+
+
+def train_reward(
+    model: CrossEncoder,
+    preferences: Candidates,
+    examples: Mapping[str, Example],
+    settings: Reward,
+    folder: Path,
+    *,
+    seed: int = 987,
+    metrics: Path | None = None,
+    progress: bool = True,
+    tensorboard: bool = False,
+) -> dict[str, Any]:
+    """Train on groups of the LLM's preferences, with softmax cross-entropy of the positive.
+
+    Args:
+        model: From ``load_cross_encoder``; it is trained in place and saved to ``folder / "model"``.
+        preferences: Candidates with the LLM's scores.
+        examples: Every query and candidate under its ``content_id``.
+        settings: Groups, rendering and optimisation.
+        folder: Checkpoints go here; training goes on from the last one.
+        seed: Of the draws and of the order.
+        metrics: A JSONL file to append to.
+        progress: Show a bar on stderr.
+        tensorboard: Also log for TensorBoard.
+
+    Returns:
+        ``queries``, ``dropped`` by reason, ``steps``, ``seconds``, ``loss``.
+
+    Raises:
+        TrainingError: Too few queries or candidates, or a loss that is no number.
+    """
+    groups = Groups.of(preferences, **settings.groups.model_dump(), seed=seed)
+    text = passage_of(examples, settings.keywords, settings.layout)
+    rows = GroupRows(groups, text, text, hard=True)
+    arguments = CrossEncoderTrainingArguments(
+        **training_arguments(settings.optimisation, folder, seed=seed, tensorboard=tensorboard),
+        # DDP does not look for tensors in the BatchEncoding that ListNetLoss passes: it would take all for unused
+        ddp_find_unused_parameters=False,
+    )
+    trainer = _Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=dataset_of(rows, settings.optimisation.batch_size),
+        loss=ListNetLoss(model, mini_batch_size=-1),  # all pairs of a batch at once, one softmax a query
+        callbacks=callbacks("reward", metrics=metrics, progress=progress, rows=rows),
+    )
+    result = train(trainer)
+    if trainer.is_world_process_zero():
+        model.save_pretrained(str(folder / "model"), create_model_card=False)
+    return {"queries": len(groups), "dropped": dict(groups.dropped), **result}
+
+
+def count_cut_pairs(
+    model: CrossEncoder, candidates: Candidates, examples: Mapping[str, Example], settings: Reward
+) -> int:
+    """How many pairs have more tokens than ``settings.max_length``: the model does not see their longer side's end."""
+    text = passage_of(examples, settings.keywords, settings.layout)
+    names = sorted({*candidates.query_ids, *(name for ids in candidates.candidate_ids for name in ids)})
+    encoded = model.tokenizer([text(name) for name in names], add_special_tokens=False, verbose=False)["input_ids"]
+    lengths = dict(zip(names, map(len, encoded), strict=True))
+    room = settings.max_length - model.tokenizer.num_special_tokens_to_add(pair=True)
+    return sum(lengths[query] + lengths[name] > room for query, ids, _ in candidates for name in ids)
+
+
+def score_candidates(
+    model: CrossEncoder, candidates: Candidates, examples: Mapping[str, Example], settings: Reward
+) -> Candidates:
+    """The reward model's raw score of every pair, best first.
+
+    Raises:
+        TrainingError: A score is no finite number.
+    """
+    text = passage_of(examples, settings.keywords, settings.layout)
+    pairs = [(text(query), text(name)) for query, ids, _ in candidates for name in ids]
+    flat = model.predict(
+        pairs, batch_size=settings.score_batch, activation_fn=torch.nn.Identity(), show_progress_bar=False
+    )
+    values = np.asarray(flat, np.float64)
+    if not np.isfinite(values).all():
+        raise TrainingError("the reward model gives scores that are no finite numbers: train it again, at a lower rate")
+    ends = np.cumsum([0, *(len(ids) for ids in candidates.candidate_ids)])
+    ranked_ids, ranked_scores = [], []
+    for ids, start, end in zip(candidates.candidate_ids, ends[:-1], ends[1:], strict=True):
+        order = np.argsort(-values[start:end], kind="stable")
+        ranked_ids.append(tuple(ids[place] for place in order))
+        ranked_scores.append(tuple(float(values[start + place]) for place in order))
+    return Candidates(candidates.query_ids, tuple(ranked_ids), tuple(ranked_scores), "reward", candidates.dropped)

@@ -1,0 +1,264 @@
+"""What the trainers of all stages share: arguments, resuming, progress, metrics and the epoch's fresh groups."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PrinterCallback, Trainer, TrainerCallback
+from transformers.trainer_callback import TrainerControl, TrainerState
+from transformers.training_args import TrainingArguments
+
+from ruie_components.progress import track
+from ruie_training.data.groups import GroupRows
+from ruie_training.errors import LossError, TrainingError
+from ruie_training.pipeline.shards import Worker
+from ruie_training.recipes import Optimisation
+
+
+def training_arguments(
+    optimisation: Optimisation, folder: Path, *, seed: int, tensorboard: bool = False, **more: Any
+) -> dict[str, Any]:
+    """Keyword arguments for any ``TrainingArguments``.
+
+    The last, smaller batch of an epoch is left out: the loss compares all rows of a batch, on every process as many.
+    """
+    arguments = {
+        "output_dir": str(folder / "checkpoints"),
+        "max_steps": optimisation.steps,
+        "learning_rate": optimisation.learning_rate,
+        "warmup_steps": optimisation.warmup_steps,
+        "weight_decay": optimisation.weight_decay,
+        "per_device_train_batch_size": optimisation.batch_size,
+        "gradient_accumulation_steps": optimisation.accumulation,
+        "bf16": optimisation.precision == "bf16",
+        "fp16": optimisation.precision == "fp16",
+        "seed": seed,
+        "data_seed": seed,
+        "dataloader_drop_last": True,
+        "save_steps": optimisation.checkpoint_steps,
+        "save_total_limit": 2,
+        "logging_steps": optimisation.log_steps,
+        "logging_nan_inf_filter": False,  # a loss that is no number must be seen
+        "report_to": ["tensorboard"] if tensorboard else [],
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+        # accelerate joins processes on CPUs only where it is told that they are CPUs: else each would train by itself
+        "use_cpu": Worker.from_environment().world > 1 and not torch.cuda.is_available(),
+    }
+    return {**arguments, **more}
+
+
+def check_batch(rows: int, what: str, batch_size: int) -> None:
+    """Check that there is enough for one batch of every process.
+
+    Args:
+        rows: How many rows there are.
+        what: What they are, for the message.
+        batch_size: Rows a batch and process.
+
+    Raises:
+        TrainingError: There are fewer, so that an epoch would have no batch at all.
+    """
+    world = Worker.from_environment().world
+    if rows < batch_size * world:
+        processes = f" (a batch of {batch_size:,} on each of {world} processes)" if world > 1 else ""
+        raise TrainingError(
+            f"{rows:,} {what} are left to train on, and one step takes {batch_size * world:,}{processes}: "
+            "train on more, or make the batch smaller"
+        )
+
+
+def dataset_of(rows: GroupRows, batch_size: int) -> Dataset:
+    """A data set of row numbers that become groups of texts when they are read.
+
+    Raises:
+        TrainingError: There are fewer queries than one batch of all processes takes.
+    """
+    check_batch(len(rows.groups), "queries", batch_size)
+    dataset = Dataset.from_dict({"row": list(range(len(rows.groups)))})
+    dataset.set_transform(rows)
+    return dataset
+
+
+def train(trainer: Trainer) -> dict[str, float]:
+    """Train from the last whole checkpoint, or from the start.
+
+    Returns:
+        ``steps``, ``seconds`` of this call and the mean ``loss`` of it; the last one logged where no step was left.
+
+    Raises:
+        TrainingError: The loss is not a finite number, or the processes that were started did not find each other.
+    """
+    _check_world(trainer)
+    trainer.remove_callback(PrinterCallback)  # the metrics file has what it would print
+    checkpoint = last_checkpoint(Path(trainer.args.output_dir), discard=trainer.is_world_process_zero())
+    if checkpoint and _step(checkpoint) >= trainer.args.max_steps:
+        return _finished(trainer, checkpoint)
+    started = time.monotonic()
+    try:
+        output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except LossError as error:
+        raise TrainingError(f"at step {trainer.state.global_step + 1}: {error}") from error
+    if not math.isfinite(output.training_loss):
+        raise TrainingError(
+            f"the loss became {output.training_loss}: lower the learning rate, or train in bf16 or float32"
+        )
+    seconds = round(time.monotonic() - started, 3)
+    return {"steps": output.global_step, "seconds": seconds, "loss": output.training_loss}
+
+
+def _finished(trainer: Trainer, checkpoint: Path) -> dict[str, float]:
+    """What a run that was killed after its last step needs: its weights. The trainer would do one step more."""
+    trainer._load_from_checkpoint(str(checkpoint))  # what ``Trainer.train`` calls; it has no public name
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    losses = [line["loss"] for line in state.log_history if "loss" in line]
+    return {"steps": state.global_step, "seconds": 0.0, "loss": losses[-1] if losses else 0.0}
+
+
+def _check_world(trainer: Trainer) -> None:
+    """Processes that train each by itself would do the same work and write over each other's files."""
+    started, joined = Worker.from_environment().world, trainer.args.world_size
+    if joined != started:
+        raise TrainingError(
+            f"{started} processes were started, but {joined} train together: transformers and accelerate can't join "
+            "processes on this device. Start one process, or hide the device (CUDA_VISIBLE_DEVICES, ACCELERATE_USE_CPU)"
+        )
+
+
+def last_checkpoint(folder: Path, *, discard: bool = False) -> Path | None:
+    """The newest whole checkpoint of a folder. One that a killed run left half written is not taken.
+
+    Args:
+        folder: Where ``checkpoint-N`` lie.
+        discard: Remove the half-written ones.
+    """
+    found = sorted(folder.glob("checkpoint-*"), key=_step, reverse=True)
+    whole = None
+    for path in found:
+        if _is_whole(path):
+            whole = whole or path
+        elif discard:
+            shutil.rmtree(path)
+    return whole
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))  # the trainer writes this file last
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+class WithoutCard:
+    """Put before a trainer of sentence-transformers: no statistics for its model card, which take longer than tests.
+
+    The export writes a card of its own.
+    """
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """Add none."""
+
+
+class FreshGroups(TrainerCallback):  # type: ignore[misc]  # transformers is not typed here
+    """Draws other groups in each epoch."""
+
+    def __init__(self, rows: GroupRows) -> None:
+        self.rows = rows
+
+    def on_epoch_begin(
+        self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: object
+    ) -> None:
+        """Tell the rows which epoch begins; a run that goes on from a checkpoint begins within one."""
+        self.rows.epoch = int(state.epoch or 0)
+
+
+class MetricsFile(TrainerCallback):  # type: ignore[misc]  # transformers is not typed here
+    """Appends every logged line to a JSONL file."""
+
+    def __init__(self, path: Path, stage: str) -> None:
+        self.path = path
+        self.stage = stage
+
+    def on_log(
+        self,
+        _args: TrainingArguments,
+        state: TrainerState,
+        _control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: object,
+    ) -> None:
+        """Write one line with stage, step and time; a loss that is no number ends the training."""
+        if not state.is_world_process_zero or not logs:
+            return
+        append_metrics(self.path, self.stage, {"step": state.global_step, **logs})
+        wrong = [name for name, value in logs.items() if not math.isfinite(value)]
+        if wrong:
+            raise TrainingError(
+                f"{', '.join(wrong)} is no finite number at step {state.global_step} of stage {self.stage}: "
+                "lower the learning rate, or train in bf16 or float32"
+            )
+
+
+def append_metrics(path: Path, stage: str, values: dict[str, Any]) -> None:
+    """Append one line to a metrics file."""
+    finite = {
+        key: value if not isinstance(value, float) or math.isfinite(value) else str(value)
+        for key, value in values.items()
+    }
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"stage": stage, "time": round(time.time(), 1), **finite}) + "\n")
+
+
+class ProgressBar(TrainerCallback):  # type: ignore[misc]  # transformers is not typed here
+    """A progress bar over the steps, to stderr, on the first process only."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.open = ExitStack()
+        self.advance: Callable[[int], None] = lambda _: None
+
+    def on_train_begin(
+        self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: object
+    ) -> None:
+        """Show the bar."""
+        if state.is_world_process_zero:
+            self.advance = self.open.enter_context(track(self.label, total=state.max_steps))
+            self.advance(state.global_step)
+
+    def on_step_end(
+        self, _args: TrainingArguments, _state: TrainerState, _control: TrainerControl, **_: object
+    ) -> None:
+        """One step further."""
+        self.advance(1)
+
+    def on_train_end(
+        self, _args: TrainingArguments, _state: TrainerState, _control: TrainerControl, **_: object
+    ) -> None:
+        """Take the bar away."""
+        self.open.close()
+
+
+def callbacks(
+    stage: str, *, metrics: Path | None = None, progress: bool = False, rows: GroupRows | None = None
+) -> Sequence[Any]:
+    """The callbacks of a stage."""
+    chosen: list[Any] = [FreshGroups(rows)] if rows else []
+    if metrics:
+        chosen.append(MetricsFile(metrics, stage))
+    if progress:
+        chosen.append(ProgressBar(stage))
+    return chosen

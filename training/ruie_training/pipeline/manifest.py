@@ -1,0 +1,138 @@
+"""What a run folder says of itself: the recipe it belongs to, and for each stage what it read, did and left out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Collection, Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ruie_training.data.candidates import whole_file
+from ruie_training.errors import RunError
+from ruie_training.recipes import Recipe
+
+MANIFEST, RECORD = "manifest.json", "stage.json"
+_PACKAGES = ("ruie-components", "torch", "transformers", "sentence-transformers", "datasets", "bm25s", "onnxruntime")
+
+
+class StageRecord(BaseModel):
+    """The record of one stage, ``stage.json`` in its folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: str
+    hash: str
+    """Over the stage's settings, the data and the hashes of the stages it reads: while it stays, so does the work."""
+    status: Literal["running", "done"]
+    seed: int
+    inputs: Mapping[str, str]
+    versions: Mapping[str, str]
+    seconds: float = 0.0
+    """Of all attempts together, to the microsecond, but for one that was killed without a chance to write it down."""
+    report: Mapping[str, Any] = {}
+    """Counts and figures; ``dropped`` says what was left out, by reason."""
+
+    def write(self, folder: Path) -> None:
+        """Write it, whole or not at all."""
+        with whole_file(folder / RECORD) as file:
+            file.write(self.model_dump_json(indent=1) + "\n")
+
+
+def read_record(folder: Path) -> StageRecord | None:
+    """The record of a stage's folder; None where there is none.
+
+    Raises:
+        RunError: The file is no record.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    try:
+        return StageRecord.model_validate_json(path.read_text("utf-8"))
+    except ValidationError as error:
+        raise RunError(f"{path} is no record of a stage; remove {folder} to do this stage again") from error
+
+
+def versions() -> dict[str, str]:
+    """The versions of what takes part in a run."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def open_run(folder: Path, recipe: Recipe, *, write: bool) -> None:
+    """Check that a folder is new or belongs to this recipe, and write its manifest.
+
+    A recipe of the same name whose numbers have changed may go on: the stages that the change concerns are done again.
+
+    Raises:
+        RunError: The folder belongs to another recipe, or holds something else.
+    """
+    path = folder / MANIFEST
+    if path.is_file():
+        _check_owner(path, recipe)
+    elif folder.is_dir() and any(not found.name.startswith(f"{MANIFEST}.") for found in folder.iterdir()):
+        raise RunError(f"{folder} is not empty and no run folder: it holds no {MANIFEST}. Name another folder.")
+    if not write:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"the run folder {folder} can't be made: {error.strerror}") from error
+    content = {
+        "recipe": recipe.name,
+        "recipe_hash": recipe.content_hash(),
+        "seed": recipe.seed,
+        "settings": recipe.model_dump(mode="json"),
+        "versions": versions(),
+        "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    with whole_file(path) as file:
+        file.write(json.dumps(content, indent=1) + "\n")
+
+
+def _check_owner(path: Path, recipe: Recipe) -> None:
+    try:
+        owner = json.loads(path.read_text("utf-8"))["recipe"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is no manifest of a run; name another folder") from error
+    if owner != recipe.name:
+        raise RunError(
+            f"{path.parent} holds a run of the recipe {owner!r}, not of {recipe.name!r}: give another folder with --out"
+        )
+
+
+def hash_files(paths: Iterable[Path]) -> str:
+    """A hash over the content of files, in the order given: 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def collect(folder: Path, stages: Iterable[str], outdated: Collection[str] = ()) -> dict[str, Any]:
+    """The manifest with the records of stages in it, as one JSON value.
+
+    Args:
+        folder: The run folder.
+        stages: Their names; those without a record are left out.
+        outdated: Names of those whose record belongs to other settings: that is their status then.
+    """
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
+    records = {stage: read_record(folder / stage) for stage in stages}
+    manifest["stages"] = {
+        stage: record.model_dump(mode="json") | ({"status": "outdated"} if stage in outdated else {})
+        for stage, record in records.items()
+        if record
+    }
+    return manifest

@@ -1,0 +1,1 @@
+"""Encoders of static token vectors, made from nothing but training texts."""

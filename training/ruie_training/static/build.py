@@ -1,0 +1,255 @@
+"""Builds the encoder of static token vectors that ships with the package, without any pre-trained weights.
+
+A text's vector is the weighted sum of its tokens' vectors. A token's weight is its inverse document frequency; its
+vector is a random direction, which keeps words apart as BM25 does, beside its place in a singular value decomposition
+of TF-IDF, which brings words together that occur in the same texts. Both are then trained on labels (static_distil).
+
+``python -m ruie_training.static.build --data FOLDER --out FOLDER`` reads the permissive sets that are not held out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ruie_components import prompts
+from ruie_components.encoders.folder import EncoderConfig
+from ruie_components.encoders.static import TokenVectors, write_static_encoder
+from ruie_components.keywords import CLOSE, OPEN, KeywordStrategy
+from ruie_components.labels import count_matrices
+from ruie_components.prompts import Layout
+from ruie_components.types import Example
+from ruie_training.data.catalog import training_sets
+from ruie_training.models.model_card import rows_of, write_card
+from ruie_training.static.bags import bag_texts
+from ruie_training.static.distillation import StaticDistillation, TrainingSet, distil
+
+SPECIAL_TOKENS = ("[PAD]", "[CLS]", OPEN, CLOSE)
+
+HOW = """\
+A text's vector is the unit vector along the sum of its tokens' vectors. A token's vector starts as a random direction
+beside the token's place in a singular value decomposition of TF-IDF, and its weight as its inverse document frequency.
+The table holds small integers with a step for each token. There were no pre-trained weights."""
+HOW_DISTILLED = """\
+Vectors and weights were then trained so that the cosines of a query with the passages of its batch follow a teacher:
+the Dice overlap of the gold labels, and the exact TF-IDF cosine."""
+HOW_NOT_DISTILLED = "Nothing was fitted to labels."
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaticRecipe:
+    """The numbers of a static encoder."""
+
+    vocabulary: int = 30_000
+    random: int = 960
+    """Dimensions of the random directions."""
+    svd: int = 64
+    """Dimensions of the singular value decomposition. 0: none."""
+    svd_weight: float = 0.3
+    """The length of a token's vector in that part, relative to the random one."""
+    repeats: float = 0.7
+    """A token that stands c times in a text counts ``c ** repeats`` times."""
+    bits: int = 4
+    """What a number of the table takes: 4 or 8."""
+    layout: Layout = Layout.INPUT
+    keywords: KeywordStrategy = KeywordStrategy.PLAIN
+    max_tokens: int = 512
+    seed: int = 0
+    distillation: StaticDistillation | None = field(default_factory=StaticDistillation)
+
+
+def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
+    """A byte-level BPE tokenizer: lower case, no unknown tokens in any script, keyword tags as single tokens.
+
+    Words are parted at white space and punctuation, and Chinese characters are words of their own, so that a word has
+    the same tokens wherever it stands.
+
+    Args:
+        texts: What it is trained on.
+        vocabulary: How many tokens it may have.
+
+    Returns:
+        A ``tokenizers.Tokenizer`` that puts ``[CLS]`` first, so that no text is without a token.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    clean = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=True)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), clean])
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=True, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), byte_level])
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        min_frequency=2,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer, length=len(texts))
+    first = tokenizer.token_to_id("[CLS]")
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", first)])
+    return tokenizer
+
+
+def count_tokens(tokenizer: Any, texts: Sequence[str]) -> Any:
+    """How often each token stands in each text: a scipy matrix in CSR form, float32 (texts, tokens)."""
+    from scipy.sparse import csr_matrix
+
+    tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
+    ends = np.cumsum([0, *map(len, tokens)])
+    flat = np.fromiter((token for row in tokens for token in row), np.int32, ends[-1])
+    counts = csr_matrix((np.ones(len(flat), np.float32), flat, ends), (len(tokens), tokenizer.get_vocab_size()))
+    counts.sum_duplicates()
+    return counts
+
+
+def inverse_document_frequency(counts: Any) -> Vectors:
+    """``ln(1 + texts / (1 + texts with the token))`` for each token, (tokens,); 0 for the special tokens.
+
+    ``[CLS]`` keeps a millionth, which decides nothing but the direction of an empty text.
+    """
+    having = np.bincount(counts.indices, minlength=counts.shape[1])
+    weights = np.log1p(counts.shape[0] / (1 + having))
+    weights[: len(SPECIAL_TOKENS)] = 0
+    weights[SPECIAL_TOKENS.index("[CLS]")] = 1e-6
+    return np.asarray(weights, np.float32)
+
+
+def token_vectors(counts: Any, idf: Vectors, recipe: StaticRecipe) -> Vectors:
+    """The vectors of all tokens before their weights, (tokens, random + svd).
+
+    Args:
+        counts: Tokens of the training texts, from ``count_tokens``.
+        idf: From ``inverse_document_frequency``.
+        recipe: Dimensions and weight of both parts.
+    """
+    draw = np.random.default_rng(recipe.seed)
+    vectors = draw.standard_normal((counts.shape[1], recipe.random), np.float32) / np.float32(np.sqrt(recipe.random))
+    if recipe.svd:
+        related = np.float32(recipe.svd_weight) * singular_vectors(counts, idf, recipe.svd, recipe.seed)
+        vectors = np.concatenate([vectors, related], axis=1)
+    return vectors
+
+
+def singular_vectors(counts: Any, idf: Vectors, dimensions: int, seed: int) -> Vectors:
+    """The tokens in the first right singular vectors of TF-IDF, (tokens, dimensions).
+
+    Counts are logarithmic and texts of unit length. Tokens get unit length too, so that a frequent one does not
+    outweigh the rest, and then mean 0.
+    """
+    from sklearn.preprocessing import normalize
+    from sklearn.utils.extmath import randomized_svd
+
+    weighted = counts.copy()
+    weighted.data = 1 + np.log(weighted.data)
+    weighted = normalize(weighted.multiply(idf).tocsr())
+    _, _, right = randomized_svd(weighted, n_components=dimensions, n_iter=3, random_state=seed)
+    unit = normalize(right.T)
+    return np.asarray(unit - unit.mean(0), np.float32)
+
+
+def passages(examples: Sequence[Example], recipe: StaticRecipe, keywords: KeywordStrategy | None = None) -> list[str]:
+    """What the encoder reads of demonstrations; tagged as the recipe says where no other way is given."""
+    strategy = recipe.keywords if keywords is None else keywords
+    return [prompts.render_passage(example, strategy, recipe.layout) for example in examples]
+
+
+def training_set(tokenizer: Any, examples: Sequence[Example], recipe: StaticRecipe) -> TrainingSet:
+    """A set's examples, both as queries and as passages, as ``distil`` reads them."""
+    asked = [prompts.render_search_query(example.query, recipe.layout) for example in examples]
+    _, text = np.unique([example.text for example in examples], return_inverse=True)
+    return TrainingSet(
+        bag_texts(tokenizer, asked, recipe.max_tokens),
+        bag_texts(tokenizer, passages(examples, recipe), recipe.max_tokens),
+        count_matrices(examples, [])[0],
+        text.astype(np.int64),
+    )
+
+
+def weigh(
+    tokenizer: Any, read: Mapping[str, Sequence[Example]], recipe: StaticRecipe, *, progress: bool = True
+) -> TokenVectors:
+    """The weights of an encoder, from the examples of the training sets by name."""
+    counts = count_tokens(tokenizer, sorted({example.text for examples in read.values() for example in examples}))
+    weights = inverse_document_frequency(counts)
+    vectors = token_vectors(counts, weights, recipe)
+    if recipe.distillation:
+        special = slice(SPECIAL_TOKENS.index("[CLS]"), len(SPECIAL_TOKENS))
+        vectors[: special.stop], weights[special] = 0, 1  # they start at nothing, and can be learned
+        sets = {name: training_set(tokenizer, examples, recipe) for name, examples in read.items() if examples}
+        vectors, weights = distil(
+            vectors,
+            weights,
+            sets,
+            recipe.distillation,
+            repeats=recipe.repeats,
+            progress=progress,
+        )
+    return TokenVectors.quantize(vectors * weights[:, None], recipe.bits, recipe.repeats)
+
+
+def build(data: str | Path, out: str | Path, recipe: StaticRecipe | None = None, *, progress: bool = True) -> Path:
+    """Build the encoder from the permissive sets of a data folder that are not held out.
+
+    Args:
+        data: The data folder.
+        out: Where the encoder's four files go.
+        recipe: Its numbers.
+        progress: Show a bar on stderr.
+
+    Returns:
+        The folder ``out``.
+
+    Raises:
+        DataError: The data folder has no catalog or no such set.
+    """
+    recipe = recipe or StaticRecipe()
+    sets = training_sets(data)
+    read = {found.name: found.examples("train") for found in sets}
+    untagged = [text for examples in read.values() for text in passages(examples, recipe, KeywordStrategy.NONE)]
+    tokenizer = train_tokenizer(untagged, recipe.vocabulary)
+    weights = weigh(tokenizer, read, recipe, progress=progress)
+    card = write_card(
+        sets,
+        title="Encoder of static token vectors",
+        recipe=numbers(recipe) | {"data": rows_of(sets)},
+        command="python -m ruie_training.static.build --data FOLDER --out FOLDER",
+        how=f"{HOW}\n\n{HOW_DISTILLED if recipe.distillation else HOW_NOT_DISTILLED}",
+    )
+    config = EncoderConfig(
+        name="embedded",
+        layout=recipe.layout,
+        keywords=recipe.keywords,
+        max_tokens=recipe.max_tokens,
+        dimension=weights.dimension,
+    )
+    return write_static_encoder(out, config, tokenizer, weights, card=card)
+
+
+def numbers(recipe: StaticRecipe) -> dict[str, object]:
+    """Every number of a recipe by its name, those of the distillation after its name."""
+    flat = {name: value for name, value in asdict(recipe).items() if name != "distillation"}
+    inner = asdict(recipe.distillation) if recipe.distillation else {}
+    return flat | {f"distillation: {name}": value for name, value in inner.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Build the embedded encoder from the sets of a data folder."""
+    parser = argparse.ArgumentParser(prog="python -m ruie_training.static.build", description=main.__doc__)
+    parser.add_argument("--data", required=True, type=Path, help="a folder of data sets with catalog.json")
+    parser.add_argument("--out", required=True, type=Path, help="where the encoder's files go")
+    parser.add_argument("--no-distillation", action="store_true", help="fit nothing to labels; needs no torch")
+    given = parser.parse_args(arguments)
+    build(given.data, given.out, StaticRecipe(distillation=None) if given.no_distillation else StaticRecipe())
+
+
+if __name__ == "__main__":
+    main()
