@@ -13,6 +13,7 @@ from ruie_components.errors import (
 )
 from ruie_components.extraction import ExtractionResult, Extractor
 from ruie_components.formats import read_examples, write_examples
+from ruie_components.retrieval import DemonstrationRetriever
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
 from ruie_components.types import (
@@ -37,6 +38,7 @@ __all__ = [
     "Argument",
     "ChatModelError",
     "Demonstration",
+    "DemonstrationRetriever",
     "DemonstrationStore",
     "Encoder",
     "EncoderError",

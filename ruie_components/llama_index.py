@@ -13,9 +13,8 @@ from typing import Any
 from ruie_components import answers
 from ruie_components.encoders import Encoder
 from ruie_components.extraction.calling import openai_schema
-from ruie_components.extraction.extractor import with_k
 from ruie_components.prompts import AnswerForm, Message, build_prompt, instruction, render_demonstration
-from ruie_components.queries import QueryDefaults
+from ruie_components.retrieval import DemonstrationRetriever
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
 from ruie_components.types import Demonstration, EventQuery, Extraction, Query, Task
@@ -63,13 +62,10 @@ class RUIERetriever(BaseRetriever):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._store = store
-        self._selector = with_k(selector, k)
-        self._asked = QueryDefaults(store, task, labels, event)
+        self._retriever = DemonstrationRetriever(store, selector, k, task, labels, event)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        query = self._asked.query(query_bundle.query_str)
-        return [_node(shown) for shown in self._selector.select(self._store, query)]
+        return [_node(shown) for shown in self._retriever.retrieve(query_bundle.query_str)]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         # The store works in this process or waits for a server: either would hold the event loop up.
@@ -159,12 +155,11 @@ def few_shot_prompt(
         selector: How demonstrations are chosen. Default: ``Selector()``.
         options: Those of ``prompts.build_prompt``: ``form``, ``max_tokens``, ``count_tokens``, ``opening``.
     """
-    chosen = with_k(selector, k)
-    asked = QueryDefaults(store, task, labels, event)
+    retriever = DemonstrationRetriever(store, selector, k, task, labels, event)
 
     def messages(**given: Any) -> list[Message]:
-        query = asked.query(given)
-        return build_prompt(query, chosen.select(store, query), **options).messages
+        query = retriever.query(given)
+        return build_prompt(query, retriever.retrieve(query), **options).messages
 
     return RichPromptTemplate(_TEMPLATE, template_vars=["text"], function_mappings={"messages": messages})
 

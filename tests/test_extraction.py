@@ -354,18 +354,30 @@ def test_an_example_asks_its_query(store):
     assert extractor.extract_many([example])[0].extraction == result.extraction
 
 
+async def test_a_text_is_enough_where_the_pool_has_one_task(store):
+    with DemonstrationStore.create([one for one in EXAMPLES if one.task == "NER"], progress=False) as pool:
+        extractor = Extractor(pool, says("person: Ada"))
+        for result in (
+            extractor.extract("In Oslo Ada met Dan."),
+            await extractor.aextract({"text": "In Oslo Ada met Dan."}),
+            *extractor.extract_many(["In Oslo Ada met Dan."]),
+        ):
+            assert result.prompt.query == NER
+            assert found(result.extraction) == [("person", "Ada")]
+
+
 async def test_what_is_no_query_is_refused_by_name(store):
     extractor = Extractor(store, says("None"))
-    with pytest.raises(TypeError, match=r"str is no query: give Query\("):
+    with pytest.raises(ValueError, match="which task"):
         extractor.extract("In Oslo Ada met Dan.")
-    with pytest.raises(TypeError, match="dict is no query"):
-        await extractor.aextract({"text": "Ada"})
-    with pytest.raises(TypeError, match="str is no query"):
-        extractor.extract_many(["In Oslo Ada met Dan."])
+    with pytest.raises(TypeError, match="got int"):
+        await extractor.aextract(3)
+    with pytest.raises(TypeError, match="got int"):
+        extractor.extract_many([3])
     for one in (NER, EXAMPLES[0], "Ada"):
         with pytest.raises(TypeError, match="takes a list of queries, not one"):
             extractor.extract_many(one)
-    with pytest.raises(TypeError, match=r"'mmr' is no selector: give Selector\(\"mmr\"\)"):
+    with pytest.raises(TypeError, match=r"expected a Selector, got str; use Selector\(\"mmr\"\)"):
         Extractor(store, says("None"), selector="mmr")
 
 

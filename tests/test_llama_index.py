@@ -144,7 +144,7 @@ def test_task_labels_and_event_are_asked_for(two_tasks):
     [
         ({}, "which task"),
         ({"task": "EAE"}, "EAE needs the event"),
-        ({"task": "NER", "labels": "person"}, "give a list of labels"),
+        ({"task": "NER", "labels": "person"}, "expected a list of labels"),
         ({"task": "NOR"}, "NOR"),
     ],
 )

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from ruie_components.errors import RowError, explain
 from ruie_components.files import read_lines, read_rows
-from ruie_components.queries import QueryDefaults
+from ruie_components.retrieval import DemonstrationRetriever
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
 from ruie_components.types import EventQuery, Query, Task
@@ -86,9 +86,9 @@ def selector(method: str, k: int) -> Selector:
 
 def defaults(
     store: DemonstrationStore, task: Task | None, labels: list[str] | None, event: str | None
-) -> QueryDefaults:
+) -> DemonstrationRetriever:
     """What was said on the command line of every query."""
-    return QueryDefaults(store, task=task, labels=labels or None, event=_event(event))
+    return DemonstrationRetriever(store, task=task, labels=labels or None, event=_event(event))
 
 
 def _event(event: str | None) -> EventQuery | None:
@@ -109,7 +109,7 @@ def the_text(text: str | None) -> str:
     return sys.stdin.read().removesuffix("\n")
 
 
-def queries_in(path: Path, asked: QueryDefaults) -> list[Query]:
+def queries_in(path: Path, asked: DemonstrationRetriever) -> list[Query]:
     """The queries of a file: a row each of a ``.jsonl`` file (``.gz`` too), a line each of any other.
 
     A row needs ``text``; what else it says (``task``, ``schema``, an event) goes before what ``asked`` says.
@@ -122,7 +122,7 @@ def queries_in(path: Path, asked: QueryDefaults) -> list[Query]:
     return [asked.query(line) for _, line in read_lines(path)]
 
 
-def _row_query(where: str, row: dict[str, Any], asked: QueryDefaults) -> Query:
+def _row_query(where: str, row: dict[str, Any], asked: DemonstrationRetriever) -> Query:
     try:
         return asked.query({**_event_of(row), **row})
     except ValidationError as error:

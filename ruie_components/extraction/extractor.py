@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,10 @@ from ruie_components.extraction.calling import (
 )
 from ruie_components.extraction.results import ExtractionResult, usage_of, warn_of_cut
 from ruie_components.prompts import AnswerForm, Prompt, TokenCounter, build_prompt, estimate_tokens
-from ruie_components.queries import as_query
+from ruie_components.retrieval import DemonstrationRetriever, QueryInput
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
-from ruie_components.types import Demonstration, Example, Extraction, Query, Rejected, Rejection
+from ruie_components.types import Demonstration, Extraction, Query, Rejected, Rejection
 
 
 class Extractor:
@@ -66,7 +65,7 @@ class Extractor:
         retries: int = 2,
     ) -> None:
         check_model(model)
-        self.store = store
+        self.retriever = DemonstrationRetriever(store, selector, k)
         self.model = model
         self.form = AnswerForm(form)
         self.max_tokens = max_tokens
@@ -74,10 +73,19 @@ class Extractor:
         self.opening = opening
         self.fuzzy_threshold = fuzzy_threshold
         self.retries = retries
-        self.selector = with_k(selector, k)
 
-    def extract(self, query: Query | Example) -> ExtractionResult:
-        """Extract from one text; of an example its query is asked.
+    @property
+    def store(self) -> DemonstrationStore:
+        """Where the demonstrations are."""
+        return self.retriever.store
+
+    @property
+    def selector(self) -> Selector:
+        """How demonstrations are chosen."""
+        return self.retriever.selector
+
+    def extract(self, query: QueryInput) -> ExtractionResult:
+        """Extract from one text. A plain string asks for the pool's only task and all its labels.
 
         Raises:
             ChatModelError: The model can't be reached or used.
@@ -86,13 +94,13 @@ class Extractor:
         """
         return self.answer(self.prompt(query))
 
-    async def aextract(self, query: Query | Example) -> ExtractionResult:
+    async def aextract(self, query: QueryInput) -> ExtractionResult:
         """``extract`` without blocking the loop."""
         return await self.aanswer(await asyncio.to_thread(self.prompt, query))
 
     def extract_many(
         self,
-        queries: Iterable[Query | Example],
+        queries: Iterable[QueryInput],
         *,
         progress: bool = True,
         concurrency: int = 4,
@@ -118,7 +126,7 @@ class Extractor:
 
     async def aextract_many(
         self,
-        queries: Iterable[Query | Example],
+        queries: Iterable[QueryInput],
         *,
         progress: bool = True,
         concurrency: int = 4,
@@ -129,17 +137,16 @@ class Extractor:
 
     # The steps, for those who put them together in another way (the LangChain chain does).
 
-    def prompt(self, query: Query | Example) -> Prompt:
+    def prompt(self, query: QueryInput) -> Prompt:
         """Choose the demonstrations and write the prompt."""
-        query = as_query(query)
-        return self.write(query, self.selector.select(self.store, query))
+        query = self.retriever.query(query)
+        return self.write(query, self.retriever.retrieve(query))
 
-    def prompts(self, queries: Sequence[Query]) -> list[Prompt | RuieError | ValueError]:
+    def prompts(self, queries: Sequence[Query]) -> list[Prompt | Exception]:
         """The prompts of many queries, searched in one go; where one can't be written, its error instead."""
-        found = select_each(self.selector, self.store, queries)
         return [
-            shown if isinstance(shown, Exception) else self._try_to_write(query, shown)
-            for query, shown in zip(queries, found, strict=True)
+            chosen if isinstance(chosen, Exception) else self._try_to_write(query, chosen)
+            for query, chosen in zip(queries, self.retriever.retrieve_many(queries), strict=True)
         ]
 
     def write(self, query: Query, demonstrations: Sequence[Demonstration]) -> Prompt:
@@ -234,28 +241,3 @@ def _with_what_says_nothing(extraction: Extraction, query: Query) -> Extraction:
         rejected = Rejected(reason=Rejection.UNREADABLE, answer=extraction.answer)
         return extraction.model_copy(update={"rejected": (rejected,)})
     return extraction
-
-
-def with_k(selector: Selector | None, k: int | None) -> Selector:
-    """A selector with this k, where one is given.
-
-    Raises:
-        TypeError: The selector is none.
-        ValueError: ``k`` is negative.
-    """
-    if selector is None:
-        return Selector() if k is None else Selector(k=k)
-    if not isinstance(selector, Selector):
-        raise TypeError(f'{selector!r} is no selector: give Selector("mmr"), for example')
-    return selector if k is None else replace(selector, k=k)
-
-
-def select_each(
-    selector: Selector, store: DemonstrationStore, queries: Sequence[Query]
-) -> list[list[Demonstration] | RuieError | ValueError]:
-    """The demonstrations of many queries, searched in one go; where a query has none, the error instead."""
-    try:
-        return [*selector.select_many(store, queries)]
-    except (RuieError, ValueError) as error:
-        # One query of a task that the store lacks must not cost the others their demonstrations.
-        return [error] if len(queries) == 1 else [select_each(selector, store, [query])[0] for query in queries]

@@ -16,7 +16,7 @@ from ruie_components.extraction.journal import Journal
 from ruie_components.extraction.results import ExtractionResult, failed
 from ruie_components.progress import track
 from ruie_components.prompts import Prompt
-from ruie_components.queries import as_query
+from ruie_components.retrieval import QueryInput
 from ruie_components.types import Example, Query
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ _HOPELESS = 3
 
 def extract_many(
     extractor: Extractor,
-    queries: Iterable[Query | Example],
+    queries: Iterable[QueryInput],
     *,
     progress: bool,
     concurrency: int,
     resume: Path | str | None,
 ) -> list[ExtractionResult]:
     """See ``Extractor.extract_many``."""
-    queries = _checked(queries, concurrency)
+    queries = _checked(extractor, queries, concurrency)
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="ruie-extract")
     with Journal(resume, extractor) as journal, track("extract", total=len(queries), enabled=progress) as advance:
         run = _Run(queries, journal, advance)
@@ -63,14 +63,14 @@ def extract_many(
 
 async def aextract_many(
     extractor: Extractor,
-    queries: Iterable[Query | Example],
+    queries: Iterable[QueryInput],
     *,
     progress: bool,
     concurrency: int,
     resume: Path | str | None,
 ) -> list[ExtractionResult]:
     """See ``Extractor.aextract_many``."""
-    queries = _checked(queries, concurrency)
+    queries = _checked(extractor, queries, concurrency)
     free = asyncio.Semaphore(concurrency)
 
     async def work(query: Query, prompt: Prompt | Exception) -> tuple[Query, Prompt | Exception, Outcome]:
@@ -147,12 +147,12 @@ class _Run:
         return [self._results[query] for query in self._queries]
 
 
-def _checked(queries: Iterable[Query | Example], concurrency: int) -> list[Query]:
+def _checked(extractor: Extractor, queries: Iterable[QueryInput], concurrency: int) -> list[Query]:
     if concurrency < 1:
         raise ValueError(f"concurrency is {concurrency}; at least one request must be under way")
     if isinstance(queries, Query | Example | str | Mapping):
         raise TypeError(f"extract_many takes a list of queries, not one {type(queries).__name__}")
-    return [as_query(query) for query in queries]
+    return [extractor.retriever.query(query) for query in queries]
 
 
 def _answer(extractor: Extractor, prompt: Prompt | Exception) -> Outcome:

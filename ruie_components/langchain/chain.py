@@ -18,7 +18,7 @@ from typing_extensions import override
 from ruie_components.errors import RuieError
 from ruie_components.extraction import ExtractionResult, Extractor
 from ruie_components.prompts import Prompt
-from ruie_components.queries import QueryDefaults, QueryInput
+from ruie_components.retrieval import DemonstrationRetriever, QueryInput
 from ruie_components.store import DemonstrationStore
 from ruie_components.types import EventQuery, Query, Task
 
@@ -51,7 +51,7 @@ def create_extraction_chain(
         for growing in chain.stream("Ada Lovelace met Charles Babbage."):
             print(growing.extraction.entities)
     """
-    defaults = QueryDefaults(store, task, labels, event)
+    defaults = DemonstrationRetriever(store, task=task, labels=labels, event=event)
     return ExtractionChain(Extractor(store, model, **options), defaults)
 
 
@@ -64,7 +64,7 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
     and has the usage.
     """
 
-    def __init__(self, extractor: Extractor, defaults: QueryDefaults) -> None:
+    def __init__(self, extractor: Extractor, defaults: DemonstrationRetriever) -> None:
         self.extractor = extractor
         self.defaults = defaults
 

@@ -15,9 +15,7 @@ from pydantic import ConfigDict, Field
 from typing_extensions import override
 
 from ruie_components import prompts
-from ruie_components.errors import RuieError
-from ruie_components.extraction.extractor import select_each, with_k
-from ruie_components.queries import QueryDefaults, QueryInput
+from ruie_components.retrieval import DemonstrationRetriever, QueryInput
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
 from ruie_components.types import Demonstration, EventQuery, Task
@@ -158,18 +156,9 @@ class RUIERetriever(BaseRetriever):
         event: EventQuery | Mapping[str, Any] | None = None,
     ) -> list[Found]:
         """The documents of every input; where one can't be searched, its error instead."""
-        defaults = QueryDefaults(self.store, self.task, self.labels, self.event)
-        selector = with_k(self.selector, self.k if k is None else k)
-        found: list[Found] = []
-        queries = []
-        for value in inputs:
-            try:
-                queries.append(defaults.query(value, task=task, labels=labels, event=event))
-                found.append([])
-            except (RuieError, ValueError, TypeError) as error:
-                found.append(error)
-        selected = iter(select_each(selector, self.store, queries) if queries else [])
-        return [one if isinstance(one, Exception) else _documents(next(selected)) for one in found]
+        retriever = DemonstrationRetriever(self.store, self.selector, self.k, self.task, self.labels, self.event)
+        chosen = retriever.retrieve_many(inputs, k=k, task=task, labels=labels, event=event)
+        return [one if isinstance(one, Exception) else list(map(to_document, one)) for one in chosen]
 
     @override
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
@@ -179,10 +168,6 @@ class RUIERetriever(BaseRetriever):
             ls_embedding_provider="ruie-components",
             ls_embedding_model=self.store.encoder.name,
         )
-
-
-def _documents(found: Sequence[Demonstration] | Exception) -> Found:
-    return found if isinstance(found, Exception) else list(map(to_document, found))
 
 
 def to_document(demonstration: Demonstration) -> Document:

@@ -11,9 +11,8 @@ from langchain_core.example_selectors import BaseExampleSelector
 from langchain_core.prompts import ChatPromptTemplate, PromptTemplate
 
 from ruie_components import prompts
-from ruie_components.extraction.extractor import with_k
 from ruie_components.prompts import AnswerForm
-from ruie_components.queries import QueryDefaults
+from ruie_components.retrieval import DemonstrationRetriever
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
 from ruie_components.types import Demonstration, EventQuery, Example, Task
@@ -58,10 +57,8 @@ class RUIEExampleSelector(BaseExampleSelector):
         text_key: str | None = None,
         form: AnswerForm | str = AnswerForm.LINEAR,
     ) -> None:
-        self.store = store
-        self.selector = with_k(selector, k)
         self.form = AnswerForm(form)
-        self._defaults = QueryDefaults(store, task, labels, event, text_key)
+        self.retriever = DemonstrationRetriever(store, selector, k, task, labels, event, text_key=text_key)
 
     def select_examples(self, input_variables: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The examples for an input.
@@ -73,8 +70,8 @@ class RUIEExampleSelector(BaseExampleSelector):
         Raises:
             ValueError: No text among the variables, or no task or labels to be found.
         """
-        found = self.selector.select(self.store, self._defaults.query(input_variables))
-        return [self._as_dictionary(demonstration) for demonstration in reversed(found)]
+        chosen = self.retriever.retrieve(input_variables)
+        return [self._as_dictionary(demonstration) for demonstration in reversed(chosen)]
 
     async def aselect_examples(self, input_variables: Mapping[str, Any]) -> list[dict[str, Any]]:
         """``select_examples`` without blocking the loop."""
@@ -90,7 +87,7 @@ class RUIEExampleSelector(BaseExampleSelector):
             ValueError: The row is no valid example.
         """
         valid = example if isinstance(example, Example) else Example.model_validate(dict(example))
-        self.store.add([valid])
+        self.retriever.store.add([valid])
         return valid.content_id
 
     async def aadd_example(self, example: Example | Mapping[str, Any]) -> str:
@@ -99,7 +96,7 @@ class RUIEExampleSelector(BaseExampleSelector):
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete examples from the store by their ids; unknown ids are passed over."""
-        self.store.delete(ids)
+        self.retriever.store.delete(ids)
 
     @cached_property
     def example_prompt(self) -> PromptTemplate:

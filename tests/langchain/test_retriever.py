@@ -205,7 +205,7 @@ def test_what_can_not_be_searched_says_why(store, encoder):
         RUIERetriever(store=store).invoke("Ada.")
     with pytest.raises(ValueError, match="EAE needs the event"):
         RUIERetriever(store=store, task="EAE").invoke("Ada sold it.")
-    with pytest.raises(ValueError, match="give a list of labels"):
+    with pytest.raises(ValueError, match="expected a list of labels"):
         RUIERetriever(store=store, task="NER").invoke("Ada.", labels="person")
     with DemonstrationStore.create([], encoder=encoder) as empty:
         with pytest.raises(ValueError, match="holds no task"):

@@ -1,0 +1,225 @@
+"""From what a user has (a text, a mapping, an Example, a Query) to a Query and its demonstrations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ruie_components.errors import RuieError
+from ruie_components.selection import Selector
+from ruie_components.store import DemonstrationStore
+from ruie_components.types import Demonstration, EventQuery, Example, Query, Task
+
+QueryInput = Query | Example | Mapping[str, Any] | str
+"""A query; an example, whose query is meant; a mapping with ``text`` and perhaps ``task``, ``labels`` (or ``schema``)
+and ``event``, or with a ``query``; or a text alone."""
+
+
+class DemonstrationRetriever:
+    """The demonstrations of a pool for an input, best first.
+
+    A text is enough where the rest follows from the pool: without a task the pool's only task is meant, without labels
+    all the labels of that task in the pool. What an input says itself goes before the arguments here, and what a call
+    says goes before both.
+
+    Args:
+        store: The pool.
+        selector: How demonstrations are chosen. Default: ``Selector()``, by label voting.
+        k: How many. Default: the selector's own number, 8.
+        task: The task of inputs that name none.
+        labels: The labels that inputs ask for that name none.
+        event: For event argument extraction, the event of inputs that name none: its ``type`` and ``trigger``.
+        text_key: The key under which mappings hold the text. Default: ``text``, else ``input``.
+
+    Raises:
+        TypeError: ``selector`` is not a ``Selector``.
+        ValueError: ``k`` is negative, ``labels`` is a string, or ``task`` or ``event`` is not valid.
+
+    >>> ada = {"text": "Ada", "type": "person", "start": 0, "end": 3}
+    >>> example = Example(task="NER", text="Ada slept.", labels=["person"], entities=[ada])
+    >>> with DemonstrationStore.create([example], progress=False) as store:
+    ...     retriever = DemonstrationRetriever(store, k=4)
+    ...     demonstrations = retriever.retrieve("Bob slept.")
+    ...     query = retriever.query("Bob slept.")
+    >>> demonstrations[0].example.text, query.labels
+    ('Ada slept.', ('person',))
+    """
+
+    def __init__(
+        self,
+        store: DemonstrationStore,
+        selector: Selector | None = None,
+        k: int | None = None,
+        task: Task | str | None = None,
+        labels: Sequence[str] | None = None,
+        event: EventQuery | Mapping[str, Any] | None = None,
+        *,
+        text_key: str | None = None,
+    ) -> None:
+        if selector is not None and not isinstance(selector, Selector):
+            raise TypeError(f'expected a Selector, got {type(selector).__name__}; use Selector("mmr"), for example')
+        self.store = store
+        self.selector = _with_k(selector or Selector(), k)
+        self.task = None if task is None else Task(task)
+        self.labels = None if labels is None else _label_list(labels)
+        self.event = None if event is None else EventQuery.model_validate(event)
+        self.text_key = text_key
+
+    def __repr__(self) -> str:
+        given = {"task": self.task and self.task.value, "labels": self.labels, "event": self.event}
+        said = "".join(f", {name}={value!r}" for name, value in given.items() if value is not None)
+        return f"DemonstrationRetriever(pool={self.store.pool!r}, {self.selector!r}{said})"
+
+    def query(
+        self,
+        value: QueryInput,
+        *,
+        task: Task | str | None = None,
+        labels: Sequence[str] | None = None,
+        event: EventQuery | Mapping[str, Any] | None = None,
+    ) -> Query:
+        """The query that is meant.
+
+        Args:
+            value: An input.
+            task: The task, whatever the input says.
+            labels: The labels, whatever the input says.
+            event: The event, whatever the input says.
+
+        Raises:
+            TypeError: The input is none of these kinds.
+            ValueError: There is no text; the pool holds several tasks, or no labels, and none is given; or the query
+                is not valid. The message lists the choices.
+        """
+        given = {"task": task, "labels": labels, "event": event}
+        given = {name: chosen for name, chosen in given.items() if chosen is not None}
+        if isinstance(value, Mapping) and isinstance(value.get("query"), Query | Example):
+            value = value["query"]
+        if isinstance(value, Example):
+            value = value.query
+        if isinstance(value, Query):
+            return Query.model_validate({**dict(value), **given}) if given else value
+        own = {"text": value} if isinstance(value, str) else self._read(value)
+        return self._complete({**own, **given})
+
+    def retrieve(
+        self,
+        value: QueryInput,
+        *,
+        k: int | None = None,
+        task: Task | str | None = None,
+        labels: Sequence[str] | None = None,
+        event: EventQuery | Mapping[str, Any] | None = None,
+    ) -> list[Demonstration]:
+        """The demonstrations for an input, best first; none of them has the input's own text.
+
+        Args:
+            value: An input.
+            k: How many, for this input.
+            task: As for ``query``.
+            labels: As for ``query``.
+            event: As for ``query``.
+
+        Raises:
+            TypeError: As for ``query``.
+            ValueError: As for ``query``; or ``k`` is negative.
+            StoreError: The pool has no example of the task, or can't be read.
+        """
+        query = self.query(value, task=task, labels=labels, event=event)
+        return _with_k(self.selector, k).select(self.store, query)
+
+    async def aretrieve(
+        self,
+        value: QueryInput,
+        *,
+        k: int | None = None,
+        task: Task | str | None = None,
+        labels: Sequence[str] | None = None,
+        event: EventQuery | Mapping[str, Any] | None = None,
+    ) -> list[Demonstration]:
+        """``retrieve`` in a thread, without blocking the event loop."""
+        return await asyncio.to_thread(self.retrieve, value, k=k, task=task, labels=labels, event=event)
+
+    def retrieve_many(
+        self,
+        values: Sequence[QueryInput],
+        *,
+        k: int | None = None,
+        task: Task | str | None = None,
+        labels: Sequence[str] | None = None,
+        event: EventQuery | Mapping[str, Any] | None = None,
+    ) -> list[list[Demonstration] | Exception]:
+        """The demonstrations for many inputs, which are encoded and searched together.
+
+        Arguments are those of ``retrieve``.
+
+        Returns:
+            For each input its demonstrations, or the error that ``retrieve`` would raise for it.
+
+        Raises:
+            ValueError: ``k`` is negative.
+        """
+        selector = _with_k(self.selector, k)
+        read: list[Query | Exception] = []
+        for value in values:
+            try:
+                read.append(self.query(value, task=task, labels=labels, event=event))
+            except (RuieError, ValueError, TypeError) as error:
+                read.append(error)
+        queries = [query for query in read if isinstance(query, Query)]
+        chosen = iter(_select_each(selector, self.store, queries))
+        return [next(chosen) if isinstance(query, Query) else query for query in read]
+
+    def _read(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise TypeError(
+                f"expected a text, a mapping with a text, a Query or an Example, got {type(value).__name__}"
+            )
+        keys = (self.text_key,) if self.text_key else ("text", "input")
+        text = next((value[key] for key in keys if isinstance(value.get(key), str)), None)
+        if text is None:
+            raise ValueError(f"the input has no text under {' or '.join(map(repr, keys))}; it has {sorted(value)}")
+        labels = value.get("labels", value.get("schema"))
+        own = {"text": text, "labels": labels, "task": value.get("task"), "event": value.get("event")}
+        return {name: chosen for name, chosen in own.items() if chosen is not None}
+
+    def _complete(self, known: dict[str, Any]) -> Query:
+        task = Task(known.get("task") or self.task or self._only_task())
+        labels = known.get("labels", self.labels)
+        labels = self.store.labels(task) if labels is None else _label_list(labels)
+        if not labels:
+            raise ValueError(f"pool {self.store.pool!r} has no {task} labels to look for: give labels=[...]")
+        event = known.get("event", self.event) if task is Task.EAE else known.get("event")
+        return Query(task=task, text=known["text"], labels=labels, event=event)
+
+    def _only_task(self) -> Task:
+        tasks = list(self.store.tasks)
+        if len(tasks) != 1:
+            choices = ", ".join(tasks) or "no task"
+            raise ValueError(
+                f'which task? pool {self.store.pool!r} holds {choices}: give task="NER" (--task NER), for example'
+            )
+        return Task(tasks[0])
+
+
+def _label_list(labels: Any) -> tuple[str, ...]:
+    if isinstance(labels, str):
+        raise ValueError(f"expected a list of labels, got the string {labels!r}")
+    return tuple(labels)
+
+
+def _with_k(selector: Selector, k: int | None) -> Selector:
+    return selector if k is None else replace(selector, k=k)
+
+
+def _select_each(
+    selector: Selector, store: DemonstrationStore, queries: Sequence[Query]
+) -> list[list[Demonstration] | Exception]:
+    """The demonstrations of many queries, searched together; where a query has none, the error instead."""
+    try:
+        return [*selector.select_many(store, queries)]
+    except (RuieError, ValueError) as error:
+        # a query of a task that the pool lacks must not cost the others their demonstrations
+        return [error] if len(queries) == 1 else [_select_each(selector, store, [query])[0] for query in queries]
