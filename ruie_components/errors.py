@@ -45,6 +45,10 @@ class ChatModelError(RuieError):
     """The chat model can't be reached or used: no server, no such model, a refusal."""
 
 
+class AdaptationError(RuieError):
+    """An encoder can't be adapted: it can't be trained, or the teacher doesn't fit the pool."""
+
+
 def explain(error: ValidationError, most: int = 3) -> str:
     """What is wrong with a row or a file of settings, field by field, in words for a person."""
     return "; ".join(f"{_field(each['loc'])}: {_message(each)}" for each in error.errors()[:most])

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from rich.markup import escape
 
 from ruie_components.cli import pools, work
+from ruie_components.cli.adapt import adapt
 from ruie_components.cli.console import errors, write_any_character
 from ruie_components.cli.demo import demo
 from ruie_components.errors import RuieError, explain
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(pools.index)
+app.command()(adapt)
 app.command()(work.retrieve)
 app.command()(work.prompt)
 app.command()(work.extract)
@@ -63,8 +65,8 @@ def main() -> None:
 
 
 _OF_TRAINING = {
-    "accelerate", "datasets", "matplotlib", "numba", "onnx", "onnxscript", "scipy", "sentence_transformers", "sklearn",
-    "torch", "transformers",
+    "accelerate", "datasets", "matplotlib", "numba", "onnx", "onnxscript", "sentence_transformers", "sklearn", "torch",
+    "transformers",
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ruie_components.errors import EncoderError
+from ruie_components.files import atomic_write
 from ruie_components.keywords import KeywordStrategy
 from ruie_components.prompts import Layout
 
@@ -116,9 +117,9 @@ def write_folder(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in weights.items():
-        (folder / name).write_bytes(content)
-    (folder / TOKENIZER).write_text(tokenizer.to_str(pretty=False), "utf-8")
+        atomic_write(folder / name, content)
+    atomic_write(folder / TOKENIZER, tokenizer.to_str(pretty=False))
     described = config.model_dump(mode="json", exclude_none=True)
-    (folder / CONFIG).write_text(json.dumps(described, indent=2) + "\n", "utf-8")
-    (folder / CARD).write_text(card, "utf-8")
+    atomic_write(folder / CONFIG, json.dumps(described, indent=2) + "\n")
+    atomic_write(folder / CARD, card)
     return folder

@@ -90,6 +90,21 @@ class TokenVectors:
         weights: Vectors = counts.astype(np.float32) ** np.float32(self.count_exponent)
         return np.asarray(weights @ self.vectors(distinct))
 
+    def widen(self, more: TokenVectors) -> TokenVectors:
+        """The same vectors with 8 bits, followed by those of more tokens, which have 8 bits too."""
+        table = self.table
+        if table.dtype == np.uint8:
+            table = np.concatenate([table & 15, table >> 4], axis=1).astype(np.int8) - np.int8(8)
+        scale = np.concatenate([self.scale, more.scale])
+        return TokenVectors(np.concatenate([table, more.table]), scale, self.count_exponent)
+
+    def replace(self, tokens: NDArray[np.int64], vectors: Vectors) -> TokenVectors:
+        """Other vectors, (n, d), for some tokens; needs 8 bits."""
+        other = TokenVectors.quantize(vectors)
+        table, scale = self.table.copy(), self.scale.copy()
+        table[tokens], scale[tokens] = other.table, other.scale
+        return TokenVectors(table, scale, self.count_exponent)
+
     def to_bytes(self) -> bytes:
         """The content of ``vectors.npz``."""
         buffer = io.BytesIO()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ruie_components import prompts
 from ruie_components.encoders import Encoder, load_encoder
@@ -20,6 +20,9 @@ from ruie_components.store.records import Hit
 from ruie_components.store.search import EmptyCollectionError, Wanted, nearest
 from ruie_components.tokenization import text_hash
 from ruie_components.types import Demonstration, Example, Query, Task
+
+if TYPE_CHECKING:
+    from ruie_components.adaptation import Adaptation, TeacherSource
 
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,500}")
 Remembered = TypeVar("Remembered")
@@ -402,30 +405,52 @@ class DemonstrationStore:
             self._find_collections()
             self._remembered.clear()
 
-    def adapt(self, **options: Any) -> Any:
-        """Train the encoder on this pool, and embed the pool again where that helps; ``ruie_training.adapt`` does it.
+    def adapt(
+        self,
+        *,
+        out: str | Path | None = None,
+        teacher: TeacherSource = None,
+        measure_only: bool = False,
+        steps: int | None = None,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> Adaptation:
+        """Train the encoder on this pool, and embed the pool again with it if that gains anything.
+
+        What it gains is measured first, by cross-validation. A pool that was adapted before starts again from the
+        encoder that it had at first. Interrupting it leaves the pool as it is; in a folder the next call resumes.
 
         Args:
-            **options: Those of ``ruie_training.adapt.adapt_store``.
+            out: A folder for the adapted encoder, to be given to ``open``. A server needs one.
+            teacher: ``None``: the encoder learns which examples have the same labels. Scored candidates (LLM
+                preferences, rewards), a JSON Lines file of them, or an object with ``score(pairs)``.
+            measure_only: Change nothing.
+            steps: Of a training, instead of the default for this kind of encoder.
+            seed: Of all draws.
+            progress: Show bars on stderr.
 
         Returns:
-            What was measured, as ``ruie_training.adapt.Adaptation``.
+            What was measured, and whether the encoder was replaced.
 
         Raises:
-            ImportError: The extra ``[train]`` is not installed.
+            AdaptationError: The encoder can't be trained, or the teacher doesn't fit.
+            StoreError: The store can't be written; it keeps its encoder.
+            ImportError: The encoder is a sentence-transformers checkpoint, and the extra ``[train]`` is not installed.
         """
-        from importlib.metadata import entry_points
+        from ruie_components.adaptation import adapt
 
-        missing = None
-        for found in entry_points(group="ruie.adapt"):  # nothing here may import the training code
-            try:
-                return found.load()(self, **options)
-            except ModuleNotFoundError as error:
-                missing = error
-        raise ImportError(
-            f"adapting an encoder needs more than the base package ({missing or 'its training code is missing'}): "
-            f'pip install "ruie-components[train]"'
-        ) from missing
+        return adapt(
+            self,
+            out=out,
+            teacher=teacher,
+            measure_only=measure_only,
+            steps=steps,
+            seed=seed,
+            progress=progress,
+            scratch=Path(self._connection.location) / ".ruie" / "adapting" / self.pool
+            if self._connection.lock
+            else None,
+        )
 
     def _collection(self, task: Task) -> Any:
         self._check_open()

@@ -1,6 +1,5 @@
 """Another encoder for a pool: what a kill leaves behind, and where the encoder is found again."""
 
-import importlib.metadata
 import shutil
 import subprocess
 import sys
@@ -194,12 +193,6 @@ def test_a_copy_that_was_begun_is_brought_up_to_date(built, other_folder, tmp_pa
         monkeypatch.setattr(store, "examples", None)  # labels are kept, and go over to the copy
         assert store.labels("NER") == ("person", "late")
         assert store.labels("RE") == ("in",)
-
-
-def test_adapt_without_the_training_code_names_the_pip_line(built, monkeypatch):
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: ())
-    with DemonstrationStore.open(built) as store, pytest.raises(ImportError, match=r"ruie-components\[train\]"):
-        store.adapt()
 
 
 def test_many_queries_with_many_rows_each_stay_below_sqlites_limit(encoder):

@@ -72,7 +72,7 @@ def rank_by_adapted(source: Any = None, **options: Any) -> Ranker:
 
     Args:
         source: What ``load_encoder`` takes.
-        **options: Those of ``ruie_training.adapt.adapt_store``.
+        **options: Those of ``DemonstrationStore.adapt``.
     """
 
     def rank(queries: Sequence[Example], pool: Sequence[Example]) -> Scores:

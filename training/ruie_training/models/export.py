@@ -40,6 +40,8 @@ class EncoderSettings:
     max_tokens: int = 512
     layout: Layout = Layout.BLOCK
     keywords: KeywordStrategy = KeywordStrategy.PLAIN
+    adapted_from: str | None = None
+    """As in ``ruie_components.encoders.folder.EncoderConfig``."""
 
 
 class _Static(nn.Module):
@@ -95,7 +97,8 @@ def export_encoder(
         folder.mkdir(parents=True, exist_ok=True)
         _write_graph(model, folder / "encoder.onnx", int8=int8)
         dimension = int(model.get_embedding_dimension())
-        content = {**vars(settings), "dimension": dimension}
+        content = {name: value for name, value in vars(settings).items() if value is not None}
+        content["dimension"] = dimension
         with whole_file(folder / "tokenizer.json") as file:
             file.write(_tokenizer_of(model))
         with whole_file(folder / "encoder.json") as file:

@@ -2,54 +2,54 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ruie_components import prompts
+from ruie_components.adaptation import PairScorer, Pool, TeacherSource, score_candidates
 from ruie_components.encoders import SentenceTransformersEncoder
-from ruie_training.adapt.pool import Pool, Rows
-from ruie_training.adapt.teachers import mine_candidates
-from ruie_training.data.candidates import Candidates, by_id
+from ruie_training.data.candidates import Candidates, best_first, by_id
 from ruie_training.errors import TrainingError
 from ruie_training.models.bi_encoder import load_bi_encoder, train_bi_encoder
 from ruie_training.models.export import EncoderSettings, export_encoder
-from ruie_training.preferences import LabelAgreement, prefer
+from ruie_training.preferences import LabelAgreement
 from ruie_training.recipes import Distil, Optimisation, Split
 
 Vectors = NDArray[np.float32]
+Rows = NDArray[np.int64]
 
 STEPS = 200
 TEMPERATURE = 0.05
 TEACHER = 10.0
-"""What label agreement is multiplied by."""
+"""What label F1 is multiplied by."""
 
 
-class CheckpointStudent:
+class AdaptableCheckpoint:
     """A transformer, or static vectors, of sentence-transformers.
 
     Args:
         encoder: The start, with its prefixes, layout and keyword strategy.
         pool: The pool.
-        teacher: As in ``adapt_store``.
+        teacher: As in ``ruie_components.adaptation.adapt``.
         steps: Of one training.
         seed: Of all draws.
         progress: Show bars on stderr.
     """
 
-    shares: Sequence[float] = (1.0,)
+    interpolation_weights: Sequence[float] = (1.0,)
     folds = 1
 
     def __init__(
         self,
         encoder: SentenceTransformersEncoder,
         pool: Pool,
-        teacher: Any = None,
+        teacher: TeacherSource = None,
         *,
         steps: int | None = None,
         seed: int = 0,
@@ -107,18 +107,27 @@ class CheckpointStudent:
         )
 
     def encode(
-        self, trained: SentenceTransformersEncoder, share: float, asked: Rows, shown: Rows
+        self, trained: SentenceTransformersEncoder, weight: float, queries: Rows, shown: Rows
     ) -> tuple[Vectors, Vectors]:
         """Vectors of queries and passages, (rows, d)."""
-        encoder = trained if share else self._encoder
+        encoder = trained if weight else self._encoder
         examples, settings = self._pool.examples, self._settings
-        queries = [prompts.render_search_query(examples[row].query, settings.layout) for row in asked]
+        asked = [prompts.render_search_query(examples[row].query, settings.layout) for row in queries]
         passages = [prompts.render_passage(examples[row], settings.keywords, settings.layout) for row in shown]
-        return encoder.encode_queries(queries), encoder.encode_passages(passages)
+        return encoder.encode_queries(asked), encoder.encode_passages(passages)
 
-    def write(self, trained: SentenceTransformersEncoder, share: float, folder: Path, *, name: str, card: str) -> Path:
+    def write(
+        self,
+        trained: SentenceTransformersEncoder,
+        weight: float,
+        folder: Path,
+        *,
+        name: str,
+        adapted_from: str,
+        card: str,
+    ) -> Path:
         """Write it as ONNX."""
-        del share  # there is only one
+        del weight  # there is only one
         settings = EncoderSettings(
             name=name,
             query_prefix=self._settings.query_prefix,
@@ -126,6 +135,7 @@ class CheckpointStudent:
             max_tokens=self._settings.max_length,
             layout=self._settings.layout,
             keywords=self._settings.keywords,
+            adapted_from=adapted_from,
         )
         return export_encoder(trained.model.to("cpu"), folder, settings, card=card)
 
@@ -140,16 +150,23 @@ def _learning_rate(encoder: SentenceTransformersEncoder) -> float:
     return 3e-5 if encoder.model.transformers_model is not None else 1e-2
 
 
-def _scored(pool: Pool, teacher: Any, *, seed: int, progress: bool) -> tuple[Candidates, float]:
+def _scored(pool: Pool, teacher: TeacherSource, *, seed: int, progress: bool) -> tuple[Candidates, float]:
     """Candidates with the teacher's scores, and what these are multiplied by."""
-    if isinstance(teacher, str | Path) and teacher != "agreement":
+    if isinstance(teacher, str | Path):
         return Candidates.load(teacher), 1.0
     if isinstance(teacher, Candidates):
         return teacher, 1.0
-    scorer = LabelAgreement() if teacher in (None, "agreement") else teacher
-    mined = mine_candidates(pool, seed=seed, progress=progress)
-    scored = prefer(mined, by_id(pool.examples), scorer, per_query=None, seed=seed, progress=progress)
-    return scored, TEACHER if isinstance(scorer, LabelAgreement) else 1.0
+    scorer = LabelAgreement() if teacher is None else teacher
+    rows = score_candidates(pool, scorer, seed, progress=progress) if isinstance(scorer, PairScorer) else scorer
+    kept = [
+        (query, *best_first(*zip(*known, strict=True)))
+        for query, ids, scores in rows
+        if (known := [pair for pair in zip(ids, scores, strict=True) if math.isfinite(pair[1])])
+    ]
+    if not kept:
+        raise TrainingError("the teacher says nothing about this pool: it has no finite score for any pair")
+    queries, names, scores = zip(*kept, strict=True)
+    return Candidates(queries, names, scores, "teacher"), TEACHER if teacher is None else 1.0
 
 
 def _among(scored: Candidates, kept: set[str]) -> Candidates:

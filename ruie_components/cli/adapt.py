@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.table import Column, Table
 
-from ruie_components.progress import quiet_libraries
-
-if TYPE_CHECKING:
-    from ruie_training.adapt import Adaptation
+from ruie_components.adaptation import Adaptation
+from ruie_components.cli.console import console, write_json
+from ruie_components.cli.options import AsJson
+from ruie_components.store import DemonstrationStore
 
 
 def adapt(
@@ -32,7 +32,7 @@ def adapt(
     teacher: Annotated[
         Path | None,
         typer.Option(
-            help="Scored candidates of this pool: LLM preferences or rewards. Default: label agreement.",
+            help="Scored candidates of this pool: LLM preferences or rewards. Default: labels.",
             exists=True,
             dir_okay=False,
             show_default=False,
@@ -44,44 +44,36 @@ def adapt(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only measure what it would gain.")] = False,
     steps: Annotated[int | None, typer.Option(min=1, help="Of one training.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a pool's encoder on the pool itself, say what that gains, and embed the pool again if it gains anything.
 
-    A kill at any moment loses nothing: the pool keeps its encoder until the new vectors are whole.
+    An interrupted run loses nothing: the pool keeps its encoder until the new vectors are complete.
     """
-    from ruie_components.store import DemonstrationStore
-
-    quiet_libraries()
     with closing(DemonstrationStore.open(store, pool=name or pool, encoder=encoder)) as opened:
-        found: Adaptation = opened.adapt(
-            out=out, teacher=teacher, measure_only=dry_run, steps=steps, seed=seed, progress=True
-        )
+        result = opened.adapt(out=out, teacher=teacher, measure_only=dry_run, steps=steps, seed=seed, progress=True)
     if as_json:
-        typer.echo(json.dumps(asdict(found)))
+        write_json(console, asdict(result))
     else:
-        _show(found)
+        show_adaptation(result)
 
 
-def _show(found: Adaptation) -> None:
-    from rich.console import Console
-    from rich.table import Column, Table
-
-    console = Console(highlight=False)
-    if found.gains:
-        names = ("queries", "agreement@8", "", "coverage@8", "")
+def show_adaptation(result: Adaptation) -> None:
+    """Print what was measured, and what became of the encoder."""
+    if result.gains:
+        names = ("queries", "label F1@8", "", "label recall@8", "")
         table = Table("task", *(Column(name, justify="right") for name in names))
-        for gain in found.gains:
+        for gain in result.gains:
             table.add_row(
                 gain.task,
                 f"{gain.queries:,}",
-                f"{gain.agreement_before:.1f} -> {gain.agreement_after:.1f}",
-                f"{gain.agreement_after - gain.agreement_before:+.1f}",
-                f"{gain.coverage_before:.1f} -> {gain.coverage_after:.1f}",
-                f"{gain.coverage_after - gain.coverage_before:+.1f}",
+                f"{gain.label_f1_before:.1f} -> {gain.label_f1_after:.1f}",
+                f"{gain.label_f1_after - gain.label_f1_before:+.1f}",
+                f"{gain.label_recall_before:.1f} -> {gain.label_recall_after:.1f}",
+                f"{gain.label_recall_after - gain.label_recall_before:+.1f}",
             )
         console.print(table)
-    spent = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in found.seconds.items())
-    console.print(found.reason + (f" ({spent})" if spent else ""), markup=False)
-    if found.folder:
-        console.print(f"written to {found.folder}", markup=False)
+    spent = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items())
+    console.print(result.reason + (f" ({spent})" if spent else ""), markup=False, soft_wrap=True)
+    if result.folder:
+        console.print(f"The encoder was written to {result.folder}.", markup=False, soft_wrap=True)

@@ -1,0 +1,20 @@
+"""Adapts a store's encoder to the store's own pool, and says what that gained. It needs numpy and scipy only."""
+
+from ruie_components.adaptation.encoders import AdaptableEncoder
+from ruie_components.adaptation.measure import Gain
+from ruie_components.adaptation.pool import Pool
+from ruie_components.adaptation.teachers import PairScorer, ScoredCandidates, TeacherSource, score_candidates
+from ruie_components.adaptation.work import AdaptablePool, Adaptation, adapt
+
+__all__ = [
+    "AdaptableEncoder",
+    "AdaptablePool",
+    "Adaptation",
+    "Gain",
+    "PairScorer",
+    "Pool",
+    "ScoredCandidates",
+    "TeacherSource",
+    "adapt",
+    "score_candidates",
+]

@@ -1,0 +1,177 @@
+"""What is adapted: an encoder that can be trained on some rows of a pool, compared with its start, and written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from ruie_components import prompts
+from ruie_components.adaptation.pool import Pool, Rows
+from ruie_components.adaptation.teachers import Teacher
+from ruie_components.adaptation.training import StaticTraining, train_vectors
+from ruie_components.encoders import StaticEncoder
+from ruie_components.encoders.folder import load_tokenizer, token_ids
+from ruie_components.encoders.static import TokenVectors, write_static_encoder
+
+Vectors = NDArray[np.float32]
+Advance = Callable[[int], None]
+
+
+class AdaptableEncoder(Protocol):
+    """An encoder that can be adapted to a pool."""
+
+    interpolation_weights: Sequence[float]
+    """How much of the way from the start to the trained weights may be taken; the cross-validation chooses."""
+    folds: int
+    """Trainings that the cross-validation may take, at most."""
+    steps: int
+    """Of one training, for a progress bar."""
+
+    def train(self, rows: Rows, advance: Advance) -> Any:
+        """Weights trained on these rows of the pool."""
+        ...
+
+    def encode(self, trained: Any, weight: float, queries: Rows, shown: Rows) -> tuple[Vectors, Vectors]:
+        """Vectors of queries and passages; interpolation weight 0 is the start, whatever was trained."""
+        ...
+
+    def write(self, trained: Any, weight: float, folder: Path, *, name: str, adapted_from: str, card: str) -> Path:
+        """Write the encoder as a folder that ``ruie_components.encoders`` loads."""
+        ...
+
+
+class AdaptableStaticEncoder:
+    """Static token vectors, with a token of its own for each label as answers write it, ``label:``.
+
+    A label's vector starts as the sum of the vectors of the tokens that it was made of, so that nothing changes yet
+    but for repeats; training can then move it without moving the words of the texts.
+
+    Args:
+        encoder: The start.
+        pool: The pool.
+        teacher: What is learned.
+        settings: The numbers of the training.
+    """
+
+    interpolation_weights: Sequence[float] = (0.25, 0.5, 0.75, 1.0)
+    folds = 5
+
+    def __init__(self, encoder: StaticEncoder, pool: Pool, teacher: Teacher, settings: StaticTraining) -> None:
+        self._encoder, self._pool, self._teacher, self._settings = encoder, pool, teacher, settings
+        self.steps = settings.steps
+        self._tokenizer, added = with_label_tokens(encoder, pool.written_labels)
+        config = encoder.config
+        queries = [
+            config.query_prefix + prompts.render_search_query(example.query, config.layout) for example in pool.examples
+        ]
+        passages = [
+            config.passage_prefix + prompts.render_passage(example, config.keywords, config.layout)
+            for example in pool.examples
+        ]
+        exponent = encoder.token_vectors.count_exponent
+        bags = [
+            token_bags(tokenizer, texts, config.max_tokens, exponent)
+            for tokenizer, texts in (
+                (self._tokenizer, queries),
+                (self._tokenizer, passages),
+                (encoder.tokenizer, passages),
+            )
+        ]
+        # The pool's tokens are some thousands of many more, so all work is done with them alone.
+        self._tokens = np.unique(np.concatenate([bag.indices for bag in bags])).astype(np.int64)
+        self._queries, self._passages, self._passages_before = (_select(bag, self._tokens) for bag in bags)
+        known = self._tokens < len(encoder.token_vectors)
+        self._start = np.empty((len(self._tokens), encoder.dimension), np.float32)
+        self._start[known] = encoder.token_vectors.vectors(self._tokens[known])
+        self._start[~known] = added[self._tokens[~known] - len(encoder.token_vectors)]
+        self._added = added
+
+    def train(self, rows: Rows, advance: Advance) -> Vectors:
+        """The vectors of the pool's tokens, (tokens, d)."""
+        return train_vectors(
+            self._start,
+            self._pool,
+            self._queries,
+            self._passages,
+            self._teacher,
+            self._settings,
+            rows=rows,
+            advance=advance,
+        )
+
+    def encode(self, trained: Vectors, weight: float, queries: Rows, shown: Rows) -> tuple[Vectors, Vectors]:
+        """Vectors of queries and passages, (rows, d)."""
+        passages = self._passages if weight else self._passages_before  # at the start there are no label tokens
+        vectors = self._between(trained, weight)
+        return _unit_rows(self._queries[queries] @ vectors), _unit_rows(passages[shown] @ vectors)
+
+    def write(self, trained: Vectors, weight: float, folder: Path, *, name: str, adapted_from: str, card: str) -> Path:
+        """Write the folder, with vectors of 8 bits."""
+        vectors = self._encoder.token_vectors.widen(TokenVectors.quantize(self._added))
+        vectors = vectors.replace(self._tokens, self._between(trained, weight))
+        config = self._encoder.config.model_copy(update={"name": name, "adapted_from": adapted_from})
+        return write_static_encoder(folder, config, self._tokenizer, vectors, card=card)
+
+    def _between(self, trained: Vectors, weight: float) -> Vectors:
+        return np.asarray(self._start + np.float32(weight) * (trained - self._start), np.float32)
+
+
+def with_label_tokens(encoder: StaticEncoder, labels: Sequence[str]) -> tuple[Any, Vectors]:
+    """The encoder's tokenizer with a token for each label as answers write it, and the vectors of these tokens.
+
+    Returns:
+        A ``tokenizers.Tokenizer``, and the vectors of its new tokens, (new, d).
+    """
+    from tokenizers import AddedToken
+
+    config = encoder.config
+    written = [f"{label}:" for label in dict.fromkeys(labels)]
+    tokenizer = load_tokenizer(encoder.folder, encoder.tokenizer.to_str().encode(), config.max_tokens)
+    size = len(encoder.token_vectors)
+    known = tokenizer.get_vocab_size()
+    parts = [encoding.ids for encoding in tokenizer.encode_batch_fast(written, add_special_tokens=False)]
+    tokenizer.add_tokens([AddedToken(text, normalized=False, special=False) for text in written])
+    rows = [
+        encoder.token_vectors.vectors(np.array(ids, np.int64)).sum(0)
+        for text, ids in zip(written, parts, strict=True)
+        if tokenizer.token_to_id(text) >= known
+    ]
+    added = np.zeros((tokenizer.get_vocab_size() - size, encoder.dimension), np.float32)
+    added[known - size :] = np.array(rows, np.float32).reshape(-1, encoder.dimension)
+    return tokenizer, added
+
+
+def token_bags(tokenizer: Any, texts: Sequence[str], max_tokens: int, exponent: float = 1.0) -> Any:
+    """How often each token counts in each text: ``c ** exponent`` where it occurs c times.
+
+    Args:
+        tokenizer: A ``tokenizers.Tokenizer`` that truncates to ``max_tokens``.
+        texts: The texts.
+        max_tokens: Of the tokenizer.
+        exponent: Of the counts.
+
+    Returns:
+        A scipy CSR matrix, float32 (texts, tokens).
+    """
+    tokens = token_ids(tokenizer, texts, max_tokens)
+    ends = np.cumsum([0, *map(len, tokens)])
+    flat = np.fromiter((token for ids in tokens for token in ids), np.int32, ends[-1])
+    bags = csr_matrix((np.ones(len(flat), np.float32), flat, ends), (len(tokens), tokenizer.get_vocab_size()))
+    bags.sum_duplicates()
+    bags.data **= np.float32(exponent)
+    return bags
+
+
+def _select(bags: Any, tokens: NDArray[np.int64]) -> Any:
+    columns = np.searchsorted(tokens, bags.indices)
+    return csr_matrix((bags.data, columns, bags.indptr), (bags.shape[0], len(tokens)))
+
+
+def _unit_rows(sums: Vectors) -> Vectors:
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    return np.asarray(np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0), np.float32)

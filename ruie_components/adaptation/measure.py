@@ -1,0 +1,154 @@
+"""What adapting gains, by cross-validation on the pool itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ruie_components.adaptation.pool import Pool, Rows
+from ruie_components.labels import label_f1_at_k, label_recall_at_k
+from ruie_components.selection import Selector
+from ruie_components.selection.voting import count_tokens, elect
+from ruie_components.types import Example
+
+Vectors = NDArray[np.float32]
+K = 8
+RECALL_WEIGHT = 0.5
+"""How much a point of label recall counts beside a point of label F1 where encoders are compared.
+
+By label F1 alone the choice falls on encoders that show hardly any label but the likeliest ones.
+"""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Label F1@k and label recall@k of each measured query, by row of the pool, in 0 to 1."""
+
+    rows: Rows
+    label_f1: NDArray[np.float64]
+    label_recall: NDArray[np.float64]
+    """NaN for a query without labels."""
+
+    @property
+    def objective(self) -> NDArray[np.float64]:
+        """What encoders are compared by: label F1, and label recall where there are labels, (rows,)."""
+        return self.label_f1 + RECALL_WEIGHT * np.nan_to_num(self.label_recall)
+
+
+def measure(pool: Pool, queries: Rows, shown: Rows, query_vectors: Vectors, passage_vectors: Vectors) -> Figures:
+    """Choose demonstrations for queries by label voting, as the package does by default.
+
+    Args:
+        pool: The pool.
+        queries: Rows that are queries, none of whose texts is among the shown.
+        shown: Rows that may be chosen.
+        query_vectors: Of the queries.
+        passage_vectors: Of the shown rows.
+    """
+    f1 = np.full(len(queries), np.nan)
+    recall = np.full(len(queries), np.nan)
+    for rows in pool.tasks.values():
+        mine, theirs = np.flatnonzero(np.isin(queries, rows)), np.flatnonzero(np.isin(shown, rows))
+        if not len(mine) or not len(theirs):
+            continue
+        scores = query_vectors[mine] @ passage_vectors[theirs].T
+        for row, chosen in zip(mine, _vote(pool, queries[mine], shown[theirs], scores), strict=True):
+            wanted, ranked = queries[row : row + 1], np.arange(len(chosen))[None]
+            f1[row] = label_f1_at_k(pool.label_f1(wanted, chosen), ranked, K).item()
+            recall[row] = label_recall_at_k(pool.labels[wanted], pool.labels[chosen], ranked, K).item()
+    known = ~np.isnan(f1)
+    return Figures(queries[known], f1[known], recall[known])
+
+
+def _vote(pool: Pool, queries: Rows, shown: Rows, scores: Vectors) -> Iterator[Rows]:
+    """The rows that label voting chooses for each query, by scores (queries, shown)."""
+    width = Selector(k=K).width
+    counts = cache(count_tokens)
+    for row, near in zip(queries, scores, strict=True):
+        query = pool.examples[row].query
+        order = np.argsort(-near, kind="stable")
+        candidates = order[:width]
+        if query.event:
+            own = order[pool.event_types[shown[order]] == query.event.type][:K]
+            candidates = order[np.isin(order, np.union1d(candidates, own))]
+        voters = [_Candidate(shown[index], float(near[index]), pool.examples[shown[index]]) for index in candidates]
+        yield np.array([voter.row for voter in elect(voters, query, K, word_counts=counts)], np.int64)
+
+
+class _Candidate(NamedTuple):
+    """A row of the pool, as label voting looks at it."""
+
+    row: int
+    score: float
+    example: Example
+
+    @property
+    def text(self) -> str:
+        return self.example.text
+
+    @property
+    def labels(self) -> Sequence[str]:
+        return self.example.annotation_labels
+
+    @property
+    def event(self) -> str | None:
+        event = self.example.query.event
+        return event.type if event else None
+
+
+def join(parts: Sequence[Figures]) -> Figures:
+    """The figures of all folds."""
+    return Figures(
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.label_f1 for part in parts]),
+        np.concatenate([part.label_recall for part in parts]),
+    )
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What was measured of one task, or of all: percent, over queries that the training had not seen."""
+
+    task: str
+    queries: int
+    label_f1_before: float
+    label_f1_after: float
+    label_recall_before: float
+    label_recall_after: float
+
+
+def gains(pool: Pool, before: Figures, after: Figures) -> list[Gain]:
+    """The gain of each task, and of all of them together where there are several."""
+    chosen = {str(task): np.isin(before.rows, rows) for task, rows in pool.tasks.items()}
+    if len(chosen) > 1:
+        chosen["all"] = np.ones(len(before.rows), bool)
+    return [
+        Gain(
+            name,
+            int(rows.sum()),
+            _percent(before.label_f1[rows]),
+            _percent(after.label_f1[rows]),
+            _percent(before.label_recall[rows]),
+            _percent(after.label_recall[rows]),
+        )
+        for name, rows in chosen.items()
+        if rows.any()
+    ]
+
+
+def is_significant(before: Figures, after: Figures) -> bool:
+    """Whether the objective rose by more than twice the standard error of the difference, query by query."""
+    difference = after.objective - before.objective
+    if len(difference) < 2:
+        return False
+    return bool(difference.mean() > max(2 * difference.std(ddof=1) / np.sqrt(len(difference)), 1e-9))
+
+
+def _percent(values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(100 * known.mean()) if len(known) else float("nan")

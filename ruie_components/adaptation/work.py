@@ -1,0 +1,281 @@
+"""The work of ``store.adapt()``: measure by cross-validation, train on all, replace the encoder if that gained."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ruie_components.adaptation.encoders import AdaptableEncoder, AdaptableStaticEncoder
+from ruie_components.adaptation.measure import Figures, Gain, gains, is_significant, join, measure
+from ruie_components.adaptation.pool import MAX_ROWS, Pool, Rows
+from ruie_components.adaptation.resume import Arrays, KeptArrays
+from ruie_components.adaptation.teachers import TeacherSource, load_teacher
+from ruie_components.adaptation.training import StaticTraining, steps_for
+from ruie_components.encoders import Encoder, OnnxEncoder, SentenceTransformersEncoder, StaticEncoder, load_encoder
+from ruie_components.encoders.folder import CONFIG
+from ruie_components.errors import AdaptationError
+from ruie_components.progress import track
+from ruie_components.types import Example
+
+EMBEDDED = "embedded"
+"""What ``encoder.json`` says of an encoder that was adapted from the embedded one."""
+
+CHECKPOINTS = "ruie.adapt"
+"""The group of the entry point that makes an ``AdaptableEncoder`` of a sentence-transformers checkpoint."""
+
+MIN_TEXTS = 10
+"""Different texts that a pool needs, so that some can be held out."""
+
+
+class AdaptablePool(Protocol):
+    """What adaptation needs of a store."""
+
+    @property
+    def pool(self) -> str:
+        """Its name."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """What its rows are embedded with."""
+
+    @property
+    def keeps_encoder(self) -> bool:
+        """Whether an exported encoder stays with the pool."""
+
+    def examples(self) -> Iterator[Example]:
+        """All rows."""
+
+    def reindex(self, encoder: Any, *, progress: bool = False) -> None:
+        """Embed all rows again with another encoder."""
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """The result of adapting an encoder to its pool."""
+
+    replaced: bool
+    """Whether the pool has the adapted encoder now."""
+    reason: str
+    """Why, or why not."""
+    gains: Sequence[Gain]
+    """By task, and ``all`` last where there are several."""
+    seconds: Mapping[str, float]
+    """``measure``, ``train``, ``embed``."""
+    interpolation_weight: float = 0.0
+    """How much of the way from the start to the trained weights was taken, as the cross-validation chose."""
+    encoder: str | None = None
+    """Its name."""
+    folder: str | None = None
+    """Where it was written, if ``out`` was given."""
+
+
+def adapt(
+    store: AdaptablePool,
+    *,
+    out: str | Path | None = None,
+    teacher: TeacherSource = None,
+    measure_only: bool = False,
+    steps: int | None = None,
+    seed: int = 0,
+    progress: bool = False,
+    scratch: Path | None = None,
+) -> Adaptation:
+    """Train a store's encoder on the store's own pool, and embed the pool again if that gained anything.
+
+    What it gains is measured first, by cross-validation: queries that the training has not seen, for which rows that it
+    has seen are chosen by label voting. The encoder is replaced if label F1@8 and half of label recall@8 together rise
+    by more than twice the standard error of the difference. A pool that was adapted before starts again from the
+    encoder that it had at first. Interrupting it leaves the pool as it is.
+
+    Args:
+        store: The store. A folder keeps the adapted encoder; a server and a store in memory do not.
+        out: A folder for the adapted encoder, to be given to ``open``. A server needs one.
+        teacher: ``None`` for label F1; scored candidates (preferences or rewards) or a file of them; a ``PairScorer``.
+        measure_only: Change nothing.
+        steps: Of a training, instead of the default for this kind of encoder.
+        seed: Of all draws.
+        progress: Show bars on stderr.
+        scratch: A folder in which an interrupted run keeps what it has computed, for the next one to resume.
+
+    Returns:
+        What was measured, and whether the encoder was replaced.
+
+    Raises:
+        AdaptationError: The encoder can't be trained, or the teacher doesn't fit.
+        StoreError: The store can't be written; it keeps its encoder.
+        ImportError: A sentence-transformers checkpoint is to be adapted, and the extra ``[train]`` is not installed.
+    """
+    if out is None and not measure_only and not store.keeps_encoder:
+        raise AdaptationError(
+            "a server can't keep an encoder: say where to write it (out), and give that folder when you open the store"
+        )
+    pool = Pool.sample(store.examples(), MAX_ROWS, seed)
+    if pool.texts < MIN_TEXTS:
+        return Adaptation(False, f"a pool needs at least {MIN_TEXTS} different texts to be adapted to", (), {})
+    if pool.same_labels:
+        return Adaptation(False, "all rows of the pool have the same labels: there is nothing to tell apart", (), {})
+    start = starting_encoder(store.encoder)
+    encoder = _adaptable(start, pool, teacher, steps=steps, seed=seed, progress=progress)
+    folds = pool.folds(encoder.folds, seed)
+    kept = KeptArrays(scratch, _key(pool, start, encoder, teacher, seed))
+    with track("adapt", total=(len(folds) + (not measure_only)) * encoder.steps, enabled=progress) as advance:
+        clock = time.monotonic()
+        weight, before, after = _cross_validate(encoder, pool, folds, kept, advance)
+        measured = gains(pool, before, after)
+        seconds = {"measure": time.monotonic() - clock}
+        if (significant := is_significant(before, after)) is False or measure_only:
+            kept.clear()
+            reason = "measured only" if significant else "the pool keeps its encoder: adapting gained nothing"
+            return Adaptation(False, reason, measured, seconds, weight if significant else 0.0)
+        clock = time.monotonic()
+        trained = encoder.train(np.arange(len(pool)), advance)
+        seconds["train"] = time.monotonic() - clock
+    clock = time.monotonic()
+    name = f"{start.name}, adapted to {store.pool}"
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = encoder.write(
+            trained,
+            weight,
+            Path(out or temporary),
+            name=name,
+            adapted_from=_origin(start),
+            card=_card(name, len(pool), measured),
+        )
+        store.reindex(load_encoder(folder), progress=progress)
+    seconds["embed"] = time.monotonic() - clock
+    kept.clear()
+    reason = "the pool has the adapted encoder now"
+    return Adaptation(True, reason, measured, seconds, weight, name, str(out) if out else None)
+
+
+def _cross_validate(
+    encoder: AdaptableEncoder,
+    pool: Pool,
+    folds: Sequence[tuple[Rows, Rows]],
+    kept: KeptArrays,
+    advance: Callable[[int], None],
+) -> tuple[float, Figures, Figures]:
+    """The best interpolation weight, and the figures of the start and of that weight."""
+    weights = (0.0, *encoder.interpolation_weights)
+    parts: list[list[Figures]] = []
+    for number, (rows, queries) in enumerate(folds):
+        done = 0
+
+        def count(steps: int) -> None:
+            nonlocal done
+            done += steps
+            advance(steps)
+
+        def fold(rows: Rows = rows, queries: Rows = queries, count: Callable[[int], None] = count) -> Arrays:
+            trained = encoder.train(rows, count)
+            figures = [measure(pool, queries, rows, *encoder.encode(trained, each, queries, rows)) for each in weights]
+            return {
+                "rows": figures[0].rows,
+                "label_f1": np.array([each.label_f1 for each in figures]),
+                "label_recall": np.array([each.label_recall for each in figures]),
+            }
+
+        arrays = kept.get(f"fold-{number}", fold)
+        advance(encoder.steps - done)
+        parts.append(
+            [Figures(arrays["rows"], *both) for both in zip(arrays["label_f1"], arrays["label_recall"], strict=True)]
+        )
+    before, *after = (join(figures) for figures in zip(*parts, strict=True))
+    best = max(range(len(after)), key=lambda index: float(after[index].objective.mean()))
+    return encoder.interpolation_weights[best], before, after[best]
+
+
+def _key(pool: Pool, start: Encoder, encoder: AdaptableEncoder, teacher: TeacherSource, seed: int) -> str:
+    digest = hashlib.sha256(f"{start.fingerprint} {encoder.steps} {seed}\n".encode())
+    if isinstance(teacher, str | Path):
+        digest.update(Path(teacher).read_bytes())
+    elif teacher is not None:
+        digest.update(os.urandom(16))  # an object can't be compared with that of an earlier run
+    for example in pool.examples:
+        digest.update(example.content_id.encode())
+    return digest.hexdigest()[:32]
+
+
+def starting_encoder(encoder: Encoder) -> Encoder:
+    """The encoder to start from: where this one started, if it is an adapted one.
+
+    Starting from itself, it would be measured on rows that it was trained on.
+
+    Raises:
+        AdaptationError: The encoder that it was adapted from is gone.
+    """
+    if not isinstance(encoder, OnnxEncoder | StaticEncoder):
+        return encoder
+    config = encoder.config
+    if (source := config.adapted_from) is None:
+        return encoder
+    if source == EMBEDDED:
+        return load_encoder()
+    if (Path(source) / CONFIG).is_file():
+        return load_encoder(source)
+    if Path(source).is_absolute() and not Path(source).is_dir():
+        raise AdaptationError(
+            f"the encoder that {encoder.name!r} was adapted from is no longer at {source}: put it back, or give the "
+            f"pool another encoder with reindex and adapt that"
+        )
+    return SentenceTransformersEncoder(
+        source,
+        query_prefix=config.query_prefix,
+        passage_prefix=config.passage_prefix,
+        layout=config.layout,
+        keywords=config.keywords,
+        max_tokens=config.max_tokens,
+    )
+
+
+def _origin(start: Encoder) -> str:
+    if load_encoder().fingerprint == start.fingerprint:
+        return EMBEDDED
+    return str(start.folder.resolve() if isinstance(start, OnnxEncoder | StaticEncoder) else start.name)
+
+
+def _adaptable(
+    start: Encoder, pool: Pool, teacher: TeacherSource, *, steps: int | None, seed: int, progress: bool
+) -> AdaptableEncoder:
+    if isinstance(start, StaticEncoder):
+        settings = StaticTraining(seed=seed, steps=steps or steps_for(len(pool)))
+        scorer = load_teacher(pool, teacher, scale=settings.teacher_scale, seed=seed, progress=progress)
+        return AdaptableStaticEncoder(start, pool, scorer, settings)
+    if isinstance(start, SentenceTransformersEncoder):
+        for entry in entry_points(group=CHECKPOINTS):  # nothing here may import the training code
+            adaptable: AdaptableEncoder = entry.load()(start, pool, teacher, steps=steps, seed=seed, progress=progress)
+            return adaptable
+        raise ImportError('adapting a checkpoint needs torch: pip install "ruie-components[train]"')
+    raise AdaptationError(
+        f"encoder {start.name!r} can't be trained: adapt the embedded encoder, or a sentence-transformers checkpoint. "
+        f"An encoder that was exported from a checkpoint is adapted from that checkpoint."
+    )
+
+
+def _card(name: str, rows: int, measured: Sequence[Gain]) -> str:
+    lines = [
+        f"| {gain.task} | {gain.queries:,} | {gain.label_f1_before:.1f} | {gain.label_f1_after:.1f} "
+        f"| {gain.label_recall_before:.1f} | {gain.label_recall_after:.1f} |"
+        for gain in measured
+    ]
+    return "\n".join(
+        [
+            f"# {name}",
+            "",
+            f"Trained on {rows:,} demonstrations of a pool by `ruie adapt`. Percent, by cross-validation on the pool:",
+            "",
+            "| task | queries | label F1@8 before | after | label recall@8 before | after |",
+            "|---|---:|---:|---:|---:|---:|",
+            *lines,
+            "",
+        ]
+    )
