@@ -13,7 +13,7 @@ from typing import Any
 from ruie_components import answers
 from ruie_components.encoders import Encoder
 from ruie_components.extraction.calling import openai_schema
-from ruie_components.prompts import AnswerForm, Message, build_prompt, instruction, render_demonstration
+from ruie_components.prompts import AnswerFormat, Message, build_prompt, default_instruction, render_demonstration
 from ruie_components.retrieval import DemonstrationRetriever
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
@@ -86,7 +86,7 @@ class UIEOutputParser(BaseOutputParser):
     Args:
         query: What was asked.
         demonstrations: Those that stood in the prompt, so that what leaked from them is told apart.
-        form: The form that ``format`` asks for. Both forms are read whatever it says.
+        answer_format: The form that ``format`` asks for. Both forms are read whatever it says.
         strict: Raise where an answer can't be read, instead of listing it in ``Extraction.rejected``.
     """
 
@@ -95,12 +95,12 @@ class UIEOutputParser(BaseOutputParser):
         query: Query,
         demonstrations: Sequence[Demonstration] = (),
         *,
-        form: AnswerForm | str = AnswerForm.LINEAR,
+        answer_format: AnswerFormat | str = AnswerFormat.LINEAR,
         strict: bool = False,
     ) -> None:
         self.query = query
         self.demonstrations = tuple(demonstrations)
-        self.form = AnswerForm(form)
+        self.answer_format = AnswerFormat(answer_format)
         self.strict = strict
 
     def parse(self, output: str) -> Extraction:
@@ -113,8 +113,8 @@ class UIEOutputParser(BaseOutputParser):
 
     def format(self, query: str) -> str:
         """The prompt's text, with the task's instruction before it where it isn't there yet."""
-        opening = instruction(self.query.task, self.form)
-        return query if opening in query else f"{opening}\n\n{query}"
+        instruction = default_instruction(self.query.task, self.answer_format)
+        return query if instruction in query else f"{instruction}\n\n{query}"
 
 
 _TEMPLATE = """\
@@ -153,7 +153,8 @@ def few_shot_prompt(
         labels: The labels asked for. Default: all of the pool.
         event: For EAE, the event whose arguments are asked for.
         selector: How demonstrations are chosen. Default: ``Selector()``.
-        options: Those of ``prompts.build_prompt``: ``form``, ``max_tokens``, ``count_tokens``, ``opening``.
+        options: Those of ``prompts.build_prompt``: ``answer_format``, ``max_tokens``, ``count_tokens``,
+            ``instruction``.
     """
     retriever = DemonstrationRetriever(store, selector, k, task, labels, event)
 
@@ -178,8 +179,8 @@ class LlamaIndexAnswer:
 class LlamaIndexChat:
     """A LlamaIndex LLM as the chat model of an ``Extractor``: ``Extractor(store, LlamaIndexChat(llm))``.
 
-    With ``form="json"`` the LLMs of Ollama and of OpenAI, and those built on the latter, are held to the JSON schema.
-    Others have the instruction alone.
+    With ``answer_format="json"`` the LLMs of Ollama and of OpenAI, and those built on the latter, are held to the JSON
+    schema. Others have the instruction alone.
     """
 
     def __init__(self, llm: LLM) -> None:

@@ -273,8 +273,8 @@ def test_line_breaks_of_the_text_are_spaces_of_the_answer():
     assert (entity.text, entity.offsets, entity.grounding) == ("Ada\nLovelace", (0, 12), "exact")
 
 
-@pytest.mark.parametrize("form", ["linear", "json"])
-def test_a_partial_answer_leaves_its_last_item_out(form):
+@pytest.mark.parametrize("answer_format", ["linear", "json"])
+def test_a_partial_answer_leaves_its_last_item_out(answer_format):
     example = Example.model_validate(
         {
             "task": "NER",
@@ -287,7 +287,7 @@ def test_a_partial_answer_leaves_its_last_item_out(form):
             ],
         }
     )
-    answer = prompts.render_answer(example, form)
+    answer = prompts.render_answer(example, answer_format)
     seen = [parse(answer[:end], NER, partial=True) for end in range(len(answer) + 1)]
     assert all(result.rejected == () for result in seen)
     counts = [len(result.entities) for result in seen]
@@ -385,8 +385,8 @@ def examples(draw) -> Example:
 
 
 @given(examples(), st.sampled_from(["linear", "json"]))
-def test_a_gold_answer_is_read_back(example, form):
-    result = parse(prompts.render_answer(example, form), example.query, strict=True)
+def test_a_gold_answer_is_read_back(example, answer_format):
+    result = parse(prompts.render_answer(example, answer_format), example.query, strict=True)
     assert result.entities == example.entities
 
 
@@ -407,8 +407,8 @@ def test_a_gold_answer_is_read_back(example, form):
 def test_gold_answers_of_real_rows_are_read_back(read_rows, name, texts, places):
     """Strings come back always; offsets where the text says which of several mentions is meant."""
     rows = read_rows(name, "train", 300)
-    for form in prompts.AnswerForm:
-        results = [parse(prompts.render_answer(row, form), row.query) for row in rows]
+    for answer_format in prompts.AnswerFormat:
+        results = [parse(prompts.render_answer(row, answer_format), row.query) for row in rows]
         assert all(result.rejected == () for result in results)
         said = [set(found(result)) == {(label, *(s.text for s in spans)) for label, spans in row.annotations}
                 for row, result in zip(rows, results, strict=True)]  # fmt: skip

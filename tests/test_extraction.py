@@ -104,7 +104,7 @@ def test_k_and_the_selector(store):
     with pytest.raises(ValueError, match="k is -1"):
         Extractor(store, says(""), k=-1)
     with pytest.raises(ValueError, match="yaml"):
-        Extractor(store, says(""), form="yaml")
+        Extractor(store, says(""), answer_format="yaml")
 
 
 @pytest.mark.parametrize(("k", "shown"), [(0, 0), (1, 1), (1000, 5)])
@@ -384,7 +384,7 @@ async def test_what_is_no_query_is_refused_by_name(store):
 def test_an_instruction_and_a_threshold_of_ones_own(store):
     query = names("She met the Norwegian ambassador.")
     model = says("person: Norwegian ambasador")
-    result = Extractor(store, model, opening="Find them.", fuzzy_threshold=None).extract(query)
+    result = Extractor(store, model, instruction="Find them.", fuzzy_threshold=None).extract(query)
     assert result.prompt.messages[0] == ("system", "Find them.")
     assert found(result.extraction) == []
     assert found(Extractor(store, model).extract(query).extraction) == [("person", "Norwegian ambassador")]
@@ -427,14 +427,14 @@ class ChatOllama:
 
 def test_the_schema_goes_to_models_that_take_one(store):
     ours = ChatOllama()
-    result = Extractor(store, ours, form="json").extract(NER)
+    result = Extractor(store, ours, answer_format="json").extract(NER)
     assert ours.options == [{"format": json_schema(NER)}]
     assert found(result.extraction) == [("person", "Ada")]
     assert '{"entities": [' in result.prompt.messages[2][1]
     bound = SimpleNamespace(bound=ours, invoke=ours.invoke)  # as model.bind(...) makes it
-    Extractor(store, bound, form="json").extract(NER)
+    Extractor(store, bound, answer_format="json").extract(NER)
     assert ours.options[1] == {"format": json_schema(NER)}
-    Extractor(store, ours, form="linear").extract(NER)
+    Extractor(store, ours, answer_format="linear").extract(NER)
     assert ours.options[2] == {}
 
 
@@ -512,7 +512,7 @@ def test_a_long_answer_is_not_read_anew_at_every_item(store, monkeypatch):
 
 def test_a_json_stream_grows_by_finished_objects(store):
     text = '{"entities": [{"type": "person", "text": "Ada"}, {"type": "place", "text": "Oslo"}]}'
-    extractor = Extractor(store, Streaming(*text), form="json")
+    extractor = Extractor(store, Streaming(*text), answer_format="json")
     assert growing(extractor.stream(extractor.prompt(NER))) == [WHOLE[:1], WHOLE[:2], WHOLE[:2]]
 
 

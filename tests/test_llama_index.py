@@ -210,13 +210,13 @@ NASTY = [
 
 
 @pytest.mark.parametrize("text", NASTY)
-@pytest.mark.parametrize("form", ["linear", "json"])
-def test_no_text_breaks_the_prompt(encoder, text, form):
+@pytest.mark.parametrize("answer_format", ["linear", "json"])
+def test_no_text_breaks_the_prompt(encoder, text, answer_format):
     with DemonstrationStore.create([ner(text, "Ada"), *EXAMPLES], encoder=encoder) as store:
         for asked in (f"{text} {text}", ASKED):
             query = Query(task="NER", text=asked, labels=["person", "place"])
-            expected = prompts.build_prompt(query, store.search(query), form=form).messages
-            messages = few_shot_prompt(store, form=form).format_messages(text=asked)
+            expected = prompts.build_prompt(query, store.search(query), answer_format=answer_format).messages
+            messages = few_shot_prompt(store, answer_format=answer_format).format_messages(text=asked)
             roles = {"system": "system", "user": "human", "assistant": "ai"}
             assert [(roles[message.role.value], message.content) for message in messages] == expected
 
@@ -229,7 +229,7 @@ def test_the_prompt_shows_what_is_near_its_text_and_the_nearest_last(store):
         assert [message.role.value for message in shown] == ["user", "assistant"] * 2
         assert [f"{shown[at].content} {shown[at + 1].content}" for at in (0, 2)] == [second.text, best.text]
         assert asked.content == prompts.render_query(Query(task="NER", text=text, labels=["person", "place"]))
-        assert system.content == prompts.instruction("NER")
+        assert system.content == prompts.default_instruction("NER")
 
 
 def test_one_search_a_format(encoder):
@@ -298,13 +298,13 @@ def test_only_a_strict_parser_raises():
         UIEOutputParser(QUERY, strict=True).parse("I can't say.")
 
 
-@pytest.mark.parametrize("form", ["linear", "json"])
-def test_a_prompt_gets_the_instruction_once(store, form):
-    parser = UIEOutputParser(QUERY, form=form)
-    instruction = prompts.instruction("NER", form)
+@pytest.mark.parametrize("answer_format", ["linear", "json"])
+def test_a_prompt_gets_the_instruction_once(store, answer_format):
+    parser = UIEOutputParser(QUERY, answer_format=answer_format)
+    instruction = prompts.default_instruction("NER", answer_format)
     assert parser.format("Read this.") == f"{instruction}\n\nRead this."
     assert parser.format(parser.format("Read this.")) == f"{instruction}\n\nRead this."
-    prompt = few_shot_prompt(store, form=form)
+    prompt = few_shot_prompt(store, answer_format=answer_format)
     bare = prompt.format_messages(text=ASKED)
     prompt.output_parser = parser
     assert prompt.format_messages(text=ASKED) == bare
@@ -404,7 +404,7 @@ def test_the_schema_goes_to_llms_that_take_one(store, name, option):
         return ChatResponse(message=ChatMessage(role="assistant", content='{"entities": []}'))
 
     llm = type(name, (EchoLLM,), {"chat": chat})()
-    Extractor(store, LlamaIndexChat(llm), form="json").extract(QUERY)
+    Extractor(store, LlamaIndexChat(llm), answer_format="json").extract(QUERY)
     assert list(seen[0]) == ([option] if option else [])
     if option == "format":
         assert seen[0] == {"format": json_schema(QUERY)}

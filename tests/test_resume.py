@@ -102,7 +102,13 @@ def test_a_line_cut_short_is_asked_again(store, tmp_path):
 def test_other_settings_or_a_changed_pool_are_asked_again(store, tmp_path):
     path = tmp_path / "results.jsonl"
     (first,) = Extractor(store, Copier(), k=2).extract_many(MANY[:1], resume=path)
-    changes = ({"k": 1}, {"form": "json"}, {"max_tokens": 5000}, {"opening": "Find."}, {"fuzzy_threshold": None})
+    changes = (
+        {"k": 1},
+        {"answer_format": "json"},
+        {"max_tokens": 5000},
+        {"instruction": "Find."},
+        {"fuzzy_threshold": None},
+    )
     for change in changes:
         again = Copier()
         Extractor(store, again, **{"k": 2, **change}).extract_many(MANY[:1], resume=path)

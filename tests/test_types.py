@@ -117,8 +117,8 @@ def test_offsets_are_code_points(text, span, start):
     row = {**ROW, "text": text, "entities": [entity]}
     example = Example.model_validate_json(json.dumps(row))
     assert example.to_row() == row
-    for form in prompts.AnswerForm:
-        assert parse(prompts.render_answer(example, form), example.query).entities == example.entities
+    for answer_format in prompts.AnswerFormat:
+        assert parse(prompts.render_answer(example, answer_format), example.query).entities == example.entities
 
 
 def test_a_pair_of_surrogates_in_a_row_is_one_character():

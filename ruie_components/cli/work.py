@@ -31,9 +31,9 @@ from ruie_components.cli.options import (
     selector,
     the_text,
 )
-from ruie_components.prompts import AnswerForm, build_prompt
+from ruie_components.prompts import AnswerFormat, build_prompt
 
-Form = Annotated[AnswerForm, typer.Option(help="How answers are written.")]
+Format = Annotated[AnswerFormat, typer.Option("--answer-format", help="How answers are written.")]
 
 
 def retrieve(
@@ -68,7 +68,7 @@ def prompt(
     event: EventOption = None,
     k: K = 8,
     method: Method = DEFAULT_METHOD,
-    form: Form = AnswerForm.LINEAR,
+    answer_format: Format = AnswerFormat.LINEAR,
     max_tokens: MaxTokens = None,
     encoder: EncoderOption = None,
     as_json: AsJson = False,
@@ -77,7 +77,7 @@ def prompt(
     with opened(store, pool, encoder) as source:
         query = defaults(source, task, label, event).query(the_text(text))
         found = selector(method, k).select(source, query)
-    built = build_prompt(query, found, form=form, max_tokens=max_tokens)
+    built = build_prompt(query, found, answer_format=answer_format, max_tokens=max_tokens)
     if as_json:
         messages = [{"role": role, "content": content} for role, content in built.messages]
         write_json(console, {"messages": messages, "tokens": built.tokens, "dropped": built.dropped}, indent=2)
@@ -124,7 +124,7 @@ def extract(
     event: EventOption = None,
     k: K = 8,
     method: Method = DEFAULT_METHOD,
-    form: Form = AnswerForm.LINEAR,
+    answer_format: Format = AnswerFormat.LINEAR,
     max_tokens: MaxTokens = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report here.", show_default=False)] = None,
     encoder: EncoderOption = None,
@@ -141,7 +141,9 @@ def extract(
         source = stack.enter_context(opened(store, pool, encoder))
         asked = defaults(source, task, label, event)
         queries = queries_in(file, asked) if file else [asked.query(the_text(text))]
-        extractor = Extractor(source, chat_model, selector=selector(method, k), form=form, max_tokens=max_tokens)
+        extractor = Extractor(
+            source, chat_model, selector=selector(method, k), answer_format=answer_format, max_tokens=max_tokens
+        )
         results = extractor.extract_many(queries, progress=True, resume=out)
     if out is None:
         for result in results:

@@ -21,7 +21,7 @@ from ruie_components.extraction.calling import (
     schema_options,
 )
 from ruie_components.extraction.results import ExtractionResult, usage_of, warn_of_cut
-from ruie_components.prompts import AnswerForm, Prompt, TokenCounter, build_prompt, estimate_tokens
+from ruie_components.prompts import AnswerFormat, Prompt, TokenCounter, build_prompt, estimate_tokens
 from ruie_components.retrieval import DemonstrationRetriever, QueryInput
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
@@ -37,17 +37,17 @@ class Extractor:
             ``(role, content)`` pairs to the answer's text.
         k: How many demonstrations; 0 for none. The selector's own number where one is given, else 8.
         selector: How they are chosen; ``Selector()`` if not given.
-        form: How answers are written: "linear", the paper's way, or "json".
+        answer_format: How answers are written: "linear", the paper's way, or "json".
         max_tokens: The budget of the whole prompt; the least similar demonstrations are dropped until it fits.
         count_tokens: Counts the tokens of a string, for the budget.
-        opening: An instruction of your own instead of the task's.
+        instruction: An instruction of your own instead of the task's.
         fuzzy_threshold: The least similarity, of 100, at which a span counts as found in the text; None for exact
             and folded search alone.
         retries: How often a transport error is tried again.
 
     Raises:
         TypeError: ``model`` can't be asked, or ``selector`` is no ``Selector``.
-        ValueError: ``k`` is negative, or ``form`` unknown.
+        ValueError: ``k`` is negative, or ``answer_format`` unknown.
     """
 
     def __init__(
@@ -57,20 +57,20 @@ class Extractor:
         *,
         k: int | None = None,
         selector: Selector | None = None,
-        form: AnswerForm | str = AnswerForm.LINEAR,
+        answer_format: AnswerFormat | str = AnswerFormat.LINEAR,
         max_tokens: int | None = None,
         count_tokens: TokenCounter = estimate_tokens,
-        opening: str | None = None,
+        instruction: str | None = None,
         fuzzy_threshold: float | None = answers.FUZZY_THRESHOLD,
         retries: int = 2,
     ) -> None:
         check_model(model)
         self.retriever = DemonstrationRetriever(store, selector, k)
         self.model = model
-        self.form = AnswerForm(form)
+        self.answer_format = AnswerFormat(answer_format)
         self.max_tokens = max_tokens
         self.count_tokens = count_tokens
-        self.opening = opening
+        self.instruction = instruction
         self.fuzzy_threshold = fuzzy_threshold
         self.retries = retries
 
@@ -154,10 +154,10 @@ class Extractor:
         return build_prompt(
             query,
             demonstrations,
-            form=self.form,
+            answer_format=self.answer_format,
             max_tokens=self.max_tokens,
             count_tokens=self.count_tokens,
-            opening=self.opening,
+            instruction=self.instruction,
         )
 
     def _try_to_write(self, query: Query, demonstrations: Sequence[Demonstration]) -> Prompt | RuieError | ValueError:
@@ -188,7 +188,7 @@ class Extractor:
 
     def options(self, prompt: Prompt) -> dict[str, Any]:
         """What the model's ``invoke`` is told beside the messages: the JSON schema, where the model takes one."""
-        if self.form is not AnswerForm.JSON:
+        if self.answer_format is not AnswerFormat.JSON:
             return {}
         return schema_options(self.model, lambda: answers.json_schema(prompt.query))
 
@@ -224,9 +224,9 @@ class Extractor:
             "pool": self.store.pool,
             "encoder": self.store.encoder.fingerprint,
             "selector": repr(self.selector),
-            "form": self.form.value,
+            "answer_format": self.answer_format.value,
             "max_tokens": self.max_tokens,
-            "opening": self.opening,
+            "instruction": self.instruction,
             "fuzzy_threshold": self.fuzzy_threshold,
         }
 

@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from ruie_components import answers, prompts
 from ruie_components.langchain.copying import Seen, find
-from ruie_components.prompts import AnswerForm
+from ruie_components.prompts import AnswerFormat
 from ruie_components.types import Argument, Entity, Event, EventQuery, Example, Extraction, Query, Relation, Span, Task
 
 _BLOCK = re.compile(
@@ -114,10 +114,10 @@ def copy_answer(prompt: str) -> str:
     return prompts.render_answer(found, _form(prompt, blocks)) if found else prompts.NOTHING
 
 
-def _form(prompt: str, blocks: Sequence[re.Match[str]]) -> AnswerForm:
+def _form(prompt: str, blocks: Sequence[re.Match[str]]) -> AnswerFormat:
     example = blocks[-2]["answer"] if len(blocks) > 1 else prompt[: blocks[0].start()]
     in_json = example.startswith("{") if len(blocks) > 1 else '{"' in example
-    return AnswerForm.JSON if in_json else AnswerForm.LINEAR
+    return AnswerFormat.JSON if in_json else AnswerFormat.LINEAR
 
 
 def _read_query(block: re.Match[str]) -> Query | None:

@@ -40,8 +40,8 @@ def create_extraction_chain(
         task: The task of inputs that name none; the pool's only task if not given.
         labels: What inputs that name no labels ask for; all labels of the task in the pool if not given.
         event: For EAE, the event of inputs that name none.
-        options: Those of ``Extractor``: ``k``, ``selector``, ``form``, ``max_tokens``, ``count_tokens``,
-            ``opening``, ``fuzzy_threshold``, ``retries``.
+        options: Those of ``Extractor``: ``k``, ``selector``, ``answer_format``, ``max_tokens``, ``count_tokens``,
+            ``instruction``, ``fuzzy_threshold``, ``retries``.
 
     .. code-block:: python
 

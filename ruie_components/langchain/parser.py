@@ -19,7 +19,7 @@ from ruie_components.errors import AnswerError
 from ruie_components.extraction.calling import Answer, read_answer
 from ruie_components.extraction.results import warn_of_cut
 from ruie_components.extraction.streaming import Rereading
-from ruie_components.prompts import AnswerForm
+from ruie_components.prompts import AnswerFormat
 from ruie_components.types import Demonstration, Extraction, Query, Task
 
 
@@ -37,7 +37,7 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
     Key init args:
         query: The query whose answers are read.
         task: For the format instructions of a parser without a query.
-        form: The form that the format instructions describe. Both forms are read whatever it says.
+        answer_format: The form that the format instructions describe. Both forms are read whatever it says.
         strict: Whether an answer that can't be read in full raises an ``OutputParserException``, which retry parsers
             send back to the model. Otherwise what can't be read is reported in ``Extraction.rejected``.
         demonstrations: What the prompt showed, to tell spans that leaked from there.
@@ -47,7 +47,7 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
 
     query: Query | None = None
     task: Task | None = None
-    form: AnswerForm = AnswerForm.LINEAR
+    answer_format: AnswerFormat = AnswerFormat.LINEAR
     strict: bool = False
     demonstrations: tuple[Demonstration, ...] = ()
 
@@ -125,7 +125,7 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
         task = self.query.task if self.query else self.task
         if task is None:
             raise ValueError("the format depends on the task: give UIEOutputParser a query or a task")
-        return prompts.instruction(task, self.form)
+        return prompts.default_instruction(task, self.answer_format)
 
     @property
     def OutputType(self) -> type[Extraction]:  # noqa: N802  # LangChain's name

@@ -11,7 +11,7 @@ from langchain_core.example_selectors import BaseExampleSelector
 from langchain_core.prompts import ChatPromptTemplate, PromptTemplate
 
 from ruie_components import prompts
-from ruie_components.prompts import AnswerForm
+from ruie_components.prompts import AnswerFormat
 from ruie_components.retrieval import DemonstrationRetriever
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
@@ -29,7 +29,7 @@ class RUIEExampleSelector(BaseExampleSelector):
         event: For EAE, the event of inputs whose variables name none.
         selector: How demonstrations are chosen; ``Selector()`` if not given.
         text_key: The variable that holds the text; ``text`` or else ``input`` if not given.
-        form: How ``output`` is written: "linear" or "json".
+        answer_format: How ``output`` is written: "linear" or "json".
 
     Every selected example is a dictionary with ``input`` (its block up to ``Output:``), ``output`` (its answer),
     ``text``, ``task``, ``labels``, ``score`` and ``id``.
@@ -55,9 +55,9 @@ class RUIEExampleSelector(BaseExampleSelector):
         event: EventQuery | Mapping[str, Any] | None = None,
         selector: Selector | None = None,
         text_key: str | None = None,
-        form: AnswerForm | str = AnswerForm.LINEAR,
+        answer_format: AnswerFormat | str = AnswerFormat.LINEAR,
     ) -> None:
-        self.form = AnswerForm(form)
+        self.answer_format = AnswerFormat(answer_format)
         self.retriever = DemonstrationRetriever(store, selector, k, task, labels, event, text_key=text_key)
 
     def select_examples(self, input_variables: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -115,7 +115,7 @@ class RUIEExampleSelector(BaseExampleSelector):
         example = demonstration.example
         return {
             "input": prompts.render_query(example.query),
-            "output": prompts.render_answer(example, self.form),
+            "output": prompts.render_answer(example, self.answer_format),
             "text": example.text,
             "task": example.task.value,
             "labels": list(example.labels),

@@ -196,7 +196,7 @@ async def test_the_async_twins(endpoint, model_folder, pool):
 
 def test_the_json_schema_is_taken(chat, pool):
     """The server ignores the schema, and this model knows no JSON: what it says is read all the same."""
-    result = Extractor(pool, chat, k=2, form="json").extract(QUERY)
+    result = Extractor(pool, chat, k=2, answer_format="json").extract(QUERY)
     assert result.error is None
     assert result.usage.output_tokens > 0
 

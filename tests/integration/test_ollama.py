@@ -84,7 +84,7 @@ def test_models_that_only_embed_are_not_offered():
 
 def test_the_plain_chat_ollama_works_as_a_model_too(server, store):
     plain = ChatOllama(model="tiny:1b", base_url=server.url)
-    result = Extractor(store, plain, form="json", k=3).extract(NER)
+    result = Extractor(store, plain, answer_format="json", k=3).extract(NER)
     assert found(result.extraction)[:2] == [("place", "Oslo"), ("person", "Ada")]
     assert server.chats[0]["format"] == json_schema(NER)
 
@@ -120,7 +120,7 @@ async def test_the_whole_chain(model, server, store):
 @pytest.mark.parametrize("task", QUERIES)
 def test_structured_output_sends_the_schema(model, server, store, task):
     query = QUERIES[task]
-    result = Extractor(store, model, form="json").extract(query)
+    result = Extractor(store, model, answer_format="json").extract(query)
     assert server.chats[0]["format"] == json_schema(query)
     assert result.extraction.answer.startswith("{")
     assert result.extraction.annotations

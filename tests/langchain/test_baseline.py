@@ -8,9 +8,9 @@ from ruie_components.langchain.baseline import copy_answer
 from ..pool import ANSWERS, EXAMPLES, QUERIES, detection, ner
 
 
-def prompt_for(query: Query, form: str = "linear", examples=EXAMPLES) -> prompts.Prompt:
+def prompt_for(query: Query, answer_format: str = "linear", examples=EXAMPLES) -> prompts.Prompt:
     shown = [Demonstration(example=example, score=1.0) for example in examples if example.task == query.task]
-    return prompts.build_prompt(query, shown, form=form)
+    return prompts.build_prompt(query, shown, answer_format=answer_format)
 
 
 @pytest.mark.parametrize("task", QUERIES)
@@ -27,9 +27,9 @@ def test_it_answers_in_the_form_of_the_demonstrations():
 
 
 @pytest.mark.parametrize("task", QUERIES)
-@pytest.mark.parametrize("form", ["linear", "json"])
-async def test_streaming_and_async_say_the_same(task, form):
-    messages = prompt_for(QUERIES[task], form).messages
+@pytest.mark.parametrize("answer_format", ["linear", "json"])
+async def test_streaming_and_async_say_the_same(task, answer_format):
+    messages = prompt_for(QUERIES[task], answer_format).messages
     whole = CopyBaseline().invoke(messages)
     chunks = list(CopyBaseline().stream(messages))
     assert "".join(chunk.text for chunk in chunks) == whole.text
@@ -42,8 +42,8 @@ async def test_streaming_and_async_say_the_same(task, form):
 
 @pytest.mark.parametrize("task", QUERIES)
 def test_without_demonstrations_it_knows_nothing(task):
-    for form in ("linear", "json"):
-        assert CopyBaseline().invoke(prompt_for(QUERIES[task], form, []).messages).text == prompts.NOTHING
+    for answer_format in ("linear", "json"):
+        assert CopyBaseline().invoke(prompt_for(QUERIES[task], answer_format, []).messages).text == prompts.NOTHING
 
 
 def test_it_copies_only_what_the_input_holds_and_the_schema_asks():

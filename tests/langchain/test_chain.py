@@ -57,7 +57,7 @@ def test_a_text_alone_asks_for_what_the_defaults_say(store):
 
 
 def test_options_are_the_extractors(store):
-    options = {"k": 2, "form": "json", "selector": Selector("mmr")}
+    options = {"k": 2, "answer_format": "json", "selector": Selector("mmr")}
     result = create_extraction_chain(CopyBaseline(), store, **options).invoke(NER)
     assert result.usage.demonstrations == 2
     assert result.extraction.answer.startswith("{")
@@ -108,7 +108,7 @@ async def test_an_input_of_a_task_that_the_pool_lacks(encoder):
 
 
 def test_an_instruction_of_ones_own(store):
-    chain = create_extraction_chain(CopyBaseline(), store, task="NER", opening="Find them.", fuzzy_threshold=None)
+    chain = create_extraction_chain(CopyBaseline(), store, task="NER", instruction="Find them.", fuzzy_threshold=None)
     assert chain.invoke(NER).prompt.instruction == "Find them."
 
 

@@ -109,7 +109,7 @@ def test_an_error_can_be_sent_back_to_the_model():
     assert caught.value.llm_output == "place: Mars"
     assert caught.value.send_to_llm is True
     assert "Mars" in caught.value.observation
-    assert prompts.instruction("NER") in caught.value.observation
+    assert prompts.default_instruction("NER") in caught.value.observation
     with pytest.raises(OutputParserException):
         parser.invoke(AIMessage("I can't help with that."))
 
@@ -135,8 +135,10 @@ def test_what_leaked_from_a_demonstration_is_told():
 
 
 def test_format_instructions(parser):
-    assert parser.get_format_instructions() == prompts.instruction("NER")
-    assert UIEOutputParser(task="RE", form="json").get_format_instructions() == prompts.instruction("RE", "json")
+    assert parser.get_format_instructions() == prompts.default_instruction("NER")
+    assert UIEOutputParser(task="RE", answer_format="json").get_format_instructions() == prompts.default_instruction(
+        "RE", "json"
+    )
     with pytest.raises(ValueError, match="a query or a task"):
         UIEOutputParser().get_format_instructions()
 

@@ -57,7 +57,7 @@ def few_shot(selector, example_prompt=None):
 
 
 async def test_the_string_template_even_with_braces(store):
-    selector = RUIEExampleSelector(store, task="NER", k=5, form="json")
+    selector = RUIEExampleSelector(store, task="NER", k=5, answer_format="json")
     prompt = few_shot(selector)
     text = "Cy met {none}"
     shown = prompt.format(text=text)
@@ -72,7 +72,7 @@ def ask(text):
 
 
 async def test_the_chat_template_even_with_braces(store):
-    selector = RUIEExampleSelector(store, task="NER", k=5, form="json")
+    selector = RUIEExampleSelector(store, task="NER", k=5, answer_format="json")
     examples = FewShotChatMessagePromptTemplate(
         example_selector=selector, example_prompt=selector.chat_example_prompt, input_variables=["text"]
     )

@@ -78,7 +78,7 @@ def prompt_and_answer(shown: Shown, keywords: KeywordStrategy = KeywordStrategy.
         for example in reversed(demonstrations)
     ]
     asked = prompts.render_query(_tagged(query, keywords))
-    return "\n\n".join([prompts.instruction(query.task), *blocks, asked]), f" {prompts.render_answer(query)}"
+    return "\n\n".join([prompts.default_instruction(query.task), *blocks, asked]), f" {prompts.render_answer(query)}"
 
 
 def _tagged(example: Example, keywords: KeywordStrategy) -> Query:

@@ -1,0 +1,117 @@
+"""The whole prompt: instruction, demonstrations, query; and how it is fitted to a token budget.
+
+The instructions are the text files in ``instructions/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+from ruie_components.errors import PromptTooLongError
+from ruie_components.prompts.blocks import AnswerFormat, render_answer, render_demonstration, render_query
+from ruie_components.types import Demonstration, Query, Task
+
+Message = tuple[Literal["system", "human", "ai"], str]
+"""A chat message as ``(role, content)``, which LangChain's chat models take as it is."""
+
+TokenCounter = Callable[[str], int]
+
+
+@cache
+def default_instruction(task: Task | str, answer_format: AnswerFormat | str = AnswerFormat.LINEAR) -> str:
+    """The instruction that opens a prompt, read from ``instructions/TASK.txt`` (``TASK.json.txt`` for JSON answers)."""
+    suffix = ".json.txt" if AnswerFormat(answer_format) is AnswerFormat.JSON else ".txt"
+    return files("ruie_components.prompts").joinpath("instructions", f"{Task(task)}{suffix}").read_text("utf-8").strip()
+
+
+def estimate_tokens(text: str) -> int:
+    """A rough, tokenizer-free estimate of a text's tokens: a token for 3.5 ASCII characters, one for every other.
+
+    It is meant to be too high rather than too low. Give the real tokenizer's count where the budget is tight.
+
+    >>> estimate_tokens("seven words make about eleven tokens here")
+    12
+    """
+    ascii_characters = len(text.encode("ascii", "ignore"))
+    return -(-ascii_characters * 2 // 7) + len(text) - ascii_characters
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A whole prompt: instruction, demonstrations with the most similar last, and the query's block."""
+
+    instruction: str
+    demonstrations: tuple[Demonstration, ...]
+    """As shown: the most similar one last, next to the input."""
+    query: Query
+    answer_format: AnswerFormat
+    tokens: int
+    """By the given counter; by ``estimate_tokens`` where none was given."""
+    dropped: int = 0
+    """How many of the least similar demonstrations did not fit the budget."""
+
+    @property
+    def text(self) -> str:
+        """The prompt as one string, blocks parted by blank lines: the paper's way."""
+        shown = [render_demonstration(shown.example, self.answer_format) for shown in self.demonstrations]
+        return "\n\n".join([self.instruction, *shown, render_query(self.query)])
+
+    @property
+    def messages(self) -> list[Message]:
+        """The prompt as chat messages: each demonstration is a question and the model's answer to it."""
+        messages: list[Message] = [("system", self.instruction)]
+        for shown in self.demonstrations:
+            messages.append(("human", render_query(shown.example.query)))
+            messages.append(("ai", render_answer(shown.example, self.answer_format)))
+        return [*messages, ("human", render_query(self.query))]
+
+
+MESSAGE_OVERHEAD = 5
+"""Tokens that a chat template adds around one message, at the most, in common templates."""
+
+
+def build_prompt(
+    query: Query,
+    demonstrations: Sequence[Demonstration] = (),
+    *,
+    answer_format: AnswerFormat | str = AnswerFormat.LINEAR,
+    max_tokens: int | None = None,
+    count_tokens: TokenCounter = estimate_tokens,
+    instruction: str | None = None,
+) -> Prompt:
+    """Write the prompt for a query.
+
+    Args:
+        query: What to extract from which text.
+        demonstrations: Best first, as a search returns them; the prompt shows the best last.
+        answer_format: How the answers are written.
+        max_tokens: The budget of the whole prompt. The least similar demonstrations are dropped until it fits.
+        count_tokens: Counts the tokens of a string.
+        instruction: An instruction of your own instead of the task's.
+
+    Returns:
+        The prompt, with its size and how many demonstrations were dropped.
+
+    Raises:
+        PromptTooLongError: Instruction and input alone are over the budget.
+    """
+    answer_format = AnswerFormat(answer_format)
+    opening = default_instruction(query.task, answer_format) if instruction is None else instruction
+    tokens = count_tokens(opening) + count_tokens(render_query(query)) + 2 * MESSAGE_OVERHEAD
+    if max_tokens is not None and tokens > max_tokens:
+        raise PromptTooLongError(
+            f"the instruction and the input alone take about {tokens:,} tokens, and the budget is {max_tokens:,}. "
+            f"The input has {len(query.text):,} characters: split it into smaller texts or raise max_tokens."
+        )
+    kept: list[Demonstration] = []
+    for demonstration in demonstrations:
+        size = count_tokens(render_demonstration(demonstration.example, answer_format)) + 2 * MESSAGE_OVERHEAD
+        if max_tokens is not None and tokens + size > max_tokens:
+            break  # a less similar one that happens to be short must not jump the queue
+        tokens += size
+        kept.append(demonstration)
+    return Prompt(opening, tuple(reversed(kept)), query, answer_format, tokens, len(demonstrations) - len(kept))
