@@ -97,7 +97,7 @@ MARKUP = "[/b] and [bold] and [red]Oslo[/red]"
 
 
 def test_markup_in_texts_labels_and_paths_is_text(ruie, tmp_path, monkeypatch):
-    monkeypatch.setattr("ruie_components.langchain.baseline.copy_answer", lambda prompt: f"{MARKUP}: {MARKUP}")
+    monkeypatch.setattr("ruie_components.chat.baseline.copy_answer", lambda prompt: f"{MARKUP}: {MARKUP}")
     span = {"text": MARKUP, "start": 0, "end": len(MARKUP), "type": MARKUP}
     row = {"task": "NER", "text": MARKUP, "schema": [MARKUP], "entities": [span]}
     rows = tmp_path / "[red].jsonl"
@@ -117,7 +117,7 @@ def test_markup_in_the_error_of_a_text_is_text(ruie, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError(MARKUP)
 
-    monkeypatch.setattr("ruie_components.langchain.baseline.copy_answer", fail)
+    monkeypatch.setattr("ruie_components.chat.baseline.copy_answer", fail)
     status, _, err = ruie("extract", "Oslo.", "-t", "NER", "-l", "city")
     assert (status, MARKUP in err) == (1, True), err
     status, out, err = ruie("demo")
@@ -134,7 +134,7 @@ def test_a_text_that_failed_is_not_shown_as_one_with_nothing_in_it(ruie):
 @pytest.mark.parametrize("said", ["city: Zürich", "city: \ud83d"], ids=["not in ASCII", "half a pair"])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_no_character_ends_a_command(ruie, monkeypatch, tmp_path, said, encoding):
-    monkeypatch.setattr("ruie_components.langchain.baseline.copy_answer", lambda prompt: said)
+    monkeypatch.setattr("ruie_components.chat.baseline.copy_answer", lambda prompt: said)
     for as_json in (True, False):
         written = BytesIO()
         monkeypatch.setattr(sys, "stdout", TextIOWrapper(written, encoding))
@@ -153,12 +153,12 @@ def test_a_cut_answer_is_shown_as_cut():
     extraction = Extraction(task="NER", text="Oslo.", labels=["city"])
     shown = StringIO()
     for cut in (False, True):
-        show.result(Console(file=shown), ExtractionResult(extraction, None, Usage(cut=cut)), as_json=False)
+        show.result(Console(file=shown), ExtractionResult(extraction, None, Usage(truncated=cut)), as_json=False)
     assert shown.getvalue().count("the answer was cut") == 1
 
 
 def test_what_was_left_out_is_shown_with_its_reason_and_its_label_if_it_has_one(ruie, monkeypatch):
-    monkeypatch.setattr("ruie_components.langchain.baseline.copy_answer", lambda _: "Sure!\ncity: Oslo; city: Rome")
+    monkeypatch.setattr("ruie_components.chat.baseline.copy_answer", lambda _: "Sure!\ncity: Oslo; city: Rome")
     _, out, _ = ruie("extract", "From Oslo.", "-t", "NER", "-l", "city")
     assert out.splitlines()[2:] == ["  left out, unreadable: Sure!", "  left out, ungrounded: city: Rome"]
 

@@ -1,5 +1,21 @@
-"""Chat models: the protocol that an extractor calls."""
+"""Chat models: the protocol that an extractor calls, and what makes one of a name, an object or a function."""
 
-from ruie_components.chat.base import ChatModel, Constraint, Response, TokenProbability
+from ruie_components.chat.adapters import AnyChatModel, as_chat_model, load_chat_model
+from ruie_components.chat.base import ChatModel, Constraint, MessageList, ModelInput, Response, TokenProbability
+from ruie_components.chat.baseline import CopyBaseline
+from ruie_components.chat.servers import ollama_is_up, ollama_models
 
-__all__ = ["ChatModel", "Constraint", "Response", "TokenProbability"]
+__all__ = [
+    "AnyChatModel",
+    "ChatModel",
+    "Constraint",
+    "CopyBaseline",
+    "MessageList",
+    "ModelInput",
+    "Response",
+    "TokenProbability",
+    "as_chat_model",
+    "load_chat_model",
+    "ollama_is_up",
+    "ollama_models",
+]

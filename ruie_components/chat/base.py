@@ -6,7 +6,32 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from ruie_components.prompts import Prompt
+from ruie_components.prompts import Message
+
+
+class ModelInput(Protocol):
+    """What a chat model reads: the same content as messages and as one string. Every ``Prompt`` is one."""
+
+    @property
+    def messages(self) -> list[Message]:
+        """``(role, content)`` pairs, for a chat model."""
+
+    @property
+    def text(self) -> str:
+        """One string, for a base model."""
+
+
+@dataclass(frozen=True)
+class MessageList:
+    """Messages that come from elsewhere than ``build_prompt``, as a chat model's input."""
+
+    messages: list[Message]
+
+    @property
+    def text(self) -> str:
+        """The messages as one string in the paper's way: an answer follows the block that it answers."""
+        pieces = [(" " if role == "ai" else "\n\n") + content for role, content in self.messages]
+        return "".join(pieces).removeprefix("\n\n")
 
 
 @dataclass(frozen=True)
@@ -35,6 +60,20 @@ class Response:
     truncated: bool = False
     tokens: tuple[TokenProbability, ...] = ()
 
+    def __add__(self, piece: Response) -> Response:
+        """The response so far with the next piece of its stream; counts of tokens add up."""
+        return Response(
+            self.text + piece.text,
+            _sum(self.input_tokens, piece.input_tokens),
+            _sum(self.output_tokens, piece.output_tokens),
+            self.truncated or piece.truncated,
+            self.tokens + piece.tokens,
+        )
+
+
+def _sum(count: int | None, more: int | None) -> int | None:
+    return (count or 0) + more if more is not None else count
+
 
 @dataclass(frozen=True)
 class Constraint:
@@ -53,8 +92,8 @@ class Constraint:
 class ChatModel(Protocol):
     """A model that completes prompts.
 
-    A chat model reads ``prompt.messages``, a base model ``prompt.text``. It makes one request a call: retries belong to
-    the caller. Errors of the transport reach the caller as the client raised them.
+    A model that was tuned for chat reads ``prompt.messages``, a base model ``prompt.text``. It makes one request a
+    call: retries belong to the caller. Errors of the transport reach the caller as the client raised them.
     """
 
     @property
@@ -69,14 +108,14 @@ class ChatModel(Protocol):
     def constraints(self) -> frozenset[str]:
         """The fields of ``Constraint`` that the model takes. Others are never passed to it."""
 
-    def complete(self, prompt: Prompt, *, constraint: Constraint | None = None) -> Response:
+    def complete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
         """Answer a prompt."""
 
-    async def acomplete(self, prompt: Prompt, *, constraint: Constraint | None = None) -> Response:
+    async def acomplete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
         """``complete`` without blocking the event loop."""
 
-    def stream(self, prompt: Prompt, *, constraint: Constraint | None = None) -> Iterator[Response]:
+    def stream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Iterator[Response]:
         """Answer a prompt in pieces; texts of the pieces join to the whole answer."""
 
-    def astream(self, prompt: Prompt, *, constraint: Constraint | None = None) -> AsyncIterator[Response]:
+    def astream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> AsyncIterator[Response]:
         """``stream`` without blocking the event loop."""

@@ -18,8 +18,7 @@ from ruie_components.starter import starter_store
 from ruie_components.types import EventQuery, Query, Task
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
-
+    from ruie_components.chat import ChatModel
     from ruie_components.extraction import ExtractionResult
 
 
@@ -95,8 +94,8 @@ def _show(query: Query, outcome: ExtractionResult) -> None:
         console.print(f"  [dim]prompt of about {outcome.prompt.tokens:,} tokens, {outcome.usage.seconds:.2f} s[/]")
 
 
-def _chat_model(name: str | None) -> tuple[BaseChatModel, str]:
-    from ruie_components.langchain import load_chat_model, ollama_models
+def _chat_model(name: str | None) -> tuple[ChatModel, str]:
+    from ruie_components.chat import load_chat_model, ollama_models
 
     if name is None:
         pulled = ollama_models()

@@ -50,5 +50,5 @@ def result(console: Console, outcome: ExtractionResult, *, as_json: bool) -> Non
     for item in outcome.extraction.rejected:
         said = ": ".join(part for part in (item.label, ", ".join(item.spans) or item.answer) if part)
         console.print(Text(f"  left out, {item.reason}: {said}", style="dim"))
-    if outcome.usage.cut:
-        console.print("  [bold]the answer was cut at the model's limit of tokens[/]")
+    if outcome.usage.truncated:
+        console.print("  [bold]the answer was truncated at the token limit of the model[/]")

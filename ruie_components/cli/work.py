@@ -131,8 +131,8 @@ def extract(
     as_json: AsJson = False,
 ) -> None:
     """Extract from a text, a file or standard input, with a chat model."""
+    from ruie_components.chat import load_chat_model
     from ruie_components.extraction import Extractor
-    from ruie_components.langchain import load_chat_model
 
     if text is not None and file is not None:
         raise typer.BadParameter("give a text or --file, not both", param_hint="TEXT")

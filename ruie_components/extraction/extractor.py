@@ -1,62 +1,69 @@
-"""The Extractor: selection, prompt, chat model and answer in one object, for one text or many."""
+"""The Extractor: retrieval, prompt, chat model and answer in one object, for one text or many."""
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ruie_components import answers
+from ruie_components.chat import AnyChatModel, Constraint, Response, as_chat_model, retry
 from ruie_components.errors import AnswerError, RuieError
-from ruie_components.extraction import many, streaming
-from ruie_components.extraction.calling import (
-    Answer,
-    aask,
-    ask,
-    check_model,
-    model_name,
-    model_settings,
-    schema_options,
-)
-from ruie_components.extraction.results import ExtractionResult, usage_of, warn_of_cut
+from ruie_components.extraction import batch, streaming
+from ruie_components.extraction.results import ExtractionResult, usage_of, warn_truncated
+from ruie_components.extraction.resume import ResumeFile
+from ruie_components.extraction.streaming import GrowingAnswer
 from ruie_components.prompts import AnswerFormat, Prompt, TokenCounter, build_prompt, estimate_tokens
 from ruie_components.retrieval import DemonstrationRetriever, QueryInput
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
-from ruie_components.types import Demonstration, Extraction, Query, Rejected, Rejection
+from ruie_components.types import Demonstration, EventQuery, Example, Extraction, Query, Rejected, Rejection, Task
 
 
 class Extractor:
     """Extracts with a chat model that is shown the best demonstrations of a store.
 
+    .. code-block:: python
+
+        extractor = Extractor(store, "ollama:llama3.1:8b")
+        extractor.extract("Fly me to Rome").extraction.entities
+
     Args:
-        store: Where the demonstrations are.
-        model: Anything with ``invoke(messages)`` (every LangChain chat model), or a function from a list of
-            ``(role, content)`` pairs to the answer's text.
-        k: How many demonstrations; 0 for none. The selector's own number where one is given, else 8.
-        selector: How they are chosen; ``Selector()`` if not given.
+        store: The pool of demonstrations.
+        model: A name such as ``"ollama:llama3.1:8b"`` (see ``load_chat_model``), a LangChain chat model, a LlamaIndex
+            LLM, a ``ChatModel``, or a function from a list of ``(role, content)`` pairs to the answer's text.
+        k: The number of demonstrations; 0 for none. Default: the selector's, which is 8 by default.
+        selector: How demonstrations are chosen. Default: ``Selector()``.
+        task: The task of inputs that name none. Default: the pool's only task.
+        labels: The labels of inputs that name none. Default: all labels of the task in the pool.
+        event: For EAE, the event of inputs that name none.
         answer_format: How answers are written: "linear", the paper's way, or "json".
         max_tokens: The budget of the whole prompt; the least similar demonstrations are dropped until it fits.
         count_tokens: Counts the tokens of a string, for the budget.
         instruction: An instruction of your own instead of the task's.
-        fuzzy_threshold: The least similarity, of 100, at which a span counts as found in the text; None for exact
-            and folded search alone.
-        retries: How often a transport error is tried again.
+        fuzzy_threshold: The least similarity, of 100, at which a span of the answer matches one of the text; ``None``
+            for exact and normalized matches only.
+        retries: How often a request that failed for a passing reason is repeated.
 
     Raises:
-        TypeError: ``model`` can't be asked, or ``selector`` is no ``Selector``.
-        ValueError: ``k`` is negative, or ``answer_format`` unknown.
+        TypeError: ``model`` is not a chat model, or ``selector`` not a ``Selector``.
+        ValueError: ``k`` is negative, ``answer_format`` unknown, or the model's name of no known form.
+        ImportError: The model needs a package that is not installed; the message names it.
     """
 
     def __init__(
         self,
         store: DemonstrationStore,
-        model: Any,
+        model: AnyChatModel,
         *,
         k: int | None = None,
         selector: Selector | None = None,
+        task: Task | str | None = None,
+        labels: Sequence[str] | None = None,
+        event: EventQuery | Mapping[str, Any] | None = None,
         answer_format: AnswerFormat | str = AnswerFormat.LINEAR,
         max_tokens: int | None = None,
         count_tokens: TokenCounter = estimate_tokens,
@@ -64,9 +71,8 @@ class Extractor:
         fuzzy_threshold: float | None = answers.FUZZY_THRESHOLD,
         retries: int = 2,
     ) -> None:
-        check_model(model)
-        self.retriever = DemonstrationRetriever(store, selector, k)
-        self.model = model
+        self.retriever = DemonstrationRetriever(store, selector, k, task, labels, event)
+        self.model = as_chat_model(model)
         self.answer_format = AnswerFormat(answer_format)
         self.max_tokens = max_tokens
         self.count_tokens = count_tokens
@@ -76,7 +82,7 @@ class Extractor:
 
     @property
     def store(self) -> DemonstrationStore:
-        """Where the demonstrations are."""
+        """The pool of demonstrations."""
         return self.retriever.store
 
     @property
@@ -84,10 +90,21 @@ class Extractor:
         """How demonstrations are chosen."""
         return self.retriever.selector
 
+    def with_model(self, model: AnyChatModel) -> Self:
+        """The same extractor with another chat model."""
+        other = copy.copy(self)
+        other.model = as_chat_model(model)
+        return other
+
     def extract(self, query: QueryInput) -> ExtractionResult:
-        """Extract from one text. A plain string asks for the pool's only task and all its labels.
+        """Extract from one text.
+
+        Args:
+            query: A text; a mapping with ``text`` and perhaps ``task``, ``labels``, ``event``; an example, whose
+                query is meant; or a query.
 
         Raises:
+            ValueError: The text is empty, or its task or labels can't be told; the message lists the choices.
             ChatModelError: The model can't be reached or used.
             PromptTooLongError: Instruction and input alone are over ``max_tokens``.
             StoreError: The store has no such task, or can't be read.
@@ -95,7 +112,7 @@ class Extractor:
         return self.answer(self.prompt(query))
 
     async def aextract(self, query: QueryInput) -> ExtractionResult:
-        """``extract`` without blocking the loop."""
+        """``extract`` without blocking the event loop."""
         return await self.aanswer(await asyncio.to_thread(self.prompt, query))
 
     def extract_many(
@@ -109,20 +126,25 @@ class Extractor:
         """Extract from many texts, in their order.
 
         A query that fails does not stop the others: its result has no spans and an ``error``. Only a run whose first
-        three requests all find no server, a silent one, no such model or no right to ask it ends with that error.
+        three requests all find no server, a silent one, no such model or no right to use it ends with that error.
 
         Args:
-            queries: What to extract from which texts; tasks may be mixed. Equal ones are asked once.
-            progress: Whether to show a bar on stderr once the work takes longer than a second.
+            queries: Inputs as ``extract`` takes them; tasks may be mixed. Equal ones are asked once.
+            progress: Whether to show a progress bar on stderr once the work takes longer than a second.
             concurrency: How many requests are under way at a time.
-            resume: A JSON Lines file. Every finished result is written to it at once; a later call with the same
-                file and settings asks only for what is missing or failed.
+            resume: A JSON Lines file. Every result is written to it at once; a later call with the same file and
+                settings asks only for what is missing, failed, empty or truncated.
 
         Raises:
+            ValueError: An input has no text, or its task or labels can't be told.
             RowError: ``resume`` is a file of something else.
-            ChatModelError: The model can't be asked at all.
+            ChatModelError: The model can't be used at all.
         """
-        return many.extract_many(self, queries, progress=progress, concurrency=concurrency, resume=resume)
+        asked = self.queries(queries)
+        resumed = self._resume_file(resume)
+        return batch.run(
+            asked, resumed, prompts=self.prompts, answer=self.answer, progress=progress, concurrency=concurrency
+        )
 
     async def aextract_many(
         self,
@@ -132,21 +154,52 @@ class Extractor:
         concurrency: int = 4,
         resume: Path | str | None = None,
     ) -> list[ExtractionResult]:
-        """``extract_many`` without blocking the loop."""
-        return await many.aextract_many(self, queries, progress=progress, concurrency=concurrency, resume=resume)
+        """``extract_many`` without blocking the event loop."""
+        asked = await asyncio.to_thread(self.queries, queries)
+        resumed = self._resume_file(resume)
+        return await batch.arun(
+            asked, resumed, prompts=self.prompts, answer=self.aanswer, progress=progress, concurrency=concurrency
+        )
 
-    # The steps, for those who put them together in another way (the LangChain chain does).
+    def stream(self, query: QueryInput | Prompt) -> Iterator[ExtractionResult]:
+        """Extract from one text while the model writes: results that grow, the last one whole."""
+        prompt = self.prompt(query)
+        pieces = retry.stream(self.model, prompt, constraint=self._constraint(prompt), retries=self.retries)
+        return streaming.stream(pieces, self._growing(prompt))
 
-    def prompt(self, query: QueryInput) -> Prompt:
-        """Choose the demonstrations and write the prompt."""
-        query = self.retriever.query(query)
-        return self.write(query, self.retriever.retrieve(query))
+    async def astream(self, query: QueryInput | Prompt) -> AsyncIterator[ExtractionResult]:
+        """``stream`` without blocking the event loop."""
+        prompt = await asyncio.to_thread(self.prompt, query)
+        pieces = retry.astream(self.model, prompt, constraint=self._constraint(prompt), retries=self.retries)
+        async for result in streaming.astream(pieces, self._growing(prompt)):
+            yield result
+
+    # The steps, for those who compose them in another way.
+
+    def queries(self, values: Iterable[QueryInput]) -> list[Query]:
+        """The queries that inputs mean.
+
+        Raises:
+            TypeError: One input instead of several.
+            ValueError: An input has no text, or its task or labels can't be told.
+        """
+        if isinstance(values, Query | Example | str | Mapping):
+            raise TypeError(f"expected a list of inputs, got one {type(values).__name__}")
+        return [self.retriever.query(value) for value in values]
+
+    def prompt(self, query: QueryInput | Prompt) -> Prompt:
+        """Choose the demonstrations and write the prompt; a prompt is returned as it is."""
+        if isinstance(query, Prompt):
+            return query
+        known = self.retriever.query(query)
+        return self.write(known, self.retriever.retrieve(known))
 
     def prompts(self, queries: Sequence[Query]) -> list[Prompt | Exception]:
-        """The prompts of many queries, searched in one go; where one can't be written, its error instead."""
+        """The prompts of many queries, searched at once; in place of one that can't be written its error."""
+        chosen = self.retriever.retrieve_many(queries)
         return [
-            chosen if isinstance(chosen, Exception) else self._try_to_write(query, chosen)
-            for query, chosen in zip(queries, self.retriever.retrieve_many(queries), strict=True)
+            demonstrations if isinstance(demonstrations, Exception) else self._try_to_write(query, demonstrations)
+            for query, demonstrations in zip(queries, chosen, strict=True)
         ]
 
     def write(self, query: Query, demonstrations: Sequence[Demonstration]) -> Prompt:
@@ -166,61 +219,66 @@ class Extractor:
         except (RuieError, ValueError) as error:
             return error
 
-    def answer(self, prompt: Prompt, **options: Any) -> ExtractionResult:
-        """Ask the model and read its answer. ``options`` go to the model's ``invoke``."""
+    def answer(self, prompt: Prompt) -> ExtractionResult:
+        """Complete a prompt and read the answer."""
         start = time.perf_counter()
-        said = ask(self.model, prompt.messages, retries=self.retries, **self.options(prompt), **options)
-        return self.read(prompt, said, time.perf_counter() - start)
+        response = retry.complete(self.model, prompt, constraint=self._constraint(prompt), retries=self.retries)
+        return self.read(prompt, response, time.perf_counter() - start)
 
-    async def aanswer(self, prompt: Prompt, **options: Any) -> ExtractionResult:
-        """``answer`` without blocking the loop."""
+    async def aanswer(self, prompt: Prompt) -> ExtractionResult:
+        """``answer`` without blocking the event loop."""
         start = time.perf_counter()
-        said = await aask(self.model, prompt.messages, retries=self.retries, **self.options(prompt), **options)
-        return self.read(prompt, said, time.perf_counter() - start)
+        response = await retry.acomplete(self.model, prompt, constraint=self._constraint(prompt), retries=self.retries)
+        return self.read(prompt, response, time.perf_counter() - start)
 
-    def stream(self, prompt: Prompt, **options: Any) -> Iterator[ExtractionResult]:
-        """Ask the model and read its answer as it comes: results that grow, the last one whole."""
-        return streaming.stream(self, prompt, **options)
-
-    def astream(self, prompt: Prompt, **options: Any) -> AsyncIterator[ExtractionResult]:
-        """``stream`` without blocking the loop."""
-        return streaming.astream(self, prompt, **options)
-
-    def options(self, prompt: Prompt) -> dict[str, Any]:
-        """What the model's ``invoke`` is told beside the messages: the JSON schema, where the model takes one."""
-        if self.answer_format is not AnswerFormat.JSON:
-            return {}
-        return schema_options(self.model, lambda: answers.json_schema(prompt.query))
-
-    def read(self, prompt: Prompt, said: Answer, seconds: float = 0.0, *, partial: bool = False) -> ExtractionResult:
-        """Read an answer to a prompt; of one that is cut or still being written (``partial``) the finished items."""
+    def read(
+        self, prompt: Prompt, response: Response, seconds: float = 0.0, *, partial: bool = False
+    ) -> ExtractionResult:
+        """Read the response to a prompt; of one that is truncated or unfinished (``partial``) the finished items."""
         extraction = answers.parse(
-            said.text,
+            response.text,
             prompt.query,
             demonstrations=prompt.demonstrations,
-            partial=partial or said.cut,
+            partial=partial or response.truncated,
             fuzzy_threshold=self.fuzzy_threshold,
         )
-        if said.cut:
-            warn_of_cut(said.text)
+        if response.truncated:
+            warn_truncated(response.text)
         return ExtractionResult(
-            extraction=extraction if partial else _with_what_says_nothing(extraction, prompt.query),
+            extraction=extraction if partial else _with_unreadable(extraction, prompt.query),
             prompt=prompt,
             usage=usage_of(
                 prompt,
-                input_tokens=said.input_tokens,
-                output_tokens=said.output_tokens,
+                input_tokens=response.input_tokens,
+                output_tokens=response.output_tokens,
                 seconds=seconds,
-                cut=said.cut,
+                truncated=response.truncated,
             ),
         )
 
+    def _constraint(self, prompt: Prompt) -> Constraint | None:
+        """What the answer is held to, as far as the model takes it. Others have the instruction alone."""
+        if self.answer_format is not AnswerFormat.JSON or "json_schema" not in self.model.constraints:
+            return None
+        return Constraint(json_schema=answers.json_schema(prompt.query))
+
+    def _growing(self, prompt: Prompt) -> GrowingAnswer[ExtractionResult]:
+        start = time.perf_counter()
+
+        def read(response: Response, *, partial: bool) -> ExtractionResult:
+            return self.read(prompt, response, time.perf_counter() - start, partial=partial)
+
+        return GrowingAnswer(read, lambda result: (result.extraction.spans, result.extraction.rejected))
+
+    def _resume_file(self, path: Path | str | None) -> ResumeFile:
+        return ResumeFile(path, settings=self.settings, get_examples=self.store.get, write_prompt=self.write)
+
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides a result beside the query and the pool's rows: results of other settings can't be resumed."""
+        """What decides a result beside the query and the pool's rows: other settings' results can't be resumed."""
         return {
-            "model": model_name(self.model),
-            "model_settings": model_settings(self.model),
+            "model": self.model.name,
+            "model_settings": dict(self.model.settings),
             "pool": self.store.pool,
             "encoder": self.store.encoder.fingerprint,
             "selector": repr(self.selector),
@@ -231,8 +289,8 @@ class Extractor:
         }
 
 
-def _with_what_says_nothing(extraction: Extraction, query: Query) -> Extraction:
-    """The extraction, where it is empty with an answer rejected that neither has items nor says ``None``."""
+def _with_unreadable(extraction: Extraction, query: Query) -> Extraction:
+    """The extraction, where it is empty with its answer rejected that neither has items nor says ``None``."""
     if extraction.annotations or extraction.rejected:
         return extraction
     try:

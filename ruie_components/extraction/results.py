@@ -10,8 +10,8 @@ from ruie_components.prompts import Prompt
 from ruie_components.types import Demonstration, Extraction, Query
 
 
-class AnswerCutWarning(UserWarning):
-    """The model was stopped before its answer was finished."""
+class AnswerTruncatedWarning(UserWarning):
+    """The model was stopped at its token limit before it had finished its answer."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Usage:
         demonstrations: How many demonstrations the prompt shows.
         dropped: How many were found, but did not fit the token budget.
         seconds: From the ready prompt to the read answer, retries and waits included.
-        cut: Whether the model was stopped at its limit of tokens. The extraction then holds the finished items alone.
+        truncated: Whether the model was stopped at its token limit. The extraction then has the finished items only.
     """
 
     input_tokens: int | None = None
@@ -32,7 +32,7 @@ class Usage:
     demonstrations: int = 0
     dropped: int = 0
     seconds: float = 0.0
-    cut: bool = False
+    truncated: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,18 +84,18 @@ def usage_of(
     input_tokens: int | None = None,
     output_tokens: int | None = None,
     seconds: float = 0.0,
-    cut: bool = False,
+    truncated: bool = False,
 ) -> Usage:
     """The usage of a prompt and the answer to it."""
     shown = len(prompt.demonstrations) if prompt else 0
-    return Usage(input_tokens, output_tokens, shown, prompt.dropped if prompt else 0, seconds, cut)
+    return Usage(input_tokens, output_tokens, shown, prompt.dropped if prompt else 0, seconds, truncated)
 
 
-def warn_of_cut(answer: str) -> None:
-    """Say that an answer is not whole."""
+def warn_truncated(answer: str) -> None:
+    """Warn that an answer is incomplete."""
     warnings.warn(
-        f"the model's answer was cut at its limit of tokens, after {answer[-40:]!r}: only its finished items count. "
-        "Raise the limit (num_predict for Ollama, max_tokens for others), or give smaller texts.",
-        AnswerCutWarning,
+        f"the model's answer was truncated at its token limit, after {answer[-40:]!r}: only its finished items count. "
+        "Raise the limit (num_predict for Ollama, max_tokens for others), or give shorter texts.",
+        AnswerTruncatedWarning,
         stacklevel=3,
     )

@@ -15,33 +15,50 @@ from langchain_core.runnables.config import get_executor_for_config, patch_confi
 from langchain_core.runnables.utils import gather_with_concurrency
 from typing_extensions import override
 
+from ruie_components import answers
+from ruie_components.chat import AnyChatModel
 from ruie_components.errors import RuieError
 from ruie_components.extraction import ExtractionResult, Extractor
-from ruie_components.prompts import Prompt
-from ruie_components.retrieval import DemonstrationRetriever, QueryInput
+from ruie_components.langchain.chat_models import to_runnable
+from ruie_components.prompts import AnswerFormat, Prompt, TokenCounter, estimate_tokens
+from ruie_components.retrieval import QueryInput
+from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
 from ruie_components.types import EventQuery, Query, Task
 
 
 def create_extraction_chain(
-    model: Any,
+    model: AnyChatModel,
     store: DemonstrationStore,
     *,
+    k: int | None = None,
+    selector: Selector | None = None,
     task: Task | str | None = None,
     labels: Sequence[str] | None = None,
     event: EventQuery | Mapping[str, Any] | None = None,
-    **options: Any,
+    answer_format: AnswerFormat | str = AnswerFormat.LINEAR,
+    max_tokens: int | None = None,
+    count_tokens: TokenCounter = estimate_tokens,
+    instruction: str | None = None,
+    fuzzy_threshold: float | None = answers.FUZZY_THRESHOLD,
+    retries: int = 2,
 ) -> ExtractionChain:
     """A Runnable from an input to an ``ExtractionResult``.
 
     Args:
-        model: A LangChain chat model.
-        store: Where the demonstrations are.
-        task: The task of inputs that name none; the pool's only task if not given.
-        labels: What inputs that name no labels ask for; all labels of the task in the pool if not given.
+        model: A LangChain chat model, or another that ``Extractor`` takes.
+        store: The pool of demonstrations.
+        k: The number of demonstrations. Default: the selector's.
+        selector: How demonstrations are chosen. Default: ``Selector()``.
+        task: The task of inputs that name none. Default: the pool's only task.
+        labels: The labels of inputs that name none. Default: all labels of the task in the pool.
         event: For EAE, the event of inputs that name none.
-        options: Those of ``Extractor``: ``k``, ``selector``, ``answer_format``, ``max_tokens``, ``count_tokens``,
-            ``instruction``, ``fuzzy_threshold``, ``retries``.
+        answer_format: How answers are written: "linear" or "json".
+        max_tokens: The budget of the whole prompt.
+        count_tokens: Counts the tokens of a string, for the budget.
+        instruction: An instruction of your own instead of the task's.
+        fuzzy_threshold: The least similarity, of 100, at which a span of the answer matches one of the text.
+        retries: How often a request that failed for a passing reason is repeated.
 
     .. code-block:: python
 
@@ -51,8 +68,23 @@ def create_extraction_chain(
         for growing in chain.stream("Ada Lovelace met Charles Babbage."):
             print(growing.extraction.entities)
     """
-    defaults = DemonstrationRetriever(store, task=task, labels=labels, event=event)
-    return ExtractionChain(Extractor(store, model, **options), defaults)
+    return ExtractionChain(
+        Extractor(
+            store,
+            model,
+            k=k,
+            selector=selector,
+            task=task,
+            labels=labels,
+            event=event,
+            answer_format=answer_format,
+            max_tokens=max_tokens,
+            count_tokens=count_tokens,
+            instruction=instruction,
+            fuzzy_threshold=fuzzy_threshold,
+            retries=retries,
+        )
+    )
 
 
 class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
@@ -64,9 +96,9 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
     and has the usage.
     """
 
-    def __init__(self, extractor: Extractor, defaults: DemonstrationRetriever) -> None:
+    def __init__(self, extractor: Extractor) -> None:
         self.extractor = extractor
-        self.defaults = defaults
+        self._model = to_runnable(extractor.model)
 
     @override
     def invoke(self, input: QueryInput, config: RunnableConfig | None = None, **kwargs: Any) -> ExtractionResult:
@@ -138,18 +170,17 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
         async for result in self._atransform_stream_with_config(input, self._atransform, config, **kwargs):
             yield result
 
-    # What runs inside LangChain's runs; the chat model's run is a child of each.
+    # What runs inside LangChain's runs.
 
     def _invoke(
         self, value: QueryInput, run_manager: CallbackManagerForChainRun, config: RunnableConfig, **kwargs: Any
     ) -> ExtractionResult:
-        return self.extractor.answer(self._prompt(value), config=_child(config, run_manager), **kwargs)
+        return self._within(run_manager, config, kwargs).extract(value)
 
     async def _ainvoke(
         self, value: QueryInput, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig, **kwargs: Any
     ) -> ExtractionResult:
-        prompt = await asyncio.to_thread(self._prompt, value)
-        return await self.extractor.aanswer(prompt, config=_child(config, run_manager), **kwargs)
+        return await self._within(run_manager, config, kwargs).aextract(value)
 
     def _batch(
         self,
@@ -158,16 +189,18 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
         config: list[RunnableConfig],
         **kwargs: Any,
     ) -> list[Exception | ExtractionResult]:
-        def answer(prompt: Prompt | Exception, one: RunnableConfig) -> Exception | ExtractionResult:
+        def answer(
+            prompt: Prompt | Exception, run: CallbackManagerForChainRun, one: RunnableConfig
+        ) -> Exception | ExtractionResult:
             if isinstance(prompt, Exception):
                 return prompt
             try:
-                return self.extractor.answer(prompt, config=one, **kwargs)
+                return self._within(run, one, kwargs).answer(prompt)
             except Exception as error:  # LangChain raises or returns it, as the caller of batch asked
                 return error
 
         with get_executor_for_config(config[0]) as executor:
-            return list(executor.map(answer, self._prompts(values), map(_child, config, run_manager)))
+            return list(executor.map(answer, self._prompts(values), run_manager, config))
 
     async def _abatch(
         self,
@@ -176,16 +209,18 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
         config: list[RunnableConfig],
         **kwargs: Any,
     ) -> list[Exception | ExtractionResult]:
-        async def answer(prompt: Prompt | Exception, one: RunnableConfig) -> Exception | ExtractionResult:
+        async def answer(
+            prompt: Prompt | Exception, run: AsyncCallbackManagerForChainRun, one: RunnableConfig
+        ) -> Exception | ExtractionResult:
             if isinstance(prompt, Exception):
                 return prompt
             try:
-                return await self.extractor.aanswer(prompt, config=one, **kwargs)
+                return await self._within(run, one, kwargs).aanswer(prompt)
             except Exception as error:  # LangChain raises or returns it, as the caller of abatch asked
                 return error
 
         prompts = await asyncio.to_thread(self._prompts, values)
-        runs = map(answer, prompts, map(_child, config, run_manager))
+        runs = map(answer, prompts, run_manager, config)
         return await gather_with_concurrency(config[0].get("max_concurrency"), *runs)
 
     def _transform(
@@ -195,8 +230,7 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
         config: RunnableConfig,
         **kwargs: Any,
     ) -> Iterator[ExtractionResult]:
-        value = _whole(list(pieces))
-        yield from self.extractor.stream(self._prompt(value), config=_child(config, run_manager), **kwargs)
+        yield from self._within(run_manager, config, kwargs).stream(_whole(list(pieces)))
 
     async def _atransform(
         self,
@@ -206,34 +240,36 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
         **kwargs: Any,
     ) -> AsyncIterator[ExtractionResult]:
         value = _whole([piece async for piece in pieces])
-        prompt = await asyncio.to_thread(self._prompt, value)
-        async for result in self.extractor.astream(prompt, config=_child(config, run_manager), **kwargs):
+        async for result in self._within(run_manager, config, kwargs).astream(value):
             yield result
 
-    def _prompt(self, value: QueryInput) -> Prompt:
-        return self.extractor.prompt(self.defaults.query(value))
+    def _within(
+        self,
+        run: CallbackManagerForChainRun | AsyncCallbackManagerForChainRun,
+        config: RunnableConfig,
+        kwargs: Mapping[str, Any],
+    ) -> Extractor:
+        """The extractor with the chat model bound to a run of this chain: the model's run becomes its child."""
+        model = self._model.bind(**kwargs) if kwargs else self._model
+        if isinstance(model, Runnable):
+            model = model.with_config(patch_config(config, callbacks=run.get_child()))
+        return self.extractor.with_model(model)
 
     def _prompts(self, values: Sequence[QueryInput]) -> list[Prompt | Exception]:
-        """The prompts of many inputs; where one can't be written, its error instead."""
-        read = [self._try_to_read(value) for value in values]
-        written = iter(self.extractor.prompts([query for query in read if isinstance(query, Query)]))
-        return [next(written) if isinstance(query, Query) else query for query in read]
+        """The prompts of many inputs; in place of one that can't be written its error."""
+        queries = [self._try_to_read(value) for value in values]
+        written = iter(self.extractor.prompts([query for query in queries if isinstance(query, Query)]))
+        return [next(written) if isinstance(query, Query) else query for query in queries]
 
     def _try_to_read(self, value: QueryInput) -> Query | Exception:
         try:
-            return self.defaults.query(value)
+            return self.extractor.retriever.query(value)
         except (RuieError, ValueError, TypeError) as error:
             return error
 
 
-def _child(
-    config: RunnableConfig, run_manager: CallbackManagerForChainRun | AsyncCallbackManagerForChainRun
-) -> RunnableConfig:
-    return patch_config(config, callbacks=run_manager.get_child())
-
-
 def _whole(pieces: list[Any]) -> Any:
-    """One input out of the pieces in which a step before this one streamed it."""
+    """One input out of the pieces in which the previous step streamed it."""
     whole = pieces[0]
     for piece in pieces[1:]:
         whole = whole + piece

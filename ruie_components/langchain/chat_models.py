@@ -1,135 +1,211 @@
-"""Chat models by name, and whether an Ollama server is there."""
+"""Chat models as LangChain's: by name, and any chat model of this package."""
 
 from __future__ import annotations
 
-import ipaddress
-import os
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-from langchain_core.language_models import BaseChatModel
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LangSmithParams
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from pydantic import ConfigDict
+from typing_extensions import override
 
-from ruie_components.errors import ChatModelError
-from ruie_components.langchain.baseline import CopyBaseline
-
-_PORT = 11434
-_PATIENCE = 2.0  # seconds: a server on this machine answers in milliseconds
+from ruie_components.chat import AnyChatModel, ChatModel, Constraint, MessageList, Response, as_chat_model
+from ruie_components.chat.adapters import LangChainModel
+from ruie_components.chat.loading import load_model
+from ruie_components.prompts import Message
 
 
 def load_chat_model(name: str, **options: Any) -> BaseChatModel:
-    """Load a chat model by its name.
+    """Load a chat model by its name, as a LangChain chat model.
 
     Args:
-        name: ``ollama:<model>``, such as ``ollama:llama3.1:8b``, or ``baseline``, the offline floor that only copies
-            from the demonstrations.
-        options: For Ollama the fields of ``OllamaChat``, which are those of LangChain's ``ChatOllama``
-            (``temperature``, ``num_predict``, ``num_ctx``, ``base_url``, ...) and ``timeout`` in seconds.
+        name: As ``ruie_components.chat.load_chat_model`` takes it: ``baseline``, ``ollama:MODEL``, ``gguf:PATH``,
+            ``openai:MODEL``, ``PROVIDER:MODEL`` or a URL.
+        options: The model's options.
 
     Raises:
-        ValueError: A name of another kind.
-        ChatModelError: ``OLLAMA_HOST`` is no address.
-        ImportError: The extra ``ollama`` is not installed.
+        ValueError: The name is of no known form, or an option is unknown or of a wrong kind.
+        ChatModelError: ``OLLAMA_HOST`` is not an address, or a key that the provider needs is missing.
+        ImportError: The package that the model needs is not installed; the message names it.
 
-    >>> load_chat_model("baseline").model
-    'copy-baseline'
+    >>> load_chat_model("baseline").invoke("Hello").text
+    'None'
     """
-    provider, _, model = name.partition(":")
-    if provider == "baseline" and not model:
-        return CopyBaseline(**options)
-    if provider != "ollama" or not model:
-        raise ValueError(
-            f"{name!r} names no chat model: say ollama:<model>, such as ollama:llama3.1:8b, or baseline. "
-            "Any other LangChain chat model can be given as an object."
+    model = load_model(name, **options)
+    return model if isinstance(model, BaseChatModel) else RUIEChatModel(chat_model=model)
+
+
+def to_runnable(model: AnyChatModel) -> Any:
+    """A chat model as a Runnable, so that callbacks and tracing reach it: a LangChain model as it is.
+
+    Raises:
+        TypeError: It is not a chat model.
+    """
+    adapted = as_chat_model(model)
+    return adapted.model if isinstance(adapted, LangChainModel) else RUIEChatModel(chat_model=adapted)
+
+
+class RUIEChatModel(BaseChatModel):
+    """A chat model of this package as a LangChain chat model: ``baseline``, ``gguf:PATH``, a function, an LLM.
+
+    Setup:
+        ``pip install ruie-components``
+
+    Key init args:
+        chat_model: A ``ruie_components.chat.ChatModel``.
+
+    Instantiate:
+        .. code-block:: python
+
+            from ruie_components.chat import CopyBaseline
+            from ruie_components.langchain import RUIEChatModel
+
+            model = RUIEChatModel(chat_model=CopyBaseline())
+
+    Usage:
+        .. code-block:: python
+
+            model.invoke([("human", "...")], constraint=Constraint(json_schema={...}))
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    chat_model: ChatModel
+
+    @property
+    def model_name(self) -> str:
+        """The chat model's name."""
+        return self.chat_model.name
+
+    @property
+    def constraints(self) -> frozenset[str]:
+        """The fields of ``Constraint`` that ``invoke(..., constraint=...)`` takes."""
+        return self.chat_model.constraints
+
+    @property
+    def _llm_type(self) -> str:
+        return "ruie-components"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"model": self.chat_model.name, **self.chat_model.settings}
+
+    @override
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop, **kwargs)
+        params.pop("ls_provider", None)  # the name of the model says it
+        params["ls_model_name"] = self.chat_model.name
+        return params
+
+    @override
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        *,
+        constraint: Constraint | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return self._result(self.chat_model.complete(_input(messages), constraint=constraint), stop)
+
+    @override
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        *,
+        constraint: Constraint | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return self._result(await self.chat_model.acomplete(_input(messages), constraint=constraint), stop)
+
+    @override
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        *,
+        constraint: Constraint | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        if stop:  # a stop sequence may be spread over several pieces
+            pieces = iter([_until(self.chat_model.complete(_input(messages), constraint=constraint), stop)])
+        else:
+            pieces = self.chat_model.stream(_input(messages), constraint=constraint)
+        for piece in pieces:
+            chunk = self._chunk(piece)
+            if run_manager:
+                run_manager.on_llm_new_token(piece.text, chunk=chunk)
+            yield chunk
+
+    @override
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        *,
+        constraint: Constraint | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        if stop:
+            yield self._chunk(_until(await self.chat_model.acomplete(_input(messages), constraint=constraint), stop))
+            return
+        async for piece in self.chat_model.astream(_input(messages), constraint=constraint):
+            chunk = self._chunk(piece)
+            if run_manager:
+                await run_manager.on_llm_new_token(piece.text, chunk=chunk)
+            yield chunk
+
+    def _result(self, response: Response, stop: list[str] | None) -> ChatResult:
+        response = _until(response, stop or ())
+        message = AIMessage(
+            response.text, usage_metadata=_usage(response), response_metadata=self._response_metadata(response)
         )
-    ollama_url()  # Ollama's own client reads OLLAMA_HOST as it is imported, and does not name it
-    try:
-        from ruie_components.langchain.ollama import OllamaChat
-    except ImportError as error:
-        raise ImportError(
-            'Ollama needs another package: pip install "ruie-components[ollama]"', name=error.name
-        ) from error
-    return OllamaChat(model=model, **options)
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _chunk(self, piece: Response) -> ChatGenerationChunk:
+        usage = _usage(piece)
+        metadata = self._response_metadata(piece) if usage or piece.truncated else {}
+        return ChatGenerationChunk(
+            message=AIMessageChunk(content=piece.text, usage_metadata=usage, response_metadata=metadata)
+        )
+
+    def _response_metadata(self, response: Response) -> dict[str, Any]:
+        return {
+            "model_name": self.chat_model.name,
+            "finish_reason": "length" if response.truncated else "stop",
+        }
 
 
-def ollama_url(host: str | None = None) -> str:
-    """The address of an Ollama server.
-
-    Args:
-        host: As in ``OLLAMA_HOST``, which holds where it isn't given: an address, a host, a port, or a host and a
-            port. A server that listens on all addresses (0.0.0.0) is asked on this machine's own.
-
-    >>> ollama_url("0.0.0.0"), ollama_url(":8080"), ollama_url("https://llm.example")
-    ('http://127.0.0.1:11434', 'http://127.0.0.1:8080', 'https://llm.example:443')
-    """
-    host = (host or os.environ.get("OLLAMA_HOST") or "").strip()
-    scheme, separator, rest = host.partition("://")
-    if not separator:
-        scheme, rest = "http", host
-    try:
-        parts = urlsplit(f"{scheme}://{rest}")
-        port = parts.port or ({"http": 80, "https": 443}.get(scheme, _PORT) if separator else _PORT)
-    except ValueError as error:
-        raise ChatModelError(f"{host!r} is no address of an Ollama server ({error}): check OLLAMA_HOST") from error
-    return f"{scheme}://{_reachable(parts.hostname)}:{port}{parts.path.rstrip('/')}"
+_ROLES = {"system": "system", "ai": "ai", "AIMessageChunk": "ai"}
 
 
-def _reachable(hostname: str | None) -> str:
-    if not hostname:
-        return "127.0.0.1"
-    try:
-        address = ipaddress.ip_address(hostname)
-    except ValueError:
-        return hostname
-    if address.is_unspecified:
-        return "127.0.0.1" if address.version == 4 else "[::1]"
-    return f"[{address}]" if address.version == 6 else str(address)
+def _input(messages: Sequence[BaseMessage]) -> MessageList:
+    pairs: list[Message] = []
+    for message in messages:
+        role = _ROLES.get(message.type, "human")
+        pairs.append((role, str(message.text)))  # type: ignore[arg-type]  # the roles are those of Message
+    return MessageList(pairs)
 
 
-def client_options(url: str) -> dict[str, Any]:
-    """Arguments of an HTTP client for a server: requests to this very machine take no proxy."""
-    host = urlsplit(url).hostname or ""
-    try:
-        here = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        here = False
-    return {"trust_env": False} if here else {}
+def _until(response: Response, stop: Sequence[str]) -> Response:
+    """The response up to the first stop sequence."""
+    end = min((at for sequence in stop if (at := response.text.find(sequence)) >= 0), default=None)
+    if end is None:
+        return response
+    return Response(response.text[:end], response.input_tokens, response.output_tokens)
 
 
-def ollama_is_up(host: str | None = None, *, timeout: float = _PATIENCE) -> bool:
-    """Whether an Ollama server answers.
-
-    Args:
-        host: As in ``ollama_url``.
-        timeout: Seconds to wait.
-    """
-    return _get(host, "/api/version", timeout) is not None
-
-
-def ollama_models(host: str | None = None, *, timeout: float = _PATIENCE) -> list[str]:
-    """The names of the chat models that an Ollama server has pulled; none where no server answers.
-
-    Models for embeddings, which can't chat, are left out as far as their names or families tell.
-
-    Args:
-        host: As in ``ollama_url``.
-        timeout: Seconds to wait.
-    """
-    listed = _get(host, "/api/tags", timeout) or {}
-    return [model["name"] for model in listed.get("models") or [] if "name" in model and not _embeds(model)]
-
-
-def _embeds(model: dict[str, Any]) -> bool:
-    family = (model.get("details") or {}).get("family") or ""
-    return "embed" in model["name"] or "bert" in family
-
-
-def _get(host: str | None, path: str, timeout: float) -> dict[str, Any] | None:
-    import httpx
-
-    try:
-        url = ollama_url(host)
-        response = httpx.get(url + path, timeout=timeout, **client_options(url))
-        found = response.json() if response.is_success else None
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, ChatModelError):
+def _usage(response: Response) -> UsageMetadata | None:
+    if response.input_tokens is None and response.output_tokens is None:
         return None
-    return found if isinstance(found, dict) else None
+    read, written = response.input_tokens or 0, response.output_tokens or 0
+    return UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written)

@@ -112,7 +112,7 @@ def _problems(result: ExtractionResult, gold: Example | None) -> list[str]:
         problems.append("failed")
     elif not result.extraction.annotations:
         problems.append("nothing extracted")
-    if result.usage.cut:
+    if result.usage.truncated:
         problems.append("truncated")
     if gold is not None:
         problems += [kind for kind, _ in _compare(result.extraction, gold)]
@@ -207,7 +207,7 @@ def _facts(result: ExtractionResult) -> list[str]:
     if result.prompt:
         facts.append(f"prompt of about {result.prompt.tokens:,} tokens")
     facts.append(f"{usage.seconds:.2f} s")
-    if usage.cut:
+    if usage.truncated:
         facts.append('<span class="problem">the answer was truncated at the model\'s token limit</span>')
     if usage.dropped:
         facts.append(f"{usage.dropped} demonstrations dropped to fit the budget")

@@ -14,7 +14,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from ruie_components.langchain.baseline import copy_answer
+from ruie_components.chat.baseline import copy_answer
 
 VERSION = "0.12.11"
 _TOKEN = r"\w+|[^\w\s]"

@@ -17,7 +17,8 @@ import pytest
 from tenacity import wait_none
 
 from ruie_components import ChatModelError, Query
-from ruie_components.extraction import Extractor, calling
+from ruie_components.chat import retry
+from ruie_components.extraction import Extractor
 from ruie_components.langchain import create_extraction_chain
 from ruie_components.store import DemonstrationStore
 
@@ -202,10 +203,10 @@ def test_the_json_schema_is_taken(chat, pool):
 
 
 def test_an_endpoint_that_is_gone(pool, monkeypatch):
-    monkeypatch.setattr(calling, "_WAIT", wait_none())
+    monkeypatch.setattr(retry, "_BACKOFF", wait_none())
     with httpx.Client() as client:
         chat = langchain_openai.ChatOpenAI(
             base_url="http://127.0.0.1:9/v1", model="gone", api_key="none", max_retries=0, http_client=client
         )
-        with pytest.raises(ChatModelError, match=r"'gone' could not be asked, in 3 tries: \w*ConnectionError"):
+        with pytest.raises(ChatModelError, match=r"gone' failed after 3 attempts: \w*ConnectionError"):
             Extractor(pool, chat).extract(QUERY)

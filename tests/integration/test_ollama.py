@@ -11,9 +11,10 @@ from tenacity import wait_none
 
 from ruie_components import ChatModelError, PromptTooLongError, Query
 from ruie_components.answers import json_schema
-from ruie_components.extraction import AnswerCutWarning, Extractor, calling
-from ruie_components.langchain import create_extraction_chain, load_chat_model, ollama_is_up, ollama_models
-from ruie_components.langchain.ollama import OllamaChat, PromptCutWarning
+from ruie_components.chat import as_chat_model, ollama_is_up, ollama_models, retry
+from ruie_components.chat.ollama import OllamaChat, PromptCutWarning
+from ruie_components.extraction import AnswerTruncatedWarning, Extractor
+from ruie_components.langchain import create_extraction_chain, load_chat_model
 from ruie_components.prompts import build_prompt
 
 from ..pool import QUERIES, found
@@ -38,7 +39,7 @@ def server(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr(calling, "_WAIT", wait_none())
+    monkeypatch.setattr(retry, "_BACKOFF", wait_none())
 
 
 @pytest.fixture
@@ -206,11 +207,13 @@ async def test_a_cut_answer_gives_its_finished_items_and_says_that_it_is_cut(ser
     server.answer = lambda body: "person: Ada; city: Rome"
     extractor = Extractor(store, load_chat_model("ollama:tiny:1b", num_predict=3))
     query = Query(task="NER", text="Ada saw Rome in the city: ", labels=["person", "city"])
-    with pytest.warns(AnswerCutWarning, match="cut at its limit of tokens, after 'person: Ada; city: '.*num_predict"):
+    with pytest.warns(
+        AnswerTruncatedWarning, match="truncated at its token limit, after 'person: Ada; city: '.*num_predict"
+    ):
         result = await extract(extractor, way, query)
     assert found(result.extraction) == [("person", "Ada")]
-    assert result.usage.cut
-    assert result.to_row()["usage"]["cut"] is True
+    assert result.usage.truncated
+    assert result.to_row()["usage"]["truncated"] is True
 
 
 async def extract(extractor, way, query):
@@ -326,7 +329,7 @@ def test_one_bad_answer_leaves_the_others(server, model, store):
 
 def test_what_decides_an_answer_tells_models_apart(server):
     def settings(**options):
-        return calling.model_settings(load_chat_model("ollama:tiny:1b", **options))
+        return as_chat_model(load_chat_model("ollama:tiny:1b", **options)).settings
 
     for options in ({"temperature": 1.0}, {"seed": 7}, {"num_predict": 5}, {"reasoning": True}):
         assert settings(**options) != settings(), options

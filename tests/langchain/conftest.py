@@ -1,7 +1,7 @@
 import pytest
 from tenacity import wait_none
 
-from ruie_components.extraction import calling
+from ruie_components.chat import retry
 from ruie_components.store import DemonstrationStore
 
 from ..pool import EXAMPLES
@@ -26,4 +26,4 @@ def searches(store, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr(calling, "_WAIT", wait_none())
+    monkeypatch.setattr(retry, "_BACKOFF", wait_none())

@@ -5,8 +5,9 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda, RunnableParallel
 
 from ruie_components import ChatModelError, PromptTooLongError, StoreError
+from ruie_components.chat import CopyBaseline
 from ruie_components.extraction import ExtractionResult, Extractor
-from ruie_components.langchain import CopyBaseline, create_extraction_chain
+from ruie_components.langchain import RUIEChatModel, create_extraction_chain
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
 
@@ -190,30 +191,37 @@ async def test_any_chat_model_will_do(store):
         assert result.usage.input_tokens is None
 
 
-class Unreachable(CopyBaseline):
+class Unreachable(RUIEChatModel):
     failures: int = 1
 
     def _generate(self, *args, **kwargs):
-        self.failures -= 1
-        if self.failures >= 0:
-            raise ConnectionError("refused")
+        self._fail()
         return super()._generate(*args, **kwargs)
 
+    async def _agenerate(self, *args, **kwargs):
+        self._fail()
+        return await super()._agenerate(*args, **kwargs)
+
     def _stream(self, *args, **kwargs):
+        self._fail()
+        yield from super()._stream(*args, **kwargs)
+
+    def _fail(self):
         self.failures -= 1
         if self.failures >= 0:
             raise ConnectionError("refused")
-        yield from super()._stream(*args, **kwargs)
 
 
 async def test_transport_errors_are_tried_again(store, chain):
     def with_failures(failures, **options):
-        return create_extraction_chain(Unreachable(failures=failures), store, task="NER", k=3, **options)
+        return create_extraction_chain(
+            Unreachable(chat_model=CopyBaseline(), failures=failures), store, task="NER", k=3, **options
+        )
 
     expected = chain.invoke(NER)
     assert same(with_failures(2).invoke(NER), expected)
     assert same(await with_failures(2).ainvoke(NER), expected)
     assert same(with_failures(2).batch([NER])[0], expected)
     assert same(list(with_failures(2).stream(NER))[-1], expected)
-    with pytest.raises(ChatModelError, match="'copy-baseline' could not be asked, in 2 tries"):
+    with pytest.raises(ChatModelError, match="baseline' failed after 2 attempts"):
         with_failures(2, retries=1).invoke(NER)

@@ -62,7 +62,7 @@ def test_a_label_has_one_colour_in_an_article():
 
 
 def test_a_truncated_answer_is_named():
-    truncated = replace(outcome(), usage=Usage(cut=True))
+    truncated = replace(outcome(), usage=Usage(truncated=True))
     assert "the answer was truncated" in report.render([truncated])
     assert "the answer was truncated" not in report.render([outcome()])
 

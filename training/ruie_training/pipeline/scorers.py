@@ -119,11 +119,7 @@ def _device(context: Context) -> str:
 
 
 def _outcome(by: Outcome) -> Scorer:
+    from ruie_components.chat import load_chat_model
     from ruie_training.preferences.outcome import OutcomeScorer
 
-    try:
-        from ruie_components.langchain.ollama import OllamaChat
-    except ImportError as error:
-        raise ImportError('scoring by outcome needs Ollama: pip install "ruie-components[ollama]"') from error
-    # not LangChain's ChatOllama: a prompt that is longer than the server's context would lose its front silently
-    return OutcomeScorer(OllamaChat(model=by.model, base_url=by.url), concurrency=by.concurrency)
+    return OutcomeScorer(load_chat_model(f"ollama:{by.model}", base_url=by.url), concurrency=by.concurrency)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from ruie_components import answers, prompts, scoring
+from ruie_components.chat import AnyChatModel, as_chat_model, retry
 from ruie_components.errors import ChatModelError, PromptTooLongError
-from ruie_components.extraction.calling import ask, check_model
 from ruie_components.types import Demonstration, Example
 from ruie_training.preferences.scorer import Pair, ScoresMissingError
 
@@ -23,34 +22,30 @@ class OutcomeScorer:
     """The F1 of the answer that a chat model gives for the query with the demonstration in the prompt.
 
     Args:
-        model: Anything with ``invoke(messages)``, such as a LangChain chat model, or a function from a list of
-            ``(role, content)`` to text. Set its temperature to 0, so that scores are the same every time.
+        model: A chat model as ``Extractor`` takes it: a name, a LangChain chat model, a LlamaIndex LLM, or a function
+            from a list of ``(role, content)`` to text. Set its temperature to 0, so that scores are reproducible.
         mode: How the answer is compared with the gold annotations, as in ``scoring.score``.
         concurrency: Questions under way at a time.
         retries: How often a question is asked again after a transport error.
-        options: Keyword arguments of ``invoke``.
 
     Raises:
-        TypeError: ``model`` can't be asked.
+        TypeError: ``model`` is not a chat model.
     """
 
     kind = "outcome"
 
     def __init__(
         self,
-        model: Any,
+        model: AnyChatModel,
         *,
         mode: scoring.Mode = "span",
         concurrency: int = 4,
         retries: int = 4,
-        options: Mapping[str, Any] | None = None,
     ) -> None:
-        check_model(model)
-        self.model = model
+        self.model = as_chat_model(model)
         self.mode = mode
         self.concurrency = concurrency
         self.retries = retries
-        self.options = dict(options or {})
 
     def score(self, pairs: Sequence[Pair]) -> list[float]:
         """The F1 of each pair's answer, from 0 to 1; where there is nothing to extract, 1 for an answer that says so.
@@ -93,8 +88,8 @@ class OutcomeScorer:
 
     def _score(self, demonstration: Example, query: Example) -> float:
         prompt = prompts.build_prompt(query.query, [Demonstration(example=demonstration, score=1.0)])
-        said = ask(self.model, prompt.messages, retries=self.retries, **self.options)
-        extraction = answers.parse(said.text, query.query)
+        response = retry.complete(self.model, prompt, retries=self.retries)
+        extraction = answers.parse(response.text, query.query)
         if not query.annotation_labels and not extraction.annotation_labels:
             return 1.0
         return scoring.score([query], [extraction], mode=self.mode).f1

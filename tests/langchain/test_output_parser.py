@@ -7,8 +7,8 @@ from langchain_core.runnables import RunnableLambda, RunnableParallel
 from pydantic import ValidationError
 
 from ruie_components import Demonstration, Extraction, Rejection, answers, prompts
-from ruie_components.extraction import AnswerCutWarning
-from ruie_components.langchain import CopyBaseline, UIEOutputParser
+from ruie_components.extraction import AnswerTruncatedWarning
+from ruie_components.langchain import UIEOutputParser, load_chat_model
 
 from ..pool import EXAMPLES, QUERIES, found
 
@@ -45,7 +45,10 @@ def test_a_chain_of_one_query(parser):
 
 async def test_a_chain_with_another_query_each_time():
     ask = RunnableLambda(lambda query: prompts.build_prompt(query, SHOWN).messages)
-    chain = RunnableParallel(query=RunnableLambda(lambda query: query), answer=ask | CopyBaseline()) | UIEOutputParser()
+    chain = (
+        RunnableParallel(query=RunnableLambda(lambda query: query), answer=ask | load_chat_model("baseline"))
+        | UIEOutputParser()
+    )
     queries = [NER, NER.model_copy(update={"text": "Cy met Cy."})]
     assert [found(one) for one in chain.batch(queries)] == [
         [("place", "Oslo"), ("person", "Ada"), ("person", "Dan")],
@@ -86,12 +89,12 @@ async def test_partial_extractions_grow_and_the_last_is_whole(parser):
 
 def test_of_a_cut_answer_the_finished_items_count(parser):
     cut = AIMessage("person: Ada; place: Os", response_metadata={"finish_reason": "length"})
-    with pytest.warns(AnswerCutWarning):
+    with pytest.warns(AnswerTruncatedWarning):
         assert found(parser.invoke(cut)) == WHOLE[:1]
     chunks = [AIMessageChunk(content=cut.content), AIMessageChunk(content="", response_metadata=cut.response_metadata)]
-    with pytest.warns(AnswerCutWarning):
+    with pytest.warns(AnswerTruncatedWarning):
         assert found(list(parser.transform(iter(chunks)))[-1]) == WHOLE[:1]
-    with pytest.raises(OutputParserException, match="cut at its limit"):
+    with pytest.raises(OutputParserException, match="truncated at its token limit"):
         UIEOutputParser(query=NER, strict=True).invoke(cut)
 
 

@@ -9,11 +9,12 @@ import pytest
 from ruie_components import RowError
 from ruie_components.errors import RuieError
 from ruie_components.extraction import Extractor
-from ruie_components.extraction.journal import Journal
+from ruie_components.extraction.resume import ResumeFile
+from ruie_components.prompts import build_prompt
 from ruie_components.store import DemonstrationStore
 
+from ..pool import EXAMPLES
 from .many import MANY, PEOPLE, Copier, answers_of
-from .pool import EXAMPLES
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_a_file_of_something_else_is_left_alone(store, tmp_path):
     path = tmp_path / "examples.jsonl"
     row = json.dumps({"task": "NER", "text": "Ada"}) + "\n"
     path.write_text(row)
-    with pytest.raises(RowError, match=r"examples\.jsonl is no file of finished results"):
+    with pytest.raises(RowError, match=r"examples\.jsonl is not a file of finished results"):
         Extractor(store, Copier()).extract_many(MANY, resume=path)
     assert path.read_text() == row
 
@@ -156,7 +157,7 @@ def test_every_finished_result_is_on_disk_when_the_run_is_broken_off(store, tmp_
 def test_a_second_run_on_the_same_file_is_refused_and_the_first_goes_on(store, tmp_path):
     path = tmp_path / "results.jsonl"
     refused = pytest.raises(RuieError, match=r"another process is writing its results to .*results\.jsonl")
-    with Journal(path, Extractor(store, Copier())), refused:
+    with ResumeFile(path, settings={}, get_examples=store.get, write_prompt=build_prompt), refused:
         Extractor(store, Copier()).extract_many(MANY, resume=path)
     assert answers_of(Extractor(store, Copier()).extract_many(MANY, resume=path)) == PEOPLE
     assert [found.name for found in tmp_path.iterdir()] == ["results.jsonl"]

@@ -1,49 +1,48 @@
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage
 
 from ruie_components import Demonstration, Example, Query, prompts
-from ruie_components.langchain import CopyBaseline
-from ruie_components.langchain.baseline import copy_answer
+from ruie_components.chat import CopyBaseline, MessageList
+from ruie_components.chat.baseline import copy_answer
 
 from ..pool import ANSWERS, EXAMPLES, QUERIES, detection, ner
 
 
-def prompt_for(query: Query, answer_format: str = "linear", examples=EXAMPLES) -> prompts.Prompt:
+def prompt_for(query: Query, form: str = "linear", examples=EXAMPLES) -> prompts.Prompt:
     shown = [Demonstration(example=example, score=1.0) for example in examples if example.task == query.task]
-    return prompts.build_prompt(query, shown, answer_format=answer_format)
+    return prompts.build_prompt(query, shown, answer_format=form)
 
 
 @pytest.mark.parametrize("task", QUERIES)
 def test_it_copies_in_all_four_tasks(task):
     prompt = prompt_for(QUERIES[task])
     assert copy_answer(prompt.text) == ANSWERS[task]
-    assert CopyBaseline().invoke(prompt.messages).text == ANSWERS[task]
-    assert CopyBaseline().invoke(prompt.text).text == ANSWERS[task]
+    assert CopyBaseline().complete(prompt).text == ANSWERS[task]
+    assert CopyBaseline().complete(MessageList(prompt.messages)).text == ANSWERS[task]
+    assert CopyBaseline().complete(MessageList([("human", prompt.text)])).text == ANSWERS[task]
 
 
 def test_it_answers_in_the_form_of_the_demonstrations():
-    answer = CopyBaseline().invoke(prompt_for(QUERIES["RE"], "json").messages).text
+    answer = CopyBaseline().complete(prompt_for(QUERIES["RE"], "json")).text
     assert answer == '{"relations": [{"type": "works for", "head": "Ada", "tail": "Bolt"}]}'
 
 
 @pytest.mark.parametrize("task", QUERIES)
-@pytest.mark.parametrize("answer_format", ["linear", "json"])
-async def test_streaming_and_async_say_the_same(task, answer_format):
-    messages = prompt_for(QUERIES[task], answer_format).messages
-    whole = CopyBaseline().invoke(messages)
-    chunks = list(CopyBaseline().stream(messages))
-    assert "".join(chunk.text for chunk in chunks) == whole.text
-    assert len(chunks) > 2
-    assert (await CopyBaseline().ainvoke(messages)).text == whole.text
-    assert "".join([chunk.text async for chunk in CopyBaseline().astream(messages)]) == whole.text
-    assert [chunk.usage_metadata for chunk in chunks if chunk.usage_metadata] == [whole.usage_metadata]
-    assert whole.usage_metadata["input_tokens"] > whole.usage_metadata["output_tokens"] > 0
+@pytest.mark.parametrize("form", ["linear", "json"])
+async def test_streaming_and_async_say_the_same(task, form):
+    prompt = prompt_for(QUERIES[task], form)
+    model = CopyBaseline()
+    whole = model.complete(prompt)
+    pieces = list(model.stream(prompt))
+    assert len(pieces) > 2
+    assert sum(pieces[1:], pieces[0]) == await model.acomplete(prompt) == whole
+    assert [piece async for piece in model.astream(prompt)] == pieces
+    assert whole.input_tokens > whole.output_tokens > 0
 
 
 @pytest.mark.parametrize("task", QUERIES)
 def test_without_demonstrations_it_knows_nothing(task):
-    for answer_format in ("linear", "json"):
-        assert CopyBaseline().invoke(prompt_for(QUERIES[task], answer_format, []).messages).text == prompts.NOTHING
+    for form in ("linear", "json"):
+        assert CopyBaseline().complete(prompt_for(QUERIES[task], form, [])).text == prompts.NOTHING
 
 
 def test_it_copies_only_what_the_input_holds_and_the_schema_asks():
@@ -99,7 +98,9 @@ def entity(text: str, start: int) -> dict:
 )
 def test_what_is_no_prompt_of_ours_gets_none(prompt):
     assert copy_answer(prompt) == prompts.NOTHING
-    assert CopyBaseline().invoke([HumanMessage(prompt), AIMessage("x"), HumanMessage("?")]).text == prompts.NOTHING
+    assert (
+        CopyBaseline().complete(MessageList([("human", prompt), ("ai", "x"), ("human", "?")])).text == prompts.NOTHING
+    )
 
 
 def test_a_trigger_that_is_not_in_the_text_gets_none():

@@ -11,12 +11,13 @@ from tenacity import wait_none
 
 from ruie_components import ChatModelError, PromptTooLongError, Query, Rejection, StoreError, answers
 from ruie_components.answers import json_schema
-from ruie_components.extraction import AnswerCutWarning, Extractor, calling
+from ruie_components.chat import Constraint, MessageList, as_chat_model, retry
+from ruie_components.extraction import AnswerTruncatedWarning, Extractor
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
 
+from ..pool import EXAMPLES, QUERIES, found, ner
 from .many import MANY, PEOPLE, SOME, Copier, answers_of, names
-from .pool import EXAMPLES, QUERIES, found, ner
 
 NER = QUERIES["NER"]
 
@@ -29,7 +30,7 @@ def store(encoder):
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr(calling, "_WAIT", wait_none())
+    monkeypatch.setattr(retry, "_BACKOFF", wait_none())
 
 
 def says(text):
@@ -90,9 +91,11 @@ def test_a_model_may_be_anything_with_invoke(store, message, tokens):
 
 
 def test_what_is_no_model_is_refused(store):
-    with pytest.raises(TypeError, match=r"str is no chat model.*invoke"):
+    with pytest.raises(ValueError, match="'llama3' is not the name of a chat model: give ollama:MODEL"):
         Extractor(store, "llama3")
-    with pytest.raises(TypeError, match="returned NoneType, which has no text"):
+    with pytest.raises(TypeError, match="expected a chat model, got int: give a name"):
+        Extractor(store, 7)
+    with pytest.raises(TypeError, match=r"returned NoneType, which has neither \.text nor \.content"):
         Extractor(store, says(None)).extract(NER)
 
 
@@ -152,12 +155,12 @@ def test_a_text_of_two_megabytes(store):
 )
 def test_of_a_cut_answer_the_finished_items_count(store, said):
     message = SimpleNamespace(text="person: Ada; place: Os", response_metadata=said)
-    with pytest.warns(AnswerCutWarning, match="raise the limit|Raise the limit"):
+    with pytest.warns(AnswerTruncatedWarning, match="raise the limit|Raise the limit"):
         result = Extractor(store, SimpleNamespace(invoke=lambda messages: message)).extract(NER)
     assert found(result.extraction) == [("person", "Ada")]
-    assert result.usage.cut
+    assert result.usage.truncated
     message.response_metadata = {"done_reason": "stop"}
-    assert not Extractor(store, SimpleNamespace(invoke=lambda messages: message)).extract(NER).usage.cut
+    assert not Extractor(store, SimpleNamespace(invoke=lambda messages: message)).extract(NER).usage.truncated
 
 
 @pytest.mark.parametrize("text", ["<think>person: Ada; place: Oslo; so", "", "I can't help with that."])
@@ -195,7 +198,7 @@ APIConnectionError = type("APIConnectionError", (Exception,), {})
     ids=repr,
 )
 def test_which_errors_are_worth_another_try(error, again):
-    assert calling.is_worth_another_try(error) is again
+    assert retry.is_retryable(error) is again
 
 
 def test_transport_errors_are_tried_again(store):
@@ -206,7 +209,7 @@ def test_transport_errors_are_tried_again(store):
 
 def test_after_the_last_try_the_error_says_what_happened(store):
     model = Failing(httpx.ConnectTimeout("far"), 9)
-    with pytest.raises(ChatModelError, match="in 2 tries: ConnectTimeout: far") as caught:
+    with pytest.raises(ChatModelError, match="failed after 2 attempts: ConnectTimeout: far") as caught:
         Extractor(store, model, retries=1).extract(NER)
     assert isinstance(caught.value.__cause__, httpx.ConnectTimeout)
     assert model.calls == 2
@@ -214,7 +217,7 @@ def test_after_the_last_try_the_error_says_what_happened(store):
 
 def test_a_silent_server_is_asked_once_a_query_and_given_up_after_three(store):
     model = Failing(httpx.ReadTimeout("slow"), 999)
-    with pytest.raises(ChatModelError, match="could not be asked: ReadTimeout: slow"):
+    with pytest.raises(ChatModelError, match="failed: ReadTimeout: slow"):
         Extractor(store, model).extract(NER)
     assert model.calls == 1
     with pytest.raises(ChatModelError, match="ReadTimeout"):
@@ -245,7 +248,7 @@ async def test_the_async_twin_retries_too(store):
 
     assert found((await Extractor(store, model).aextract(NER)).extraction) == [("person", "Ada")]
     assert failing.calls == 3
-    with pytest.raises(ChatModelError, match="in 1 tries"):
+    with pytest.raises(ChatModelError, match="failed after 1 attempt:"):
         await Extractor(store, Failing(ConnectionError(), 1), retries=0).aextract(NER)
 
 
@@ -375,7 +378,7 @@ async def test_what_is_no_query_is_refused_by_name(store):
     with pytest.raises(TypeError, match="got int"):
         extractor.extract_many([3])
     for one in (NER, EXAMPLES[0], "Ada"):
-        with pytest.raises(TypeError, match="takes a list of queries, not one"):
+        with pytest.raises(TypeError, match="expected a list of inputs, got one"):
             extractor.extract_many(one)
     with pytest.raises(TypeError, match=r"expected a Selector, got str; use Selector\(\"mmr\"\)"):
         Extractor(store, says("None"), selector="mmr")
@@ -402,7 +405,7 @@ def test_one_search_serves_many(store, monkeypatch):
 
 def test_no_queries_and_no_concurrency(store):
     assert Extractor(store, Copier()).extract_many([]) == []
-    with pytest.raises(ValueError, match="concurrency is 0"):
+    with pytest.raises(ValueError, match="concurrency must be >= 1, got 0"):
         Extractor(store, Copier()).extract_many(MANY, concurrency=0)
 
 
@@ -440,9 +443,13 @@ def test_the_schema_goes_to_models_that_take_one(store):
 
 def test_the_schema_in_openai_words():
     server = type("ChatOpenAI", (type("BaseChatOpenAI", (), {}),), {})()
-    options = calling.schema_options(server, lambda: {"type": "object"})
-    assert options["response_format"]["json_schema"]["schema"] == {"type": "object"}
-    assert calling.schema_options(says(""), lambda: {"type": "object"}) == {}
+    seen = {}
+    server.invoke = lambda messages, **options: seen.update(options) or "None"
+    model = as_chat_model(server)
+    assert model.constraints == {"json_schema"}
+    model.complete(MessageList([("human", "Hi")]), constraint=Constraint(json_schema={"type": "object"}))
+    assert seen["response_format"]["json_schema"]["schema"] == {"type": "object"}
+    assert as_chat_model(says("")).constraints == frozenset()
 
 
 # Streams
@@ -494,7 +501,7 @@ async def test_the_async_stream_is_the_same(store):
     extractor = Extractor(store, Streaming(*PIECES, fail_before=2))
     results = [result async for result in extractor.astream(extractor.prompt(NER))]
     assert growing(results) == [WHOLE[:1], WHOLE[:2], WHOLE]
-    assert extractor.model.calls == 3
+    assert extractor.model.model.calls == 3
 
 
 def test_a_long_answer_is_not_read_anew_at_every_item(store, monkeypatch):
@@ -538,7 +545,7 @@ def test_a_stream_is_asked_for_again_only_before_its_first_piece(store):
     after = Extractor(store, Streaming(*PIECES, fail_after=1))
     with pytest.raises(ChatModelError, match="reset"):
         list(after.stream(after.prompt(NER)))
-    assert after.model.calls == 1
+    assert after.model.model.calls == 1
 
 
 def test_async_work_does_not_block_the_loop(store):

@@ -21,8 +21,8 @@ from langchain_ollama import ChatOllama
 from ollama import ResponseError
 from pydantic import Field, PrivateAttr, model_validator
 
+from ruie_components.chat.servers import client_options, ollama_url
 from ruie_components.errors import ChatModelError, PromptTooLongError
-from ruie_components.langchain.chat_models import client_options, ollama_url
 from ruie_components.prompts import MESSAGE_OVERHEAD, estimate_tokens
 
 _SMALLEST_CONTEXT = 4096  # tokens: the server's own default on small machines

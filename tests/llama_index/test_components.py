@@ -19,9 +19,8 @@ from pydantic import BaseModel, Field
 
 from ruie_components import AnswerError, DemonstrationStore, Example, Extractor, Query, prompts
 from ruie_components.answers import json_schema
-from ruie_components.extraction import AnswerCutWarning
+from ruie_components.extraction import AnswerTruncatedWarning
 from ruie_components.llama_index import (
-    LlamaIndexChat,
     RUIEEmbedding,
     RUIERetriever,
     UIEOutputParser,
@@ -315,7 +314,7 @@ def test_a_prompt_gets_the_instruction_once(store, answer_format):
 
 def test_a_llama_index_llm_extracts(store):
     llm = EchoLLM()
-    result = Extractor(store, LlamaIndexChat(llm), k=2).extract(QUERY)
+    result = Extractor(store, llm, k=2).extract(QUERY)
     assert [(e.text, e.start) for e in result.extraction.entities] == [("Bob", 0), ("Cy", 8)]
     assert (result.usage.input_tokens, result.usage.output_tokens, result.usage.demonstrations) == (None, None, 2)
     roles = [
@@ -325,7 +324,7 @@ def test_a_llama_index_llm_extracts(store):
 
 
 async def test_and_asynchronously(store):
-    extractor = Extractor(store, LlamaIndexChat(EchoLLM()), k=2)
+    extractor = Extractor(store, EchoLLM(), k=2)
     result = await extractor.aextract(QUERY)
     assert result.extraction == extractor.extract(QUERY).extraction
     assert [entity.text for entity in result.extraction.entities] == ["Bob", "Cy"]
@@ -337,7 +336,7 @@ def test_results_of_two_llms_are_told_apart(store):
         def metadata(self) -> LLMMetadata:
             return LLMMetadata(model_name="other")
 
-    settings = [Extractor(store, LlamaIndexChat(llm)).settings["model"] for llm in (EchoLLM(), Other())]
+    settings = [Extractor(store, llm).settings["model"] for llm in (EchoLLM(), Other())]
     assert settings == ["echo", "other"]
 
 
@@ -345,7 +344,7 @@ def test_results_of_two_temperatures_are_told_apart(store):
     class Warm(EchoLLM):
         temperature: float = 0.0
 
-    cold, warm = (Extractor(store, LlamaIndexChat(Warm(temperature=degrees))).settings for degrees in (0.0, 1.0))
+    cold, warm = (Extractor(store, Warm(temperature=degrees)).settings for degrees in (0.0, 1.0))
     assert cold != warm
 
 
@@ -378,7 +377,7 @@ def test_the_tokens_that_a_provider_counts_are_passed_on(store, response, tokens
         def chat(self, messages, **kwargs) -> ChatResponse:
             return ChatResponse(message=ChatMessage(role="assistant", content="person: Bob"), **response)
 
-    usage = Extractor(store, LlamaIndexChat(Answering())).extract(QUERY).usage
+    usage = Extractor(store, Answering()).extract(QUERY).usage
     assert (usage.input_tokens, usage.output_tokens) == tokens
 
 
@@ -390,8 +389,8 @@ def test_a_cut_answer_is_told(store, raw):
         def chat(self, messages, **kwargs) -> ChatResponse:
             return ChatResponse(message=ChatMessage(role="assistant", content="person: Bob; person: C"), raw=raw)
 
-    with pytest.warns(AnswerCutWarning):
-        result = Extractor(store, LlamaIndexChat(Cut())).extract(QUERY)
+    with pytest.warns(AnswerTruncatedWarning):
+        result = Extractor(store, Cut()).extract(QUERY)
     assert [entity.text for entity in result.extraction.entities] == ["Bob"]
 
 
@@ -404,11 +403,11 @@ def test_the_schema_goes_to_llms_that_take_one(store, name, option):
         return ChatResponse(message=ChatMessage(role="assistant", content='{"entities": []}'))
 
     llm = type(name, (EchoLLM,), {"chat": chat})()
-    Extractor(store, LlamaIndexChat(llm), answer_format="json").extract(QUERY)
+    Extractor(store, llm, answer_format="json").extract(QUERY)
     assert list(seen[0]) == ([option] if option else [])
     if option == "format":
         assert seen[0] == {"format": json_schema(QUERY)}
-    Extractor(store, LlamaIndexChat(llm)).extract(QUERY)
+    Extractor(store, llm).extract(QUERY)
     assert seen[1] == {}
 
 
@@ -417,7 +416,7 @@ def test_a_message_without_text_is_an_empty_answer(store):
         def chat(self, messages, **kwargs) -> ChatResponse:
             return ChatResponse(message=ChatMessage(role="assistant", blocks=[]))
 
-    assert Extractor(store, LlamaIndexChat(Silent())).extract(QUERY).extraction.entities == ()
+    assert Extractor(store, Silent()).extract(QUERY).extraction.entities == ()
 
 
 # Embedding

@@ -1,58 +1,74 @@
-"""The file by which a long extraction goes on where it stopped: one JSON line for every finished result."""
+"""The file from which an interrupted extraction resumes: one JSON line for every finished result."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, Any, Self
 
 from filelock import FileLock, Timeout
 
 from ruie_components.errors import RowError, RuieError
 from ruie_components.extraction.results import ExtractionResult, Usage
 from ruie_components.files import atomic_text, open_to_append
-from ruie_components.types import Demonstration, Extraction, Query
-
-if TYPE_CHECKING:
-    from ruie_components.extraction.extractor import Extractor
+from ruie_components.prompts import Prompt
+from ruie_components.types import Demonstration, Example, Extraction, Query
 
 _START = b'{"key": "'  # how every line begins
 
 
-class Journal:
-    """Finished results in a file, found again by query and settings. A context manager; without a path it is empty.
+class ResumeFile:
+    """Finished results in a file, known again by query and settings. A context manager; without a path it is empty.
 
-    A line cut short by a killed process is passed over. Results with an error are not written, so they are asked
-    again. Lines stand in the order in which answers came, until ``arrange`` is called at the end of a run. One process
-    at a time may use a file, which ``PATH.lock`` sees to.
+    A line that a killed process left incomplete is skipped. A query whose result has an error, no answer or a
+    truncated one is asked again. Lines stay in the order in which answers arrived until
+    ``arrange`` is called at the end of a run. One process at a time may use a file; ``PATH.lock`` ensures it.
+
+    Args:
+        path: The file; ``None`` for no file.
+        settings: Everything beside the query that decides a result.
+        get_examples: Reads examples from the store by their ids; ids that it lacks are left out.
+        write_prompt: Writes the prompt of a query with given demonstrations, best first.
 
     Raises:
         RuieError: Another process is using the file.
         RowError: The file holds something else.
     """
 
-    def __init__(self, path: Path | str | None, extractor: Extractor) -> None:
+    def __init__(
+        self,
+        path: Path | str | None,
+        *,
+        settings: Mapping[str, Any],
+        get_examples: Callable[[Iterable[str]], Sequence[Example]],
+        write_prompt: Callable[[Query, Sequence[Demonstration]], Prompt],
+    ) -> None:
         self._path = Path(path) if path is not None else None
-        self._extractor = extractor
-        self._settings = json.dumps(extractor.settings, sort_keys=True, default=lambda value: type(value).__name__)
+        self._settings = json.dumps(settings, sort_keys=True)
+        self._get_examples, self._write_prompt = get_examples, write_prompt
         self._known: dict[str, dict[str, Any]] = {}
         self._file: IO[str] | None = None
         self._lock = FileLock(f"{self._path}.lock", timeout=0)
 
     def __enter__(self) -> Self:
-        if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._acquire()
-            try:
-                self._open(self._path)
-            except BaseException:
-                self._lock.release()
-                raise
+        self.open()
         return self
+
+    def open(self) -> None:
+        """Lock and read the file, where it isn't open yet."""
+        if self._path is None or self._file is not None:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._acquire()
+        try:
+            self._open(self._path)
+        except BaseException:
+            self._lock.release()
+            raise
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._file:
@@ -71,7 +87,7 @@ class Journal:
             self._lock.acquire()
         except Timeout as error:
             raise RuieError(
-                f"another process is writing its results to {self._path}: wait for it, or name another file"
+                f"another process is writing its results to {self._path}: wait for it, or give another file"
             ) from error
 
     def restore(self, queries: Iterable[Query]) -> Iterator[tuple[Query, ExtractionResult]]:
@@ -80,20 +96,22 @@ class Journal:
         rows = {query: self._known[key] for query, key in keys.items() if key in self._known}
         scores = {query: known for query, row in rows.items() if (known := _scores(row)) is not None}
         wanted = dict.fromkeys(row_id for known in scores.values() for row_id in known)
-        found = self._extractor.store.get(wanted) if wanted else []
-        examples = {example.content_id: example for example in found}
+        examples = {example.content_id: example for example in (self._get_examples(wanted) if wanted else ())}
         for query, known in scores.items():
             row = rows[query]
             try:
-                shown = [Demonstration(example=examples[row_id], score=score) for row_id, score in known.items()]
-                prompt = self._extractor.write(query, shown)
+                demonstrations = [
+                    Demonstration(example=examples[row_id], score=score) for row_id, score in known.items()
+                ]
+                prompt = self._write_prompt(query, demonstrations)
                 result = ExtractionResult(Extraction.model_validate(row["extraction"]), prompt, Usage(**row["usage"]))
             except (KeyError, TypeError, ValueError):
                 continue  # deleted, changed by hand, or written by another version
-            yield query, result
+            if is_finished(result):
+                yield query, result
 
     def put(self, query: Query, result: ExtractionResult) -> None:
-        """Write a finished result; one with an error is left out."""
+        """Write a result; one with an error is left out."""
         if self._file is None or result.error is not None:
             return
         self._file.write(_line({"key": self._key(query), **result.to_row()}))
@@ -116,6 +134,11 @@ class Journal:
         return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
+def is_finished(result: ExtractionResult) -> bool:
+    """Whether there is a whole answer; a query without one is worth asking again."""
+    return result.error is None and not result.usage.truncated and bool(result.extraction.answer.strip())
+
+
 def _scores(row: dict[str, Any]) -> dict[str, float] | None:
     """The scores of a result's demonstrations by their ids, best first; ``None`` where the row was changed by hand."""
     try:
@@ -135,12 +158,12 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         for number, line in enumerate(lines):
             if number == 0 and not (line.startswith(_START) or _START.startswith(line)):
                 raise RowError(
-                    f"{path} is no file of finished results; give `resume` a new file, or one that it wrote before"
+                    f"{path} is not a file of finished results: give `resume` a new file, or one that it wrote before"
                 )
             try:
                 row = json.loads(line.decode("utf-8", "surrogatepass"))
             except ValueError:
-                continue  # cut short: the process was killed while it wrote
+                continue  # incomplete: the process was killed while it wrote
             if isinstance(row, dict) and "key" in row:
                 known[row["key"]] = row
     return known

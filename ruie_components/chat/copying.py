@@ -1,6 +1,6 @@
 """The rules of the copying baseline: which spans of an input the demonstrations' spans lead to.
 
-In the order in which they count: the very span of a demonstration (of a trigger also another ending); a span of the
+In their order of precedence: the very span of a demonstration (of a trigger also another ending); a span of the
 same surface shape (capitals, digits) beside the same word; for entities, a run of capitalised words takes the label
 that most spans of its shape have.
 """
@@ -22,13 +22,13 @@ _TEXT_FOR_ANALOGIES = 20_000  # characters; in a longer text only copies are loo
 _SHORTEST_STEM = 4  # characters
 _SENTENCE_ENDS = frozenset('.!?:"\u201c')
 
-Found = tuple[int, int, str]  # start, end, label
+Match = tuple[int, int, str]  # start, end, label
 Shape = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A span of a demonstration: what it was called, how it looks, and the words beside it."""
+class Pattern:
+    """A span of a demonstration: its label, its text, its surface shape and the words beside it."""
 
     label: str
     text: str
@@ -38,7 +38,7 @@ class Seen:
 
     @classmethod
     def of(cls, text: str, label: str, span: Span) -> Self:
-        """What is to be seen of a span in its text."""
+        """The pattern of a span in its text."""
         before = _TOKEN.findall(text[max(0, span.start - 50) : span.start])
         after = _TOKEN.search(text, span.end)
         shape = _shape(_TOKEN.findall(span.text))
@@ -60,58 +60,58 @@ def _shape(tokens: Sequence[str]) -> Shape:
     return tuple(shapes)
 
 
-def find(asked: Query, seen: Sequence[Seen]) -> list[tuple[str, Span]]:
+def find_spans(query: Query, patterns: Sequence[Pattern]) -> list[tuple[str, Span]]:
     """Spans of the input and their labels, in the order of the text, none overlapping another.
 
     Args:
-        asked: The query.
-        seen: The demonstrations' spans, those of the most similar demonstration first: their word counts first.
+        query: What to extract from which text.
+        patterns: The demonstrations' spans, those of the most similar demonstration first, which have precedence.
     """
-    known = [one for one in seen if one.label in asked.labels]
-    found = list(_forms(asked.text, known) if asked.task is Task.ED else _copies(asked.text, known))
-    if len(asked.text) <= _TEXT_FOR_ANALOGIES:
-        found += _analogies(asked.text, known)
-        if asked.task is Task.NER:  # labels that are not asked for have a vote, so that theirs are left alone
-            found += [one for one in _majority(asked.text, seen) if one[2] in asked.labels]
-    covered = bytearray(len(asked.text))
-    taken: list[Found] = []
-    for start, end, label in found:
+    known = [one for one in patterns if one.label in query.labels]
+    matches = list(_forms(query.text, known) if query.task is Task.ED else _copies(query.text, known))
+    if len(query.text) <= _TEXT_FOR_ANALOGIES:
+        matches += _analogies(query.text, known)
+        if query.task is Task.NER:  # labels outside the schema vote too, so that their spans are left alone
+            matches += [match for match in _majority(query.text, patterns) if match[2] in query.labels]
+    covered = bytearray(len(query.text))
+    taken: list[Match] = []
+    for start, end, label in matches:
         if not any(covered[start:end]):
             covered[start:end] = b"\x01" * (end - start)
             taken.append((start, end, label))
-    return [(label, Span(text=asked.text[start:end], start=start, end=end)) for start, end, label in sorted(taken)]
+    return [(label, Span(text=query.text[start:end], start=start, end=end)) for start, end, label in sorted(taken)]
 
 
-def _copies(text: str, seen: Sequence[Seen]) -> Iterator[Found]:
+def _copies(text: str, patterns: Sequence[Pattern]) -> Iterator[Match]:
     """The very spans of the demonstrations."""
     labels: dict[str, str] = {}
-    for one in seen:
+    for one in patterns:
         labels.setdefault(one.text, one.label)
     for match in _matches(text, [_whole(known) for known in sorted(labels, key=len, reverse=True)], 0):
         yield match.start(), match.end(), labels[match[0]]
 
 
-def _forms(text: str, seen: Sequence[Seen]) -> Iterator[Found]:
+def _forms(text: str, patterns: Sequence[Pattern]) -> Iterator[Match]:
     """The triggers of the demonstrations, which may begin a sentence here, or have another ending."""
     labels: dict[str, str] = {}
-    patterns: dict[str, str] = {}
-    for one in seen:
+    expressions: dict[str, str] = {}
+    for one in patterns:
         known = one.text.lower()
         if known.isalpha() and len(known) > _SHORTEST_STEM and is_spaced(known[0]):
             known = known[: max(_SHORTEST_STEM, len(known) - 3)]
-            patterns[known] = rf"(?<!\w){re.escape(known)}\w{{0,4}}(?!\w)"
+            expressions[known] = rf"(?<!\w){re.escape(known)}\w{{0,4}}(?!\w)"
         else:
-            patterns[known] = _whole(known)
+            expressions[known] = _whole(known)
         labels.setdefault(known, one.label)
     longest_first = sorted(labels, key=len, reverse=True)
-    for match in _matches(text, [patterns[known] for known in longest_first], re.IGNORECASE):
+    for match in _matches(text, [expressions[known] for known in longest_first], re.IGNORECASE):
         word = match[0].lower()
         if (label := next((labels[known] for known in longest_first if word.startswith(known)), None)) is not None:
             yield match.start(), match.end(), label
 
 
-def _matches(text: str, patterns: Sequence[str], flags: int) -> Iterator[re.Match[str]]:
-    return re.finditer("|".join(patterns), text, flags) if patterns else iter(())
+def _matches(text: str, expressions: Sequence[str], flags: int) -> Iterator[re.Match[str]]:
+    return re.finditer("|".join(expressions), text, flags) if expressions else iter(())
 
 
 def _whole(span: str) -> str:
@@ -121,9 +121,9 @@ def _whole(span: str) -> str:
     return f"{before}{re.escape(span)}{after}"
 
 
-def _analogies(text: str, seen: Sequence[Seen]) -> Iterator[Found]:
+def _analogies(text: str, patterns: Sequence[Pattern]) -> Iterator[Match]:
     """Spans shaped like one of a demonstration, beside the same word; longer ones first."""
-    shaped = [one for one in seen if any(part[0] in "A1" for part in one.shape)]
+    shaped = [one for one in patterns if any(part[0] in "A1" for part in one.shape)]
     tokens = list(_TOKEN.finditer(text))
     words = [token[0] for token in tokens]
     for length in range(_LONGEST_ANALOGY, 0, -1) if shaped else ():
@@ -139,10 +139,10 @@ def _analogies(text: str, seen: Sequence[Seen]) -> Iterator[Found]:
                     break
 
 
-def _majority(text: str, seen: Sequence[Seen]) -> Iterator[Found]:
+def _majority(text: str, patterns: Sequence[Pattern]) -> Iterator[Match]:
     """Runs of capitalised words, with the label that most demonstrated spans of their shape have."""
     votes: dict[Shape, Counter[str]] = {}
-    for one in seen:
+    for one in patterns:
         votes.setdefault(one.shape, Counter())[one.label] += 1
     for run in _runs(text):
         shape = _shape([token[0] for token in run])

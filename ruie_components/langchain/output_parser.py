@@ -9,16 +9,17 @@ from typing import Any, Self
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import BaseMessage
 from langchain_core.output_parsers import BaseCumulativeTransformOutputParser
-from langchain_core.outputs import Generation
+from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import RunnableConfig
 from pydantic import ConfigDict
 from typing_extensions import override
 
 from ruie_components import answers, prompts
+from ruie_components.chat import Response
+from ruie_components.chat.reading import is_truncated, read_response
 from ruie_components.errors import AnswerError
-from ruie_components.extraction.calling import Answer, read_answer
-from ruie_components.extraction.results import warn_of_cut
-from ruie_components.extraction.streaming import Rereading
+from ruie_components.extraction.results import warn_truncated
+from ruie_components.extraction.streaming import GrowingAnswer
 from ruie_components.prompts import AnswerFormat
 from ruie_components.types import Demonstration, Extraction, Query, Task
 
@@ -37,7 +38,7 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
     Key init args:
         query: The query whose answers are read.
         task: For the format instructions of a parser without a query.
-        answer_format: The form that the format instructions describe. Both forms are read whatever it says.
+        answer_format: The format that the format instructions describe. Both forms are read whatever it says.
         strict: Whether an answer that can't be read in full raises an ``OutputParserException``, which retry parsers
             send back to the model. Otherwise what can't be read is reported in ``Extraction.rejected``.
         demonstrations: What the prompt showed, to tell spans that leaked from there.
@@ -74,9 +75,9 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Extraction | None:  # type: ignore[override]  # LangChain's own cumulative parsers return None for "nothing yet"
         """Read a model's result; with ``partial`` the items finished so far, ``None`` before the first."""
         if not partial:
-            return self._parse_whole(read_answer(getattr(result[0], "message", result[0])))
-        found = answers.parse(result[0].text, self._known_query(), partial=True, demonstrations=self.demonstrations)
-        return found if found.annotation_labels or found.rejected else None
+            return self._parse_whole(_response(result[0]))
+        extraction = self._parse_partial(result[0].text)
+        return extraction if extraction.annotation_labels or extraction.rejected else None
 
     @override
     async def aparse_result(self, result: list[Generation], *, partial: bool = False) -> Extraction | None:  # type: ignore[override]  # as in parse_result
@@ -103,7 +104,7 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
 
     @override
     def _transform(self, input: Iterator[str | BaseMessage | Mapping[str, Any]]) -> Iterator[Extraction]:
-        growing = _Growing(self)
+        growing = _Pieces(self)
         for piece in input:
             if (extraction := growing.add(piece)) is not None:
                 yield extraction
@@ -113,7 +114,7 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
     async def _atransform(
         self, input: AsyncIterator[str | BaseMessage | Mapping[str, Any]]
     ) -> AsyncIterator[Extraction]:
-        growing = _Growing(self)
+        growing = _Pieces(self)
         async for piece in input:
             if (extraction := growing.add(piece)) is not None:
                 yield extraction
@@ -136,15 +137,17 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
     def _type(self) -> str:
         return "ruie_uie"
 
-    def _parse_whole(self, said: Answer) -> Extraction:
-        if not said.cut:
-            return self.parse(said.text)
+    def _parse_whole(self, response: Response) -> Extraction:
+        if not response.truncated:
+            return self.parse(response.text)
         if self.strict:
-            message = "the model's answer was cut at its limit of tokens: raise the limit"
-            raise OutputParserException(message, llm_output=said.text)
-        warn_of_cut(said.text)
-        query = self._known_query()
-        return answers.parse(said.text, query, partial=True, demonstrations=self.demonstrations)
+            message = "the model's answer was truncated at its token limit: raise the limit"
+            raise OutputParserException(message, llm_output=response.text)
+        warn_truncated(response.text)
+        return self._parse_partial(response.text)
+
+    def _parse_partial(self, text: str) -> Extraction:
+        return answers.parse(text, self._known_query(), partial=True, demonstrations=self.demonstrations)
 
     def _known_query(self) -> Query:
         if self.query is None:
@@ -163,36 +166,32 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
         return self.for_query(Query.model_validate(query), self.demonstrations)
 
 
-class _Growing:
+class _Pieces:
     """Takes the pieces of an answer, and perhaps the query among them, and says when there is a new extraction."""
 
     def __init__(self, parser: UIEOutputParser) -> None:
         self._parser = parser
-        self._text = ""
-        self._cut = False
-        self._rereading = Rereading()
-        self._last: tuple[object, object] | None = None
+        self._answer = GrowingAnswer(self._read, lambda extraction: (extraction.spans, extraction.rejected))
 
     def add(self, piece: str | BaseMessage | Mapping[str, Any]) -> Extraction | None:
         if isinstance(piece, Mapping):
             if piece.get("query") is not None:
                 self._parser = self._parser._bound({"answer": "", **piece})
             piece = piece.get("answer", "")
-        said = read_answer(piece)
-        text = said.text
-        self._text += text
-        self._cut |= said.cut
-        if self._parser.query is None or not self._rereading.is_due(text, len(self._text)):
-            return None  # the query may come after the first pieces of the answer
-        return self._if_new(self._parser.parse_result([Generation(text=self._text)], partial=True))
+        response = read_response(piece)
+        if self._parser.query is None:  # it may come after the first pieces of the answer
+            self._answer.response += response
+            return None
+        return self._answer.add(response)
 
     def end(self) -> Extraction:
-        return self._parser._parse_whole(Answer(self._text, cut=self._cut))
+        return self._answer.end()
 
-    def _if_new(self, extraction: Extraction | None) -> Extraction | None:
-        if extraction is None:
-            return None
-        if self._last is not None and (extraction.spans, extraction.rejected) == self._last:
-            return None
-        self._last = (extraction.spans, extraction.rejected)
-        return extraction
+    def _read(self, response: Response, *, partial: bool) -> Extraction:
+        return self._parser._parse_partial(response.text) if partial else self._parser._parse_whole(response)
+
+
+def _response(generation: Generation) -> Response:
+    if isinstance(generation, ChatGeneration):
+        return read_response(generation.message)
+    return Response(generation.text, truncated=is_truncated(generation.generation_info))

@@ -1,0 +1,367 @@
+"""The one place that knows what chat models look like elsewhere: LangChain's, LlamaIndex's, plain functions, names.
+
+No framework is imported for it. An object shows by its methods where it comes from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ruie_components.chat.base import ChatModel, Constraint, ModelInput, Response
+from ruie_components.chat.loading import load_model
+from ruie_components.chat.reading import as_mapping, is_piece, is_truncated, read_response, usage_in
+from ruie_components.prompts import Message
+
+AnyChatModel = Any
+"""What ``as_chat_model`` takes. No type says it: the objects of two frameworks that need not be installed."""
+
+
+def load_chat_model(name: str, **options: Any) -> ChatModel:
+    """Load a chat model by its name.
+
+    Args:
+        name: ``baseline``, the offline floor that only copies from the demonstrations; ``ollama:MODEL``, such as
+            ``ollama:llama3.1:8b``; ``gguf:PATH``, a file that llama.cpp runs in this process; ``openai:MODEL``, which
+            with ``base_url`` is a model on any server that speaks OpenAI's protocol; or ``PROVIDER:MODEL`` with any
+            provider that LangChain's ``init_chat_model`` knows.
+        options: For Ollama the fields of ``OllamaChat`` (``temperature``, ``num_predict``, ``num_ctx``,
+            ``base_url``, ``timeout`` in seconds, ...), for a file those of ``GgufChat``, for others those of the
+            provider's LangChain class.
+
+    Raises:
+        ValueError: The name is of no known form, or an option is unknown or of a wrong kind.
+        ChatModelError: ``OLLAMA_HOST`` is no address, or a key that the provider needs is missing.
+        ImportError: The package that the model needs is not installed; the message names it.
+
+    >>> load_chat_model("baseline").name
+    'baseline'
+    """
+    return as_chat_model(load_model(name, **options))
+
+
+def as_chat_model(model: AnyChatModel) -> ChatModel:
+    """Any chat model as the protocol that this package calls.
+
+    Args:
+        model: A ``ChatModel``, which is returned as it is; a name that ``load_chat_model`` knows; a LangChain chat
+            model, also with ``bind`` or ``with_config``, or another Runnable that takes messages, such as
+            ``with_structured_output`` makes; a LlamaIndex LLM; or a function, sync or async, from a list of
+            ``(role, content)`` pairs to the answer.
+
+    Raises:
+        TypeError: None of these.
+    """
+    if isinstance(model, str):
+        return load_chat_model(model)
+    if isinstance(model, ChatModel) and not isinstance(model, type):
+        return model
+    if hasattr(model, "invoke"):
+        return LangChainModel(model)
+    if hasattr(model, "chat") and hasattr(model, "achat"):
+        return LlamaIndexModel(model)
+    if callable(model) and not isinstance(model, type):
+        return FunctionModel(model)
+    raise TypeError(
+        f"expected a chat model, got {model if isinstance(model, type) else type(model).__name__}: give a name such "
+        'as "ollama:llama3.1:8b", a LangChain chat model, a LlamaIndex LLM, or a function from a list of '
+        "(role, content) pairs to the answer's text"
+    )
+
+
+class FunctionModel:
+    """A function from messages to an answer, sync or async, as a chat model."""
+
+    constraints: frozenset[str] = frozenset()
+
+    def __init__(self, function: Callable[[list[Message]], Any]) -> None:
+        self.function = function
+        self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            getattr(function, "__call__", None)  # noqa: B004  an object whose __call__ is async
+        )
+
+    def __repr__(self) -> str:
+        return f"FunctionModel({self.name})"
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return _first_string(self.function, ("model", "model_name", "__name__")) or type(self.function).__name__
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """None are known of a function."""
+        return {}
+
+    def complete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
+        """Call the function; an async one in an event loop of its own."""
+        if self._is_async:
+            with ThreadPoolExecutor(1) as thread:  # this thread may run a loop already
+                return read_response(thread.submit(asyncio.run, self.function(prompt.messages)).result())
+        return read_response(self.function(prompt.messages))
+
+    async def acomplete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
+        """Await an async function; call another one in a thread."""
+        if self._is_async:
+            return read_response(await self.function(prompt.messages))
+        return read_response(await asyncio.to_thread(self.function, prompt.messages))
+
+    def stream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Iterator[Response]:
+        """The whole answer as one piece."""
+        yield self.complete(prompt)
+
+    async def astream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> AsyncIterator[Response]:
+        """The whole answer as one piece."""
+        yield await self.acomplete(prompt)
+
+
+class LangChainModel:
+    """A LangChain chat model, or another Runnable from messages to an answer, as a chat model."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self._inner = _innermost(model)
+        self._classes = _class_names(_bound(model))
+
+    def __repr__(self) -> str:
+        return f"LangChainModel({self.name})"
+
+    @property
+    def name(self) -> str:
+        """``PROVIDER:MODEL``, as far as the model says both."""
+        named = _first_string(self._inner, ("model", "model_name", "__name__"))
+        provider = self._tracing().get("ls_provider")
+        if named is None:
+            return type(self._inner).__name__
+        return f"{provider}:{named}" if provider and not named.startswith(f"{provider}:") else named
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The model's own parameters, and those that were bound to it."""
+        bound: dict[str, Any] = {}
+        model = self.model
+        while hasattr(model, "bound"):
+            bound = {**(getattr(model, "kwargs", None) or {}), **bound}
+            model = model.bound
+        own = dict(getattr(self._inner, "_identifying_params", None) or {})
+        return _as_json({**own, **self._tracing(), **bound})
+
+    @property
+    def constraints(self) -> frozenset[str]:
+        """A JSON schema for Ollama and for servers that speak OpenAI's protocol; what a wrapped model takes."""
+        own = getattr(_bound(self.model), "constraints", None)
+        if isinstance(own, frozenset):
+            return own
+        takes_schema = self._classes & {"ChatOllama", "BaseChatOpenAI"}
+        return frozenset({"json_schema"}) if takes_schema else frozenset()
+
+    def complete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
+        """``invoke`` the model."""
+        return _read(self.model.invoke(prompt.messages, **self._options(constraint)))
+
+    async def acomplete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
+        """``ainvoke`` the model."""
+        if not hasattr(self.model, "ainvoke"):
+            return await asyncio.to_thread(self.complete, prompt, constraint=constraint)
+        return _read(await self.model.ainvoke(prompt.messages, **self._options(constraint)))
+
+    def stream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Iterator[Response]:
+        """``stream`` from the model."""
+        if not hasattr(self.model, "stream"):
+            yield self.complete(prompt, constraint=constraint)
+            return
+        rest = _Rest()
+        for chunk in self.model.stream(prompt.messages, **self._options(constraint), **self._stream_options()):
+            yield from rest.add(chunk)
+        yield from rest.end()
+
+    async def astream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> AsyncIterator[Response]:
+        """``astream`` from the model."""
+        if not hasattr(self.model, "astream"):
+            yield await self.acomplete(prompt, constraint=constraint)
+            return
+        rest = _Rest()
+        async for chunk in self.model.astream(prompt.messages, **self._options(constraint), **self._stream_options()):
+            for response in rest.add(chunk):
+                yield response
+        for response in rest.end():
+            yield response
+
+    def _options(self, constraint: Constraint | None) -> dict[str, Any]:
+        """The arguments of ``invoke`` that hold an answer to the constraint."""
+        if constraint is None:
+            return {}
+        if isinstance(getattr(_bound(self.model), "constraints", None), frozenset):
+            return {"constraint": constraint}
+        if constraint.json_schema is None:
+            return {}
+        if "ChatOllama" in self._classes:
+            return {"format": dict(constraint.json_schema)}
+        return _openai_schema(constraint.json_schema) if "BaseChatOpenAI" in self._classes else {}
+
+    def _stream_options(self) -> dict[str, Any]:
+        """With a base URL of its own ChatOpenAI asks for no usage unless it is told to."""
+        if "ChatOpenAI" not in self._classes:
+            return {}
+        was_set = "stream_usage" in getattr(_bound(self.model), "model_fields_set", ())
+        return {} if was_set else {"stream_usage": True}
+
+    def _tracing(self) -> dict[str, Any]:
+        return dict(self._inner._get_ls_params()) if hasattr(self._inner, "_get_ls_params") else {}
+
+
+class LlamaIndexModel:
+    """A LlamaIndex LLM as a chat model."""
+
+    def __init__(self, llm: Any) -> None:
+        self.llm = llm
+        self._classes = _class_names(llm)
+
+    def __repr__(self) -> str:
+        return f"LlamaIndexModel({self.name})"
+
+    @property
+    def name(self) -> str:
+        """The LLM's name for its model."""
+        return str(self.llm.metadata.model_name)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The parameters that LlamaIndex's LLMs have in common."""
+        names = ("temperature", "max_tokens", "context_window", "additional_kwargs")
+        return _as_json({name: getattr(self.llm, name) for name in names if hasattr(self.llm, name)})
+
+    @property
+    def constraints(self) -> frozenset[str]:
+        """A JSON schema for the LLMs of Ollama and of OpenAI, and those built on the latter."""
+        return frozenset({"json_schema"}) if self._classes & {"Ollama", "OpenAI"} else frozenset()
+
+    def complete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
+        """``chat`` with the LLM."""
+        return self._read(self.llm.chat(_llama_index_messages(prompt.messages), **self._options(constraint)))
+
+    async def acomplete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
+        """``achat`` with the LLM."""
+        return self._read(await self.llm.achat(_llama_index_messages(prompt.messages), **self._options(constraint)))
+
+    def stream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Iterator[Response]:
+        """``stream_chat`` with the LLM."""
+        last: Any = None
+        for chunk in self.llm.stream_chat(_llama_index_messages(prompt.messages), **self._options(constraint)):
+            last = chunk
+            yield Response(chunk.delta or "")
+        if last is not None:
+            yield self._read(last, text="")
+
+    async def astream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> AsyncIterator[Response]:
+        """``astream_chat`` with the LLM."""
+        last: Any = None
+        messages = _llama_index_messages(prompt.messages)
+        async for chunk in await self.llm.astream_chat(messages, **self._options(constraint)):
+            last = chunk
+            yield Response(chunk.delta or "")
+        if last is not None:
+            yield self._read(last, text="")
+
+    def _options(self, constraint: Constraint | None) -> dict[str, Any]:
+        if constraint is None or constraint.json_schema is None:
+            return {}
+        if "Ollama" in self._classes:
+            return {"format": dict(constraint.json_schema)}
+        return _openai_schema(constraint.json_schema) if "OpenAI" in self._classes else {}
+
+    def _read(self, response: Any, text: str | None = None) -> Response:
+        raw = as_mapping(response.raw)
+        usage = usage_in(response.additional_kwargs, raw.get("usage") or raw.get("usage_metadata"), raw)
+        content = (response.message.content or "") if text is None else text
+        return Response(content, *usage, truncated=is_truncated(raw))
+
+
+class _Rest:
+    """What of a stream can't be passed on at once: tool calls and parsed objects, which later chunks complete."""
+
+    def __init__(self) -> None:
+        self._whole: Any = None
+        self._has_text = False
+
+    def add(self, chunk: Any) -> Iterator[Response]:
+        if not is_piece(chunk):
+            both = isinstance(self._whole, Mapping) and isinstance(chunk, Mapping)
+            self._whole = {**self._whole, **chunk} if both else chunk
+            return
+        if getattr(chunk, "tool_call_chunks", None):
+            self._whole = chunk if self._whole is None else self._whole + chunk
+        piece = read_response(chunk if isinstance(chunk, str) else _WithoutTools(chunk))
+        self._has_text = self._has_text or bool(piece.text)
+        yield piece
+
+    def end(self) -> Iterator[Response]:
+        if self._whole is not None and not self._has_text:
+            yield Response(read_response(self._whole).text)
+
+
+class _WithoutTools:
+    """A chunk whose tool calls are still incomplete."""
+
+    tool_calls: Sequence[Any] = ()
+
+    def __init__(self, chunk: Any) -> None:
+        self._chunk = chunk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._chunk, name)
+
+
+def _read(answer: Any) -> Response:
+    return Response("") if answer is None else read_response(answer)  # a structured model that called no tool
+
+
+def _bound(model: Any) -> Any:
+    """The model in what ``bind``, ``with_config`` and ``with_retry`` made of it."""
+    while hasattr(model, "bound"):
+        model = model.bound
+    return model
+
+
+def _innermost(runnable: Any) -> Any:
+    """The chat model in a Runnable, for its name and parameters; the Runnable itself where none is seen."""
+    model = _bound(runnable)
+    if hasattr(model, "_llm_type"):
+        return model
+    inner = [*getattr(model, "steps", ()), getattr(model, "runnable", None), getattr(model, "default", None)]
+    for step in inner:
+        if step is not None and hasattr(found := _innermost(step), "_llm_type"):
+            return found
+    return model
+
+
+def _class_names(value: Any) -> set[str]:
+    return {base.__name__ for base in type(value).__mro__}
+
+
+def _first_string(value: Any, names: Sequence[str]) -> str | None:
+    return next((said for name in names if isinstance(said := getattr(value, name, None), str) and said), None)
+
+
+def _openai_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    named = {"name": "extraction", "schema": dict(schema), "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": named}}
+
+
+def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON values, in an order of their own; of anything else the type's name."""
+    text = json.dumps(settings, sort_keys=True, default=lambda value: type(value).__name__)
+    return dict(json.loads(text))
+
+
+_LLAMA_INDEX_ROLES = {"system": "system", "human": "user", "ai": "assistant"}
+
+
+def _llama_index_messages(messages: Sequence[Message]) -> list[Any]:
+    from llama_index.core.base.llms.types import ChatMessage
+
+    return [ChatMessage(role=_LLAMA_INDEX_ROLES[role], content=content) for role, content in messages]

@@ -1,0 +1,98 @@
+"""Chat models by name: what the name's first part loads, each package only when it is asked for."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ruie_components.chat.baseline import CopyBaseline
+from ruie_components.chat.servers import client_options, ollama_url, only_model
+from ruie_components.errors import ChatModelError
+
+_NAMES = (
+    "ollama:MODEL such as ollama:llama3.1:8b, gguf:PATH, openai:MODEL, another PROVIDER:MODEL of LangChain's, the URL "
+    "of a server that speaks OpenAI's protocol, or baseline"
+)
+
+
+def load_model(name: str, **options: Any) -> Any:
+    """The object that a name stands for, of its framework's class. See ``adapters.load_chat_model``."""
+    provider, _, model = name.partition(":")
+    if provider == "baseline" and not model:
+        if options:
+            raise ValueError(f"the baseline has no options, got {', '.join(options)}")
+        return CopyBaseline()
+    if not provider or not model or not model.strip("/"):
+        raise ValueError(f"{name!r} is not the name of a chat model: give {_NAMES}")
+    match provider:
+        case "ollama":
+            return _ollama(model, options)
+        case "gguf":
+            return _gguf(model, options)
+        case "openai":
+            return _openai(model, options)
+        case "http" | "https":
+            return _openai(only_model(name), {**options, "base_url": name})
+        case _:
+            return _init_chat_model(name, provider, options)
+
+
+def _ollama(model: str, options: dict[str, Any]) -> Any:
+    ollama_url()  # Ollama's own client reads OLLAMA_HOST on import, and its error does not name it
+    try:
+        from ruie_components.chat.ollama import OllamaChat
+    except ImportError as error:
+        raise _missing("Ollama", "ruie-components[ollama]", error) from error
+    if unknown := sorted(options.keys() - OllamaChat.model_fields.keys()):
+        raise ValueError(f"an Ollama model has no option {unknown[0]!r}; it has {', '.join(_option_names(OllamaChat))}")
+    return OllamaChat(model=model, **options)
+
+
+def _option_names(model: Any) -> list[str]:
+    base = {"cache", "callbacks", "custom_get_token_ids", "metadata", "name", "output_version", "rate_limiter", "tags"}
+    return sorted(name for name in model.model_fields.keys() - base - {"model"} if not name.startswith("_"))
+
+
+def _gguf(path: str, options: dict[str, Any]) -> Any:
+    from ruie_components.chat.gguf import GgufChat
+
+    return GgufChat(path, **options)
+
+
+def _openai(model: str, options: dict[str, Any]) -> Any:
+    try:
+        from langchain_openai import ChatOpenAI
+    except ImportError as error:
+        raise _missing("OpenAI's protocol", "langchain-openai", error) from error
+    base_url = options.get("base_url") or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
+    options = {"temperature": 0.0, **options}
+    if base_url:
+        if "api_key" not in options and not os.environ.get("OPENAI_API_KEY"):
+            options["api_key"] = "none"  # a server of one's own takes any
+        if client := client_options(str(base_url)):
+            import httpx
+
+            timeout = {"timeout": options["timeout"]} if options.get("timeout") else {"timeout": 300.0}
+            options.setdefault("http_client", httpx.Client(**client, **timeout))
+            options.setdefault("http_async_client", httpx.AsyncClient(**client, **timeout))
+    elif "api_key" not in options and not os.environ.get("OPENAI_API_KEY"):
+        raise ChatModelError("OpenAI needs a key: set OPENAI_API_KEY, or give base_url for a server of your own")
+    return ChatOpenAI(model=model, max_retries=0, **options)  # retries are the extractor's
+
+
+def _init_chat_model(name: str, provider: str, options: dict[str, Any]) -> Any:
+    try:
+        from langchain.chat_models import init_chat_model
+    except ImportError as error:
+        raise _missing(f"{name!r}", f"langchain langchain-{provider.replace('_', '-')}", error) from error
+    try:
+        return init_chat_model(name, **options)
+    except ImportError as error:
+        raise _missing(f"{name!r}", f"langchain-{provider.replace('_', '-')}", error) from error
+    except ValueError as error:
+        raise ValueError(f"{name!r} can't be loaded: {error}. Give {_NAMES}") from error
+
+
+def _missing(what: str, package: str, error: ImportError) -> ImportError:
+    quoted = f'"{package}"' if "[" in package else package
+    return ImportError(f"{what} needs another package: pip install {quoted}", name=error.name)

@@ -1,0 +1,151 @@
+"""What a framework's model returned, as a ``Response``: text, counts of tokens, and whether it was truncated."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
+from enum import Enum
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from ruie_components.chat.base import Response
+
+_END_KEYS = {"donereason", "finishreason", "stopreason", "completionreason", "stoptype", "incompletedetails", "status"}
+"""Keys under which providers say why an answer ended, without case and separators."""
+
+_AT_LIMIT = re.compile(r"length|max_?(new_?|output_?|completion_?)?tokens?|context_?window|token_?limit|^limit$", re.I)
+"""Why it ended at a limit of tokens: Ollama, OpenAI and vLLM ``length``, Mistral ``model_length``, Anthropic, Bedrock
+and Google ``max_tokens`` in any case, OpenAI's responses ``max_output_tokens``, llama.cpp ``limit``."""
+
+# OpenAI, Anthropic, Google, Ollama
+_INPUT_TOKENS = ("prompt_tokens", "input_tokens", "prompt_token_count", "prompt_eval_count")
+_OUTPUT_TOKENS = ("completion_tokens", "output_tokens", "candidates_token_count", "eval_count")
+
+
+def read_response(answer: Any) -> Response:
+    """The response in what a model or a function returned.
+
+    Args:
+        answer: A string; a message with ``text`` or ``content``, and perhaps ``usage_metadata``,
+            ``response_metadata`` and ``tool_calls``; or an object that stands for the answer itself (a mapping, a
+            list, a data class, a pydantic model: what ``with_structured_output`` returns), which becomes JSON.
+
+    Raises:
+        TypeError: None of these.
+    """
+    if isinstance(answer, Response):
+        return answer
+    if isinstance(answer, Mapping) and answer.keys() == {"raw", "parsed", "parsing_error"}:  # include_raw=True
+        raw = read_response(answer["raw"])
+        parsed = raw.text if answer["parsed"] is None else read_response(answer["parsed"]).text
+        return Response(parsed, raw.input_tokens, raw.output_tokens, raw.truncated)
+    if _is_structured(answer):
+        return Response(to_json(answer, by_alias=True, serialize_unknown=True).decode())
+    usage = getattr(answer, "usage_metadata", None) or {}
+    text = text_of(answer) or _tool_calls(getattr(answer, "tool_calls", None) or ())
+    metadata = getattr(answer, "response_metadata", None)
+    return Response(text, usage.get("input_tokens"), usage.get("output_tokens"), is_truncated(metadata))
+
+
+def text_of(message: Any) -> str:
+    """The text of a message, of a chunk of one, or a string itself.
+
+    Raises:
+        TypeError: Neither.
+    """
+    if isinstance(message, str):
+        return str(message)
+    for name in ("text", "content"):
+        if isinstance(text := getattr(message, name, None), str):
+            return str(text)
+    raise TypeError(f"the chat model returned {type(message).__name__}, which has neither .text nor .content")
+
+
+def is_piece(answer: Any) -> bool:
+    """Whether an element of a stream continues those before it, as text does, instead of replacing them."""
+    return not _is_structured(answer)
+
+
+def is_truncated(metadata: Any) -> bool:
+    """Whether a provider's metadata says that the answer ended at a limit of tokens.
+
+    >>> is_truncated({"stopReason": "max_tokens"}), is_truncated({"choices": [{"finish_reason": "stop"}]})
+    (True, False)
+    """
+    return any(_ends_at_limit(key, value) for key, value in _items(metadata))
+
+
+def usage_in(*sources: Any) -> tuple[int | None, int | None]:
+    """Tokens of the prompt and of the answer, from the first source that has them under any provider's name."""
+    mappings = [as_mapping(source) for source in sources]
+    counts = (
+        next((mapping[key] for mapping in mappings for key in keys if isinstance(mapping.get(key), int)), None)
+        for keys in (_INPUT_TOKENS, _OUTPUT_TOKENS)
+    )
+    return next(counts), next(counts)
+
+
+def _is_structured(answer: Any) -> bool:
+    if isinstance(answer, BaseModel):
+        return not hasattr(answer, "response_metadata")  # LangChain's messages are pydantic models too
+    return isinstance(answer, Mapping | list | tuple) or (is_dataclass(answer) and not hasattr(answer, "text"))
+
+
+def _tool_calls(calls: Sequence[Mapping[str, Any]]) -> str:
+    """Tool calls as a JSON answer: the arguments, and the tool's name as their type where they are one item."""
+    items = [_item(call) for call in calls]
+    if not items:
+        return ""
+    return json.dumps(items[0] if len(items) == 1 else items, ensure_ascii=False)
+
+
+def _item(call: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = dict(call.get("args") or {})
+    if any(isinstance(value, dict | list) for value in arguments.values()):
+        return arguments
+    return (
+        arguments
+        if {"type", "label", "role", "relation", "predicate"} & set(arguments)
+        else {
+            "type": call.get("name"),
+            **arguments,
+        }
+    )
+
+
+def _ends_at_limit(key: str, value: Any) -> bool:
+    key = re.sub("[^a-z]", "", key.lower())
+    if key == "stoppedlimit":  # llama.cpp
+        return value is True
+    if key not in _END_KEYS:
+        return False
+    if isinstance(value, Enum):
+        value = value.name
+    if key == "status":
+        return value == "incomplete"
+    if not isinstance(value, str):  # SGLang: {"type": "length"}; OpenAI: {"reason": "max_output_tokens"}
+        told = as_mapping(value)
+        value = told.get("type") or told.get("reason")
+    return isinstance(value, str) and _AT_LIMIT.search(value) is not None
+
+
+def _items(metadata: Any, depth: int = 4) -> Iterator[tuple[str, Any]]:
+    """The keys and values of a provider's metadata, nested ones too."""
+    if isinstance(metadata, list | tuple):
+        for value in metadata if depth else ():
+            yield from _items(value, depth - 1)
+    for key, value in as_mapping(metadata).items():
+        yield str(key), value
+        if depth:
+            yield from _items(value, depth - 1)
+
+
+def as_mapping(value: Any) -> Mapping[str, Any]:
+    """What a provider's object holds: a mapping, a pydantic model, or something that says nothing."""
+    if isinstance(value, BaseModel):
+        return dict(value)
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,324 @@
+"""Requests to a chat model with retries: which errors are worth another request, when, and what the user is told.
+
+Providers' errors share no base class, so an error is judged by what it carries (an HTTP status, a code, a header) and
+by the names of its classes. No provider's package is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity.wait import wait_base, wait_random_exponential
+
+from ruie_components.chat.base import ChatModel, Constraint, ModelInput, Response
+from ruie_components.errors import ChatModelError, RuieError
+
+_TRANSPORT_ERRORS = {
+    "APIConnectionError",
+    "ChunkedEncodingError",
+    "ClientConnectionError",
+    "ClientPayloadError",
+    "ConnectionError",
+    "HTTPClientError",
+    "ModelConnectionError",
+    "ProtocolError",
+    "Timeout",
+    "TransportError",
+    "URLError",
+}
+"""Classes by which HTTP clients (httpx, openai, aiohttp, requests, botocore, urllib) name a failure on the way."""
+
+_NO_ANSWER = {"APITimeoutError", "ModelTimeoutError", "ReadTimeout", "ReadTimeoutError", "SocketTimeoutError"}
+"""Names of the error that the server was reached and did not answer in time."""
+
+_RETRY_STATUS = {408, 409, 425, 429, 500, 502, 503, 504, 529}
+"""HTTP status codes that say "later", not "never"."""
+
+_NEVER_STATUS = {401, 403, 404}
+"""HTTP status codes that hold for every request: no right to ask, no such model or server."""
+
+_STATUS_OF_CODE = {
+    # gRPC and Google
+    "aborted": 409,
+    "deadlineexceeded": 504,
+    "internal": 500,
+    "permissiondenied": 403,
+    "resourceexhausted": 429,
+    "unauthenticated": 401,
+    "unavailable": 503,
+    # AWS, whose throttling may come with status 400
+    "internalserverexception": 500,
+    "modelnotreadyexception": 503,
+    "provisionedthroughputexceededexception": 429,
+    "requestlimitexceeded": 429,
+    "serviceunavailableexception": 503,
+    "slowdown": 503,
+    "throttling": 429,
+    "throttlingexception": 429,
+    "toomanyrequestsexception": 429,
+    # OpenAI, Anthropic
+    "overloaded": 529,
+    "overloadederror": 529,
+    "ratelimiterror": 429,
+    "ratelimitexceeded": 429,
+    "servererror": 500,
+}
+"""Codes that are words, without case and separators."""
+
+_QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_balance")
+"""Codes of a refusal that lasts until somebody pays: status 429 or not, another request is refused too."""
+
+_LONGEST_WAIT = 120.0  # seconds: a server that asks for more gets no second request
+_BACKOFF: wait_base = wait_random_exponential(multiplier=0.5, max=20)  # seconds
+
+
+def complete(
+    model: ChatModel, prompt: ModelInput, *, constraint: Constraint | None = None, retries: int = 2
+) -> Response:
+    """``model.complete`` with retries.
+
+    Args:
+        model: The chat model.
+        prompt: What it reads.
+        constraint: What its answer is held to.
+        retries: How often a request is repeated that may succeed later (no connection, a rate limit, a server
+            error): after the time that the server asks for (``Retry-After``), else after a growing random time of at
+            most 20 seconds. A server that was silent for the whole timeout gets no second request.
+
+    Raises:
+        ChatModelError: Every request failed, or the server refused it.
+    """
+    try:
+        return Retrying(**policy(retries))(model.complete, prompt, constraint=constraint)
+    except Exception as error:
+        if (translated := to_chat_model_error(error, model.name, retries)) is None:
+            raise
+        raise translated from error
+
+
+async def acomplete(
+    model: ChatModel, prompt: ModelInput, *, constraint: Constraint | None = None, retries: int = 2
+) -> Response:
+    """``complete`` without blocking the event loop."""
+    try:
+        return await AsyncRetrying(**policy(retries))(model.acomplete, prompt, constraint=constraint)
+    except Exception as error:
+        if (translated := to_chat_model_error(error, model.name, retries)) is None:
+            raise
+        raise translated from error
+
+
+def stream(
+    model: ChatModel, prompt: ModelInput, *, constraint: Constraint | None = None, retries: int = 2
+) -> Iterator[Response]:
+    """``model.stream`` with retries up to the first piece: a piece that was yielded can't be taken back.
+
+    Raises:
+        ChatModelError: As ``complete``.
+    """
+
+    def begin() -> tuple[Iterator[Response], Response | None]:
+        pieces = iter(model.stream(prompt, constraint=constraint))
+        return pieces, next(pieces, None)
+
+    try:
+        pieces, first = Retrying(**policy(retries))(begin)
+        if first is not None:
+            yield first
+        yield from pieces
+    except Exception as error:
+        if (translated := to_chat_model_error(error, model.name, retries)) is None:
+            raise
+        raise translated from error
+
+
+async def astream(
+    model: ChatModel, prompt: ModelInput, *, constraint: Constraint | None = None, retries: int = 2
+) -> AsyncIterator[Response]:
+    """``stream`` without blocking the event loop."""
+
+    async def begin() -> tuple[AsyncIterator[Response], Response | None]:
+        pieces = aiter(model.astream(prompt, constraint=constraint))
+        return pieces, await anext(pieces, None)
+
+    try:
+        pieces, first = await AsyncRetrying(**policy(retries))(begin)
+        if first is not None:
+            yield first
+        async for piece in pieces:
+            yield piece
+    except Exception as error:
+        if (translated := to_chat_model_error(error, model.name, retries)) is None:
+            raise
+        raise translated from error
+
+
+def policy(retries: int, backoff: wait_base | None = None) -> dict[str, Any]:
+    """Arguments of tenacity's ``Retrying`` and ``AsyncRetrying``.
+
+    Args:
+        retries: How often a request is repeated.
+        backoff: How long to wait where the server doesn't say.
+    """
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = retry_after(error) if error else None
+        return asked if asked is not None else (backoff or _BACKOFF)(state)
+
+    return {
+        "stop": stop_after_attempt(retries + 1),
+        "wait": wait,
+        "retry": retry_if_exception(is_retryable),
+        "reraise": True,
+    }
+
+
+def is_retryable(error: BaseException | None) -> bool:
+    """Whether the same request may succeed later, and is worth repeating.
+
+    Not where a quota is used up, where the server was silent for the whole timeout, or where it asks for a longer
+    wait than two minutes.
+    """
+    causes = list(_causes(error))
+    if any(_is_over_quota(cause) or not _names(cause).isdisjoint(_NO_ANSWER) for cause in causes):
+        return False
+    if any((retry_after(cause) or 0.0) > _LONGEST_WAIT for cause in causes):
+        return False
+    return any(_is_transient(cause) for cause in causes)
+
+
+def fails_for_all(error: BaseException) -> bool:
+    """Whether another prompt would fare no better: no server, a silent one, no such model, no right or money left."""
+    return any(
+        isinstance(cause, TimeoutError)
+        or not _names(cause).isdisjoint(_TRANSPORT_ERRORS | _NO_ANSWER)
+        or status_of(cause) in _NEVER_STATUS
+        or _is_over_quota(cause)
+        for cause in _causes(error)
+    )
+
+
+def to_chat_model_error(error: Exception, name: str, retries: int) -> ChatModelError | None:
+    """The error for a person where the server was not reached or refused; ``None`` for any other error.
+
+    Args:
+        error: What the request failed with.
+        name: The chat model's name.
+        retries: How often the request was to be repeated.
+    """
+    if isinstance(error, RuieError):
+        return None
+    cause = f"{type(error).__name__}: {error}"
+    if is_retryable(error):
+        attempts = "1 attempt" if retries == 0 else f"{retries + 1} attempts"
+        return ChatModelError(f"the request to the chat model {name!r} failed after {attempts}: {cause}")
+    if _is_over_quota(error):
+        return ChatModelError(f"the account of the chat model {name!r} has no quota left: {cause}")
+    if _is_transient(error) or not _names(error).isdisjoint(_NO_ANSWER):
+        return ChatModelError(f"the request to the chat model {name!r} failed: {cause}")
+    if status_of(error) is not None or hasattr(error, "is_retryable"):
+        return ChatModelError(f"the server of the chat model {name!r} refused the request: {cause}")
+    return None
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status of an error, wherever its client keeps it, or the status that its code stands for."""
+    response = getattr(error, "response", None)
+    values = [getattr(error, name, None) for name in ("status_code", "http_status", "status", "code")]
+    if isinstance(response, Mapping):  # botocore; its code goes first: throttling may come with status 400
+        values.insert(0, _get(response, "Error", "Code"))
+        values.append(_get(response, "ResponseMetadata", "HTTPStatusCode"))
+    elif response is not None:
+        values += [getattr(response, name, None) for name in ("status_code", "status")]
+    return next((status for value in values if (status := _status(value)) is not None), None)
+
+
+def retry_after(error: BaseException) -> float | None:
+    """For how many seconds the server asks to wait (``Retry-After``); ``None`` where it doesn't say."""
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping):
+        headers = _get(response, "ResponseMetadata", "HTTPHeaders")
+    else:
+        headers = getattr(response, "headers", None) or getattr(error, "headers", None)
+    if not headers or not hasattr(headers, "items"):
+        return None
+    lower = {str(name).lower(): str(value) for name, value in headers.items()}
+    if (milliseconds := _number(lower.get("retry-after-ms"))) is not None:
+        return milliseconds / 1000
+    value = lower.get("retry-after")
+    if value is None or (seconds := _number(value)) is not None:
+        return seconds if value is not None else None
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it was raised from, as far as it may be about a request."""
+    for _ in range(8):
+        if error is None or (isinstance(error, RuieError) and not isinstance(error, ChatModelError)):
+            return
+        yield error
+        error = error.__cause__
+
+
+def _is_transient(error: BaseException) -> bool:
+    if isinstance(error, ConnectionError | TimeoutError) or getattr(error, "is_retryable", None) is True:
+        return True
+    return not _names(error).isdisjoint(_TRANSPORT_ERRORS) or status_of(error) in _RETRY_STATUS
+
+
+def _is_over_quota(error: BaseException) -> bool:
+    if isinstance(error, RuieError):
+        return False
+    told = " ".join(str(value) for value in (error, getattr(error, "code", ""), getattr(error, "body", "")))
+    return any(code in told for code in _QUOTA)
+
+
+def _names(error: BaseException) -> set[str]:
+    return {base.__name__ for base in type(error).__mro__}
+
+
+def _status(value: Any) -> int | None:
+    if callable(value):  # gRPC
+        value = _called(value)
+    name = getattr(value, "name", value)  # enums
+    if isinstance(name, str) and (status := _STATUS_OF_CODE.get(_letters(name))) is not None:
+        return status
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        value = int(value)
+    return int(value) if isinstance(value, int) and 400 <= value < 600 else None
+
+
+def _called(value: Callable[[], Any]) -> Any:
+    try:
+        return value()
+    except TypeError:
+        return None
+
+
+def _letters(code: str) -> str:
+    return "".join(filter(str.isalpha, code)).lower()
+
+
+def _get(mapping: Mapping[str, Any], *path: str) -> Any:
+    value: Any = mapping
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    return number if 0 <= number < float("inf") else None

@@ -1,0 +1,129 @@
+"""Servers of chat models: their addresses, whether they answer, and what they serve."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from typing import Any
+from urllib.parse import urlsplit
+
+from ruie_components.errors import ChatModelError
+
+_OLLAMA_PORT = 11434
+_TIMEOUT = 2.0  # seconds: a server on this machine answers in milliseconds
+
+
+def ollama_url(host: str | None = None) -> str:
+    """The address of an Ollama server.
+
+    Args:
+        host: As in ``OLLAMA_HOST``, which is read where it isn't given: an address, a host, a port, or a host and a
+            port. A server that listens on all addresses (0.0.0.0) is reached at this machine's loopback address.
+
+    Raises:
+        ChatModelError: It is not an address.
+
+    >>> ollama_url("0.0.0.0"), ollama_url(":8080"), ollama_url("https://llm.example")
+    ('http://127.0.0.1:11434', 'http://127.0.0.1:8080', 'https://llm.example:443')
+    """
+    host = (host or os.environ.get("OLLAMA_HOST") or "").strip()
+    scheme, separator, rest = host.partition("://")
+    if not separator:
+        scheme, rest = "http", host
+    try:
+        parts = urlsplit(f"{scheme}://{rest}")
+        port = parts.port or ({"http": 80, "https": 443}.get(scheme, _OLLAMA_PORT) if separator else _OLLAMA_PORT)
+    except ValueError as error:
+        raise ChatModelError(f"{host!r} is not the address of an Ollama server ({error}): check OLLAMA_HOST") from error
+    return f"{scheme}://{_reachable(parts.hostname)}:{port}{parts.path.rstrip('/')}"
+
+
+def _reachable(hostname: str | None) -> str:
+    if not hostname:
+        return "127.0.0.1"
+    try:
+        address = ipaddress.ip_address(hostname)
+    except ValueError:
+        return hostname
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "[::1]"
+    return f"[{address}]" if address.version == 6 else str(address)
+
+
+def client_options(url: str) -> dict[str, Any]:
+    """Arguments of an HTTP client for a server: requests to this very machine take no proxy."""
+    host = urlsplit(url).hostname or ""
+    try:
+        here = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = False
+    return {"trust_env": False} if here else {}
+
+
+def ollama_is_up(host: str | None = None, *, timeout: float = _TIMEOUT) -> bool:
+    """Whether an Ollama server answers.
+
+    Args:
+        host: As in ``ollama_url``.
+        timeout: Seconds to wait.
+    """
+    return _get(host, "/api/version", timeout) is not None
+
+
+def ollama_models(host: str | None = None, *, timeout: float = _TIMEOUT) -> list[str]:
+    """The names of the chat models that an Ollama server has pulled; none where no server answers.
+
+    Models for embeddings, which can't chat, are left out as far as their names or families tell.
+
+    Args:
+        host: As in ``ollama_url``.
+        timeout: Seconds to wait.
+    """
+    listed = _get(host, "/api/tags", timeout) or {}
+    return [model["name"] for model in listed.get("models") or [] if "name" in model and not _embeds(model)]
+
+
+def _embeds(model: dict[str, Any]) -> bool:
+    family = (model.get("details") or {}).get("family") or ""
+    return "embed" in model["name"] or "bert" in family
+
+
+def _get(host: str | None, path: str, timeout: float) -> dict[str, Any] | None:
+    import httpx
+
+    try:
+        url = ollama_url(host)
+        response = httpx.get(url + path, timeout=timeout, **client_options(url))
+        body = response.json() if response.is_success else None
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, ChatModelError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def only_model(url: str, *, timeout: float = 10.0) -> str:
+    """The name of the only model on a server that speaks OpenAI's protocol.
+
+    Args:
+        url: The base URL, such as ``http://localhost:8000/v1``.
+        timeout: Seconds to wait.
+
+    Raises:
+        ChatModelError: No such server answers, or it serves several models; the message lists them.
+    """
+    import httpx
+
+    key = os.environ.get("OPENAI_API_KEY")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        response = httpx.get(f"{url.rstrip('/')}/models", timeout=timeout, headers=headers, **client_options(url))
+        response.raise_for_status()
+        names = [str(model["id"]) for model in response.json()["data"]]
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+        raise ChatModelError(
+            f"no server with OpenAI's protocol answers at {url} ({type(error).__name__}: {error}): give its base URL, "
+            "such as http://localhost:8000/v1"
+        ) from error
+    if len(names) != 1:
+        served = ", ".join(names[:20]) or "no model"
+        raise ChatModelError(f"the server at {url} has {served}: name one with openai:MODEL and base_url={url}")
+    return names[0]

@@ -1,0 +1,61 @@
+"""The few-shot prompt template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llama_index.core.prompts import RichPromptTemplate
+
+from ruie_components.prompts import Message, build_prompt
+from ruie_components.retrieval import DemonstrationRetriever
+from ruie_components.selection import Selector
+from ruie_components.store import DemonstrationStore
+from ruie_components.types import EventQuery, Task
+
+_TEMPLATE = """\
+{% for role, content in messages %}
+{% if role == "system" %}{% chat role="system" %}{{ content }}{% endchat %}{% endif %}
+{% if role == "human" %}{% chat role="user" %}{{ content }}{% endchat %}{% endif %}
+{% if role == "ai" %}{% chat role="assistant" %}{{ content }}{% endchat %}{% endif %}
+{% endfor %}
+"""
+
+
+def few_shot_prompt(
+    store: DemonstrationStore,
+    *,
+    k: int | None = None,
+    task: Task | str | None = None,
+    labels: Sequence[str] | None = None,
+    event: EventQuery | Mapping[str, Any] | None = None,
+    selector: Selector | None = None,
+    **options: Any,
+) -> RichPromptTemplate:
+    """A chat prompt that finds its demonstrations when it is formatted, the most similar last.
+
+    .. code-block:: python
+
+        prompt = few_shot_prompt(store, task="NER", k=4)
+        llm.predict(prompt, text="Ada Lovelace met Charles Babbage.")
+        prompt.format_messages(text="Ada slept.", labels=["person"])  # task, labels, event: for this text alone
+
+    It searches as it is formatted, and LlamaIndex formats in the event loop: in async code format it in a thread.
+
+    Args:
+        store: The pool.
+        k: How many demonstrations. The selector's own number where one is given, else 8.
+        task: The task asked for. Default: the pool's only task.
+        labels: The labels asked for. Default: all of the pool.
+        event: For EAE, the event whose arguments are asked for.
+        selector: How demonstrations are chosen. Default: ``Selector()``.
+        options: Those of ``prompts.build_prompt``: ``answer_format``, ``max_tokens``, ``count_tokens``,
+            ``instruction``.
+    """
+    retriever = DemonstrationRetriever(store, selector, k, task, labels, event)
+
+    def messages(**given: Any) -> list[Message]:
+        query = retriever.query(given)
+        return build_prompt(query, retriever.retrieve(query), **options).messages
+
+    return RichPromptTemplate(_TEMPLATE, template_vars=["text"], function_mappings={"messages": messages})

@@ -1,0 +1,35 @@
+import sys
+
+import pytest
+
+from ruie_components import ChatModelError
+from ruie_components.chat import CopyBaseline, load_chat_model
+
+
+def test_names():
+    assert isinstance(load_chat_model("baseline"), CopyBaseline)
+    model = load_chat_model("ollama:llama3.1:8b", temperature=0.5)
+    assert model.name == "ollama:llama3.1:8b"
+    assert model.settings["temperature"] == 0.5
+
+
+@pytest.mark.parametrize("name", ["", "llama3", "ollama", "ollama:", ":x", "http://"])
+def test_what_names_no_model(name):
+    with pytest.raises(ValueError, match="is not the name of a chat model: give ollama:MODEL"):
+        load_chat_model(name)
+
+
+def test_a_missing_extra_names_the_pip_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "langchain_ollama", None)
+    monkeypatch.delitem(sys.modules, "ruie_components.chat.ollama", raising=False)
+    with pytest.raises(ImportError, match=r'pip install "ruie-components\[ollama\]"'):
+        load_chat_model("ollama:llama3")
+
+
+def test_a_model_at_an_address_that_is_none(monkeypatch):
+    for module in [name for name in sys.modules if name.split(".")[0] in ("ollama", "langchain_ollama")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.delitem(sys.modules, "ruie_components.chat.ollama", raising=False)
+    monkeypatch.setenv("OLLAMA_HOST", "localhost:port")
+    with pytest.raises(ChatModelError, match="check OLLAMA_HOST"):
+        load_chat_model("ollama:llama3")
