@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from ruie_components import prompts
 from ruie_components.encoders import Encoder, load_encoder
@@ -55,6 +55,9 @@ class DemonstrationStore:
         self.pool = pool
         self.encoder = encoder
         self.path = path
+        # a store that is dropped without being closed gives its folder back, but not while the interpreter ends
+        self._finalizer = weakref.finalize(self, connection.close)
+        self._finalizer.atexit = False
 
     @classmethod
     def create(
@@ -126,13 +129,18 @@ class DemonstrationStore:
         try:
             with chroma_errors(connection.location, "opening"):
                 if reindexing.is_unfinished(connection, pool):
-                    with connection.lock.writing() if connection.lock else nullcontext():
+                    with connection.writing():
                         reindexing.finish(connection, pool)
                 loaded = loaded or load_encoder(reindexing.kept_encoder(connection, pool))
-                store = cls(connection, pool, loaded, path)
-                store._find_collections()
         except BaseException:
             connection.close()
+            raise
+        store = cls(connection, pool, loaded, path)
+        try:
+            with chroma_errors(connection.location, "opening"):
+                store._find_collections()
+        except BaseException:
+            store.close()
             raise
         return store
 
@@ -145,7 +153,19 @@ class DemonstrationStore:
         if not self._closed:
             self._closed = True
             self._collections = {}
-            self._connection.close()
+            self._finalizer()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled.
+
+        Raises:
+            TypeError: Always; the message says what to do instead.
+        """
+        how = f"DemonstrationStore.open({str(self.path)!r}, pool={self.pool!r})" if self.path else "a path or server"
+        raise TypeError(
+            f"a DemonstrationStore can't be pickled or copied, because it holds an open database: pass its path and "
+            f"pool to the other process, and open it there with {how}"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -182,7 +202,7 @@ class DemonstrationStore:
         size = self._batch_size()
         new = 0
         total = len(examples) if isinstance(examples, Sequence) else None
-        with self._writing(), chroma_errors(self._connection.location, "adding examples"):
+        with self._connection.writing(), chroma_errors(self._connection.location, "adding examples"):
             with track("index", total=total, enabled=progress) as advance:
                 waiting: dict[Task, dict[str, Example]] = {}
                 for example in examples:
@@ -212,7 +232,7 @@ class DemonstrationStore:
         self._check_open()
         wanted = iter(dict.fromkeys(ids))
         deleted = 0
-        with self._writing(), chroma_errors(self._connection.location, "deleting examples"):
+        with self._connection.writing(), chroma_errors(self._connection.location, "deleting examples"):
             while batch := list(islice(wanted, self._batch_size())):
                 for collection in self._collections.values():
                     if known := collection.get(ids=batch, include=[])["ids"]:
@@ -378,7 +398,7 @@ class DemonstrationStore:
     @property
     def keeps_encoder(self) -> bool:
         """Whether an exported encoder stays with the pool: in a folder, and in memory as long as the store lives."""
-        return self._connection.lock is not None or self._connection.location == "memory"
+        return self._connection.folder is not None or self._connection.in_memory
 
     def reindex(self, encoder: Any, *, progress: bool = False) -> None:
         """Embed the whole pool again with another encoder.
@@ -398,7 +418,7 @@ class DemonstrationStore:
         loaded = load_encoder(encoder)
         if loaded.fingerprint == self.encoder.fingerprint:
             return
-        with self._writing(), chroma_errors(self._connection.location, "embedding the pool again"):
+        with self._connection.writing(), chroma_errors(self._connection.location, "embedding the pool again"):
             with track("embed again", total=self.count(), enabled=progress) as advance:
                 reindexing.reindex(self._connection, self.pool, loaded, advance=advance)
             self.encoder = loaded
@@ -492,9 +512,8 @@ class DemonstrationStore:
     def _batch_size(self) -> int:
         return min(_BATCH, int(self._connection.client.get_max_batch_size()))
 
-    def _writing(self) -> Any:
-        return self._connection.lock.writing() if self._connection.lock else nullcontext()
-
     def _check_open(self) -> None:
         if self._closed:
             raise StoreError("the store is closed")
+        if (problem := self._connection.problem()) is not None:
+            raise StoreError(problem)

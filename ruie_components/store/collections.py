@@ -1,9 +1,9 @@
-"""Finding and making the collections of a pool, and checking whose they are."""
+"""Finds and creates the collections of a pool, and checks that they are safe to open and fit the encoder."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ruie_components.encoders import Encoder
@@ -17,12 +17,12 @@ _PAGE = 1000
 
 
 def create_collection(connection: Connection, pool: str, task: Task, encoder: Encoder) -> Any:
-    """Make the collection of a pool and task."""
+    """Create the collection of a pool and task."""
     return new_collection(connection, f"{pool}.{task}", encoder, labels=())
 
 
 def new_collection(connection: Connection, name: str, encoder: Encoder, *, labels: Sequence[str] | None) -> Any:
-    """Make a collection for an encoder's vectors, which keeps a list of labels unless that is ``None``."""
+    """Create a collection for an encoder's vectors; it keeps a list of labels unless that is ``None``."""
     kept = {} if labels is None else {_LABELS: json.dumps(labels)}
     collection = connection.client.get_or_create_collection(
         name,
@@ -30,7 +30,24 @@ def new_collection(connection: Connection, name: str, encoder: Encoder, *, label
         configuration={"hnsw": {"space": SPACE}},
         metadata={_ENCODER: encoder.name, FINGERPRINT: encoder.fingerprint, _FORMAT: 1, **kept},
     )
+    _refuse_stored_function(collection, connection)
     _check(collection, connection, encoder)  # another process may have been faster on a server
+    return collection
+
+
+def get_collection(connection: Connection, name: str) -> Any | None:
+    """A collection by its name, or ``None``; every collection is opened here.
+
+    Raises:
+        StoreError: It names a function that Chroma would build, and so perhaps run code from elsewhere.
+    """
+    from chromadb.errors import NotFoundError
+
+    try:
+        collection = connection.client.get_collection(name, embedding_function=None)
+    except NotFoundError:
+        return None
+    _refuse_stored_function(collection, connection)
     return collection
 
 
@@ -38,15 +55,12 @@ def find_collection(connection: Connection, pool: str, task: Task, encoder: Enco
     """The collection of a pool and task, or ``None``.
 
     Raises:
-        StoreError: It was built with another encoder, has another distance, or is not one of this package's.
+        StoreError: It was built with another encoder, has another distance, names an embedding function, or is not one
+            of this package's.
     """
-    from chromadb.errors import NotFoundError
-
-    try:
-        collection = connection.client.get_collection(f"{pool}.{task}", embedding_function=None)
-    except NotFoundError:
-        return None
-    _check(collection, connection, encoder)
+    collection = get_collection(connection, f"{pool}.{task}")
+    if collection is not None:
+        _check(collection, connection, encoder)
     return collection
 
 
@@ -72,7 +86,10 @@ def keep_labels(connection: Connection, collection: Any, labels: Iterable[str]) 
 
 
 def _stored(connection: Connection, collection: Any) -> Any:
-    return connection.client.get_collection(collection.name, embedding_function=None)
+    stored = get_collection(connection, collection.name)
+    if stored is None:
+        raise StoreError(f"collection {collection.name!r} in {connection.location} was deleted while it was open")
+    return stored
 
 
 def pools(connection: Connection) -> list[str]:
@@ -86,6 +103,36 @@ def pools(connection: Connection) -> list[str]:
                 names.add(name)
         offset += len(page)
     return sorted(names)
+
+
+def _refuse_stored_function(collection: Any, connection: Connection) -> None:
+    """Refuse a collection whose configuration or schema names an embedding function.
+
+    Chroma builds such a function by itself when rows are added, from whatever the database says: with a
+    sentence-transformers function that may be a folder with code. This package brings its own vectors and stores no
+    function. Read here are the raw values; ``collection.schema`` and ``collection.configuration`` would build.
+    """
+    model = collection._model
+    for function in (*_functions(model.configuration_json), *_functions(model.serialized_schema)):
+        named = function.get("name") if isinstance(function, dict) else function
+        if named not in (None, "default"):
+            raise StoreError(
+                f"collection {collection.name!r} in {connection.location} names the embedding function {named!r}, "
+                f"which Chroma would build and which may run code. Stores of ruie-components hold none, so this was "
+                f"made or changed by another program. Nothing was loaded; use a store that you trust."
+            )
+
+
+def _functions(value: Any) -> Iterator[Any]:
+    """Every embedding function that a configuration or schema names, however deep."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "embedding_function":
+                yield inner
+            yield from _functions(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _functions(inner)
 
 
 def _check(collection: Any, connection: Connection, encoder: Encoder) -> None:

@@ -1,19 +1,20 @@
-"""Getting hold of a Chroma database: in memory, a folder, a server, or a client that the user made."""
+"""Connecting to a Chroma database: in memory, a folder, a server, or a client that the user made."""
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
 from ruie_components.errors import StoreError
-from ruie_components.store.integrity import DATABASE, check_folder
+from ruie_components.store.integrity import DATABASE
 from ruie_components.store.locks import FolderLock
 
 _HOST_AND_PORT = re.compile(r"[\w.-]+:\d{1,5}/?")
@@ -21,13 +22,19 @@ _HOST_AND_PORT = re.compile(r"[\w.-]+:\d{1,5}/?")
 
 @dataclass(frozen=True)
 class Connection:
-    """A Chroma client and how to let go of it."""
+    """A Chroma client, where its data is, and how it is used and closed."""
 
     client: Any
     location: str
     """For messages: where the data is."""
-    lock: FolderLock | None
-    close: Callable[[], None]
+    folder: Path | None = None
+    """The folder that holds the data; ``None`` in memory and on a server."""
+    in_memory: bool = False
+    writing: Callable[[], AbstractContextManager[None]] = nullcontext
+    """A block in which nobody else has the folder open."""
+    problem: Callable[[], str | None] = lambda: None
+    """Why the connection can't be used any more."""
+    close: Callable[[], None] = lambda: None
 
 
 def connect(path: str | Path | None, client: Any, *, create: bool) -> Connection:
@@ -44,7 +51,7 @@ def connect(path: str | Path | None, client: Any, *, create: bool) -> Connection
     if client is not None:
         if path is not None:
             raise StoreError("give path or client, not both: a client knows its location")
-        return Connection(_check_client(client), "the given Chroma client", None, lambda: None)
+        return Connection(_check_client(client), "the given Chroma client")
     if path is None:
         return _in_memory()
     if not str(path).strip():
@@ -89,21 +96,36 @@ def _check_client(client: Any) -> Any:
     return client
 
 
-def _in_memory() -> Connection:
-    import chromadb
-    from chromadb.config import Settings
+def _engine() -> ModuleType:
+    """The module that imports Chroma.
 
-    # all in-memory clients of a process share their data, so each store has a database to itself
-    name = f"ruie-{uuid.uuid4().hex}"
-    admin = chromadb.AdminClient(Settings())
-    admin.create_database(name)
-    client = chromadb.EphemeralClient(database=name)
-    return Connection(client, "memory", None, lambda: admin.delete_database(name))
+    Raises:
+        StoreError: Chroma can't be imported: SQLite is too old, or the environment holds settings that it can't read.
+    """
+    try:
+        from ruie_components.store import engine
+    except RuntimeError as error:
+        if "sqlite" not in str(error).lower():
+            raise
+        raise StoreError(
+            f"Chroma needs SQLite 3.35 or newer, and this Python has {sqlite3.sqlite_version}: use a newer Python or "
+            f"system, or open the store through a Chroma server on another machine"
+        ) from error
+    except ValueError as error:  # Chroma reads its settings when it is imported
+        reason = " ".join(str(error).split())
+        raise StoreError(
+            f"Chroma can't read the settings in the environment or in the file .env of this folder ({reason}): "
+            f"correct them, or start in another folder"
+        ) from error
+    return engine
+
+
+def _in_memory() -> Connection:
+    engine = _engine().Engine()
+    return Connection(engine.client, "memory", in_memory=True, problem=engine.problem, close=engine.release)
 
 
 def _server(url: str) -> Connection:
-    import chromadb
-
     parts = urlsplit(url)
     if parts.path.strip("/") or parts.query or "@" in parts.netloc:
         server = parts.netloc.rpartition("@")[2]  # without a password
@@ -112,51 +134,47 @@ def _server(url: str) -> Connection:
             f"used: make a chromadb.HttpClient(...) for it, and give that as client"
         )
     ssl = parts.scheme == "https"
+    engine = _engine()
     try:
-        client = chromadb.HttpClient(
-            host=parts.hostname or "localhost", port=parts.port or (443 if ssl else 8000), ssl=ssl
-        )
-    except Exception as error:  # Chroma turns a refused connection into a plain ValueError
-        reason = str(error).rstrip(".")
+        server = engine.ServerConnection(parts.hostname or "localhost", parts.port or (443 if ssl else 8000), ssl=ssl)
+    except Exception as error:  # what answers may be any server, and Chroma raises a bare Exception with its answer
+        reason = " ".join(str(error).split())[:200].rstrip(".")
         raise StoreError(
             f"no Chroma server answers at {url} ({reason}). Start one with: chroma run --path FOLDER --port PORT"
         ) from error
-    return Connection(client, url, None, _closer(client))
+    return Connection(server.client, url, close=server.close)
 
 
 def _folder(path: Path, *, create: bool) -> Connection:
-    import chromadb
-
     if path.exists() and not path.is_dir():
         raise StoreError(f"{path} is a file; a store is a folder")
-    if create:
-        path.mkdir(parents=True, exist_ok=True)
-    elif not (path / DATABASE).is_file():
+    if not create and not (path / DATABASE).is_file():
         raise StoreError(f"there is no store in {path}: build one with DemonstrationStore.create or `ruie index`")
-    lock = FolderLock(path)
+    module = _engine()
     try:
-        check_folder(path)
+        if create:
+            path.mkdir(parents=True, exist_ok=True)
         with chroma_errors(str(path), "opening"):
-            client = chromadb.PersistentClient(str(path))
-    except BaseException:
-        lock.release()
-        raise
+            engine = module.Engine.of_folder(path, lambda: _lock(path))
+    except OSError as error:
+        raise StoreError(f"{path} can't be used as a store: {error.strerror or error}") from error
 
-    close_client = _closer(client)
+    def writing() -> AbstractContextManager[None]:
+        if engine.lock is None:
+            raise StoreError(f"the store in {path} is read-only: this process may not write to the folder")
+        lock: FolderLock = engine.lock
+        return lock.writing()
 
-    def close() -> None:
-        close_client()
-        lock.release()
+    return Connection(
+        engine.client,
+        str(path),
+        folder=path,
+        writing=writing,
+        problem=engine.problem,
+        close=engine.release,
+    )
 
-    return Connection(client, str(path), lock, close)
 
-
-def _closer(client: Any) -> Callable[[], None]:
-    def close() -> None:
-        client.close()
-        # Chroma forgets to close its own connections to a server, of which the admin client inside has more
-        for part in (client, getattr(client, "_admin_client", None)):
-            if session := getattr(getattr(part, "_server", None), "_session", None):
-                session.close()
-
-    return close
+def _lock(folder: Path) -> FolderLock | None:
+    """The right to have a folder open; ``None`` where this process may only read it, so that it can harm nobody."""
+    return FolderLock(folder) if os.access(folder, os.W_OK) else None

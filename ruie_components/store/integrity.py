@@ -90,7 +90,7 @@ def _collections_of(pool: str, there: set[str], folder: Path) -> list[str]:
 def _database(folder: Path) -> Iterator[sqlite3.Connection]:
     path = (folder / DATABASE).resolve()
     try:
-        # not mode=ro: after a kill in the middle of a write SQLite must take the unfinished part back first
+        # not mode=ro: after a kill in the middle of a write SQLite must roll back the unfinished part first
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as database:
             yield database
     except sqlite3.Error as error:

@@ -1,9 +1,9 @@
 """Who may use a store's folder: many processes that read, or one that writes.
 
 Chroma itself guards nothing: with two processes on one folder reads go stale and writes can damage the index. Every
-process that has the folder open holds a file of its own locked (``.ruie/open-PID-TOKEN.lock``); who writes holds
-``.ruie/write.lock`` and finds no other process's file locked. The system releases the locks of a process that dies.
-The number of the process is for messages; the token tells apart processes of containers, which may all have number 1.
+process that has the folder open keeps a file of its own locked (``.ruie/open-PID-TOKEN.lock``). A process that writes
+holds ``.ruie/write.lock`` and checks that no other process's file is locked. The system releases the locks of a process
+that dies. The process number is for messages; the token tells apart processes of containers, which may all be number 1.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -36,7 +35,7 @@ class FolderLock:
         self._folder = folder
         self._locks = folder / ".ruie"
         self._locks.mkdir(exist_ok=True)
-        self._mine = _lock(self._locks / f"open-{_process_name(os.getpid())}.lock")
+        self._mine = FileLock(self._locks / f"open-{os.getpid()}-{uuid.uuid4().hex[:12]}.lock", thread_local=False)
         with self._write_lock():
             self._mine.acquire(timeout=0)
 
@@ -54,14 +53,14 @@ class FolderLock:
             yield
 
     def release(self) -> None:
-        """The folder is closed; once more than it was opened is harmless."""
+        """The folder is closed."""
         self._mine.release()
-        if not self._mine.is_locked:
-            Path(self._mine.lock_file).unlink(missing_ok=True)
+        Path(self._mine.lock_file).unlink(missing_ok=True)
 
     @contextmanager
     def _write_lock(self) -> Iterator[None]:
-        lock = _lock(self._locks / "write.lock")
+        # one lock object in the process, which counts: several stores of one process share the folder
+        lock = FileLock(self._locks / "write.lock", is_singleton=True, thread_local=False)
         try:
             lock.acquire(timeout=_PATIENCE)
         except Timeout as error:
@@ -77,16 +76,6 @@ class FolderLock:
             f"Close the other one, or let several processes share it through a server: "
             f"chroma run --path {self._folder}, then path='http://localhost:8000'"
         )
-
-
-@cache
-def _process_name(number: int) -> str:  # the number is an argument so that a forked process gets a name of its own
-    return f"{number}-{uuid.uuid4().hex[:12]}"
-
-
-def _lock(path: Path) -> FileLock:
-    # one lock object a file and process, which counts: several stores of one process share the folder
-    return FileLock(path, is_singleton=True, thread_local=False)
 
 
 def _is_free(path: Path) -> bool:

@@ -11,6 +11,7 @@ In a folder the encoder is kept too, in ``.ruie/encoders/FINGERPRINT``, so that 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,12 +19,14 @@ from typing import Any
 
 from ruie_components import prompts
 from ruie_components.encoders import Encoder, OnnxEncoder, StaticEncoder
+from ruie_components.errors import StoreError
 from ruie_components.store import records
-from ruie_components.store.collections import FINGERPRINT, keep_labels, kept_labels, new_collection
+from ruie_components.store.collections import FINGERPRINT, get_collection, keep_labels, kept_labels, new_collection
 from ruie_components.store.connections import Connection
 from ruie_components.types import Task
 
 _PAGE = 500
+_FINGERPRINT = re.compile(r"[0-9a-f]{16,128}")
 
 
 def reindex(
@@ -40,7 +43,7 @@ def reindex(
     finish(connection, pool)
     _keep(connection, encoder)
     for task in Task:
-        if (old := _find(connection, f"{pool}.{task}")) is not None:
+        if (old := get_collection(connection, f"{pool}.{task}")) is not None:
             _copy(connection, old, encoder, advance)
     connection.client.get_or_create_collection(_mark(pool), embedding_function=None)
     finish(connection, pool)
@@ -54,12 +57,12 @@ def finish(connection: Connection, pool: str) -> bool:
         Whether there was anything to finish.
     """
     client = connection.client
-    if _find(connection, _mark(pool)) is None:
+    if get_collection(connection, _mark(pool)) is None:
         return False
     for task in Task:
         name = f"{pool}.{task}"
-        if (copy := _find(connection, _next(name))) is not None:
-            if _find(connection, name) is not None:
+        if (copy := get_collection(connection, _next(name))) is not None:
+            if get_collection(connection, name) is not None:
                 client.delete_collection(name)
             copy.modify(name=name)
     client.delete_collection(_mark(pool))
@@ -68,23 +71,46 @@ def finish(connection: Connection, pool: str) -> bool:
 
 def is_unfinished(connection: Connection, pool: str) -> bool:
     """Whether ``finish`` has something to do."""
-    return _find(connection, _mark(pool)) is not None
+    return get_collection(connection, _mark(pool)) is not None
 
 
 def kept_encoder(connection: Connection, pool: str) -> Path | None:
-    """The folder of the encoder that is kept beside a pool, where there is one."""
+    """The folder of the encoder that is kept beside a pool, or ``None`` where none is.
+
+    Raises:
+        StoreError: The pool's fingerprint is no fingerprint, or its encoder lies outside the store's folder.
+    """
     home = _home(connection)
     if home is None or not home.is_dir():
         return None
     for task in Task:
-        if (found := _find(connection, f"{pool}.{task}")) is not None:
-            folder = home / str((found.metadata or {}).get(FINGERPRINT, ""))
-            return folder if folder != home and folder.is_dir() else None
+        if (found := get_collection(connection, f"{pool}.{task}")) is not None:
+            return _inside(home, str((found.metadata or {}).get(FINGERPRINT, "")), found.name)
     return None
 
 
+def _inside(home: Path, fingerprint: str, name: str) -> Path | None:
+    """The kept encoder's folder, if it and all of its files really lie in the store."""
+    if not _FINGERPRINT.fullmatch(fingerprint):
+        raise StoreError(
+            f"collection {name!r} gives {fingerprint!r} as the fingerprint of its encoder, and a fingerprint has only "
+            f"hexadecimal digits. Nothing was opened. If you trust this store, open it with its encoder: encoder=..."
+        )
+    folder = home / fingerprint
+    if not folder.is_dir():
+        return None
+    root = home.parent.parent.resolve()  # STORE/.ruie/encoders
+    for path in (folder, *folder.rglob("*")):
+        if not path.resolve().is_relative_to(root):
+            raise StoreError(
+                f"the encoder of collection {name!r} lies outside the store: {path} points to {path.resolve()}. "
+                f"Nothing was opened. If you trust it, open the store with it: encoder=..."
+            )
+    return folder
+
+
 def _copy(connection: Connection, old: Any, encoder: Encoder, advance: Callable[[int], None]) -> None:
-    copy = _find(connection, _next(old.name))
+    copy = get_collection(connection, _next(old.name))
     if copy is not None and (copy.metadata or {}).get(FINGERPRINT) != encoder.fingerprint:
         connection.client.delete_collection(copy.name)
         copy = None
@@ -125,7 +151,7 @@ def _pages(ids: list[str], size: int) -> list[list[str]]:
 
 def _home(connection: Connection) -> Path | None:
     """Where encoders are kept: in a folder that is ours, not on a server or in memory."""
-    return Path(connection.location) / ".ruie" / "encoders" if connection.lock else None
+    return connection.folder / ".ruie" / "encoders" if connection.folder else None
 
 
 def _keep(connection: Connection, encoder: Encoder) -> None:
@@ -152,15 +178,6 @@ def _forget_unused(connection: Connection) -> None:
     for folder in home.iterdir():
         if folder.name not in used:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _find(connection: Connection, name: str) -> Any | None:
-    from chromadb.errors import NotFoundError
-
-    try:
-        return connection.client.get_collection(name, embedding_function=None)
-    except NotFoundError:
-        return None
 
 
 def _next(name: str) -> str:

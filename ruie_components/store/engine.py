@@ -1,0 +1,253 @@
+"""Chroma's client for a store: in this process, or of a server, with settings that nothing but the caller decides.
+
+Chroma takes settings from the environment and from a ``.env`` file of the working folder, shares one engine among all
+clients of a process by path, and refuses a second client whose settings differ. Here every setting is explicit, and the
+engines are this package's own: one a folder, shared by the stores of this process, and one for each store in memory.
+
+This module imports Chroma, so it is imported where a store is opened and not before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import ipaddress
+import os
+import shutil
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+from chromadb.api import ServerAPI
+from chromadb.api.client import Client
+from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
+from chromadb.telemetry.product import ProductTelemetryClient
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from ruie_components.errors import StoreError
+from ruie_components.store.integrity import DATABASE, check_folder
+from ruie_components.store.locks import FolderLock
+
+_TIMEOUT = httpx.Timeout(300, connect=10)  # seconds; Chroma itself would wait for ever
+
+
+class _ExplicitSettings(Settings):
+    """Chroma's settings without the environment and without ``.env``."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the names are pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+class _Client(Client):
+    """Chroma's client over a system of our own, outside the registry that all clients of a process share."""
+
+    def __init__(self, system: System) -> None:
+        self._server = system.instance(ServerAPI)  # type: ignore[type-abstract] # Chroma chooses the class
+        self.tenant, self.database = DEFAULT_TENANT, DEFAULT_DATABASE
+
+    def close(self) -> None:
+        """Nothing: the engine is closed, not its client."""
+
+
+def _started(**settings: Any) -> System:
+    system = System(_ExplicitSettings(anonymized_telemetry=False, **settings))
+    system.instance(ProductTelemetryClient)  # type: ignore[type-abstract] # in Chroma's own order
+    system.instance(ServerAPI)  # type: ignore[type-abstract]
+    system.start()
+    return system
+
+
+class Engine:
+    """A Chroma database in this process.
+
+    Args:
+        folder: Where it keeps its files, or ``None`` for one in memory.
+        lock: This process's right to have the folder open; released with the engine. ``None`` for a read-only folder:
+            Chroma writes to its database whenever it starts, so it gets a private copy of that, and links to the rest.
+    """
+
+    _remove_mirror: Callable[[], object] | None = None
+
+    def __init__(self, folder: Path | None = None, lock: FolderLock | None = None) -> None:
+        _process.start()
+        self.folder = folder
+        self.lock = lock
+        where: dict[str, Any] = {"is_persistent": False}
+        if folder is not None:
+            files = folder if lock is not None else self._mirror(folder)
+            check_folder(files)
+            where = {"is_persistent": True, "persist_directory": str(files)}
+        self._system = _started(**where)
+        self.client = _Client(self._system)
+        _process.engines.add(self)
+        self._file = _identity(folder) if folder else None
+        self._users = 1
+
+    @classmethod
+    def of_folder(cls, folder: Path, make_lock: Callable[[], FolderLock | None]) -> Self:
+        """The engine of a folder: the one that runs, or a new one.
+
+        An engine whose folder was removed and made again is left to the stores that still hold it.
+        """
+        _process.start()
+        with _process.guard:
+            running = _process.running.get(folder)
+            if running is not None and running.problem() is None:
+                running._users += 1
+                return running  # type: ignore[return-value]
+            lock = make_lock()
+            try:
+                engine = cls(folder, lock)
+            except BaseException:
+                if lock is not None:
+                    lock.release()
+                raise
+            _process.running[folder] = engine
+            return engine
+
+    def _mirror(self, folder: Path) -> Path:
+        mirror = Path(tempfile.mkdtemp(prefix="ruie-read-only-"))
+        self._remove_mirror = weakref.finalize(self, _remove_of_process, mirror, os.getpid())
+        for path in folder.iterdir():
+            if path.name.startswith(DATABASE):
+                shutil.copyfile(path, mirror / path.name)
+            elif path.is_dir():
+                (mirror / path.name).symlink_to(path)
+        return mirror
+
+    def problem(self) -> str | None:
+        """Why it can't be used any more, or ``None``."""
+        if _process.forked:
+            return _FORKED
+        if self.folder is not None and _identity(self.folder) != self._file:
+            return (
+                f"the folder {self.folder} was removed or replaced while this store had it open, so the store's rows "
+                f"are gone: close it, and create it again"
+            )
+        return None
+
+    def release(self) -> None:
+        """One store less uses it; the last one closes it."""
+        if _process.forked:  # its threads are in the parent, and so are its locks: to stop it would hang or unlock
+            return
+        with _process.guard:
+            self._users -= 1
+            if self._users > 0:
+                return
+            if self.folder is not None and _process.running.get(self.folder) is self:
+                del _process.running[self.folder]
+            _process.engines.discard(self)
+            self._system.stop()
+            if self.lock is not None:
+                self.lock.release()
+            if self._remove_mirror is not None:
+                self._remove_mirror()
+
+
+class _Process:
+    """The engines of this process, and whether it was forked from one that had any."""
+
+    def __init__(self) -> None:
+        self.guard = threading.RLock()  # reentrant: a store may be collected, and so close, while this thread holds it
+        self.running: dict[Path, Engine] = {}
+        self.engines: set[Engine] = set()
+        self.started = False
+        self.forked = False
+
+    def start(self) -> None:
+        """Note that an engine is started.
+
+        Raises:
+            StoreError: It can't be, in a forked process.
+        """
+        if self.forked:
+            raise StoreError(_FORKED)
+        self.started = True
+
+    def after_fork(self) -> None:
+        """Called in a new forked process."""
+        if not self.started:
+            return
+        self.forked = True
+        self.guard = threading.RLock()  # another thread of the parent may have held it
+        for engine in self.engines:  # never freed here: to free one waits for threads that this process does not have
+            for part in (engine, engine._system, engine.client):
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(part))
+
+
+_process = _Process()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_process.after_fork)
+_FORKED = (
+    "this process was forked from one that had used a store, and Chroma's threads do not survive a fork. Start the "
+    "process by spawn (multiprocessing.get_context('spawn'), ProcessPoolExecutor(mp_context=...)), or let the "
+    "processes share a Chroma server: chroma run --path FOLDER, then path='http://localhost:8000'"
+)
+
+
+def _remove_of_process(folder: Path, process: int) -> None:
+    if os.getpid() == process:  # and not a forked one that ends first
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Which file the database is. Chroma keeps it open, so that its number is given to no other file."""
+    with contextlib.suppress(OSError):
+        status = (folder / DATABASE).stat()
+        return status.st_dev, status.st_ino
+    return None
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+class ServerConnection:
+    """A client of a Chroma server.
+
+    Args:
+        host: Its host name or address; for this machine no proxy is used.
+        port: Its port.
+        ssl: Whether it is reached by https.
+    """
+
+    def __init__(self, host: str, port: int, *, ssl: bool) -> None:
+        system = _started(
+            chroma_api_impl="chromadb.api.fastapi.FastAPI",
+            chroma_server_host=host,
+            chroma_server_http_port=port,
+            chroma_server_ssl_enabled=ssl,
+        )
+        self.client = _Client(system)
+        api: Any = self.client._server
+        headers, limits = api._session.headers, api.http_limits
+        api._session.close()
+        api._session = httpx.Client(timeout=_TIMEOUT, limits=limits, headers=headers, trust_env=not _is_local(host))
+        self._session = api._session
+        self._system = system
+        try:
+            api.get_user_identity()
+            api.get_database(DEFAULT_DATABASE, DEFAULT_TENANT)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._session.close()
+        self._system.stop()
