@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
 _EPSILON = np.float32(1e-8)
+_BLOCK = 64  # rows that are worked on together: they fit the processor's cache, which is several times as fast
 
 
 class LazyAdam:
@@ -37,39 +38,57 @@ class LazyAdam:
         """The current values of some rows, with the steps before ``step`` made up for."""
         last = self._last[rows]
         factor = (self._sums[step] - self._sums[np.minimum(last + 1, step)]) * self._ratio ** -last.astype(float)
-        mean, square = self._mean[rows], self._square[rows]
-        self.gathered = mean, square
-        moved = np.sqrt(square)
-        moved += _EPSILON
-        np.divide(mean, moved, out=moved)
-        moved *= factor.astype(np.float32)[:, None]
-        current = self.values[rows]
-        current -= moved
-        self.current = current
+        factors = factor.astype(np.float32)[:, None]
+        current = np.empty((len(rows), self.values.shape[1]), np.float32)
+        for block in _blocks(len(rows)):
+            chosen = rows[block]
+            moved = self._square[chosen]
+            _divide_by_root(self._mean[chosen], moved, out=moved)
+            moved *= factors[block]
+            np.subtract(self.values[chosen], moved, out=current[block])
         return current
 
-    def step(self, rows: Rows, gradient: Vectors, step: int) -> None:
-        """Move the rows, which ``rows`` has just returned, by their gradient."""
-        mean, square = self.gathered
+    def step(self, rows: Rows, current: Vectors, gradient: Vectors, step: int) -> None:
+        """Move rows by their gradient, which is overwritten.
+
+        Args:
+            rows: Which rows.
+            current: What ``rows`` has just returned for them.
+            gradient: At these values.
+            step: The number of the step.
+        """
         gap = (step - self._last[rows]).astype(float)
         first, second = self.betas
-        mean *= (first**gap).astype(np.float32)[:, None]
-        mean += np.float32(1 - first) * gradient
-        square *= (second**gap).astype(np.float32)[:, None]
-        np.square(gradient, out=gradient)
-        gradient *= np.float32(1 - second)
-        square += gradient
-        self._mean[rows], self._square[rows], self._last[rows] = mean, square, step
-        np.sqrt(square, out=square)
-        square += _EPSILON
-        np.divide(mean, square, out=mean)
-        mean *= np.float32(self._sizes[step])
-        self.current -= mean
-        self.values[rows] = self.current
+        first_decay, second_decay = ((beta**gap).astype(np.float32)[:, None] for beta in self.betas)
+        for block in _blocks(len(rows)):
+            chosen, change = rows[block], gradient[block]
+            mean, square = self._mean[chosen], self._square[chosen]
+            mean *= first_decay[block]
+            square *= second_decay[block]
+            change *= np.float32(1 - first)
+            mean += change
+            np.square(change, out=change)
+            change *= np.float32((1 - second) / (1 - first) ** 2)
+            square += change
+            self._mean[chosen], self._square[chosen] = mean, square
+            _divide_by_root(mean, square, out=mean)
+            mean *= np.float32(self._sizes[step])
+            self.values[chosen] = current[block] - mean
+        self._last[rows] = step
 
     def finish(self) -> None:
         """Make up for the steps that are left of all rows."""
-        end = len(self._sizes)
-        for start in range(0, len(self.values), 4096):
-            part = np.arange(start, min(start + 4096, len(self.values)))
-            self.values[part] = self.rows(part, end)
+        every = np.arange(len(self.values))
+        for block in _blocks(len(every)):
+            self.values[block] = self.rows(every[block], len(self._sizes))
+
+
+def _blocks(size: int) -> list[slice]:
+    return [slice(start, start + _BLOCK) for start in range(0, size, _BLOCK)]
+
+
+def _divide_by_root(mean: Vectors, square: Vectors, *, out: Vectors) -> None:
+    """``mean / (sqrt(square) + epsilon)``; ``square`` is overwritten."""
+    np.sqrt(square, out=square)
+    square += _EPSILON
+    np.divide(mean, square, out=out)

@@ -19,7 +19,9 @@ Scores = NDArray[np.float32]
 SMALL, MIDDLE = 600, 2500
 """Rows up to which a pool is measured in five folds, and in three; a larger one holds out one part."""
 HELD_OUT = 500
-"""Rows that a larger pool holds out, at most a fifth."""
+"""Texts that a larger pool holds out, at most a fifth."""
+MEASURED = 600
+"""Queries that are measured, in all folds together: more would take longer than the training, and decide the same."""
 MAX_ROWS = 20_000
 """Rows that are trained on; a larger pool is sampled."""
 
@@ -99,7 +101,7 @@ class Pool:
         return np.array([event.type if event else None for event in events], object)
 
     def folds(self, most: int, seed: int) -> list[tuple[Rows, Rows]]:
-        """Rows to train on and rows to measure with, once for each fold; rows of one text stay together.
+        """Rows to train on and queries to measure with, for each fold; rows of one text stay together.
 
         Args:
             most: Folds, at most. Small pools have more of them, as their figures are less sure; with one fold a fifth
@@ -107,10 +109,16 @@ class Pool:
             seed: Of the division.
         """
         size = self.texts
-        texts = np.random.default_rng(seed).permutation(size)[self.text]  # a number a text
+        draw = np.random.default_rng(seed)
+        texts = draw.permutation(size)[self.text]  # a number a text
         count = min(most, 5 if len(self) <= SMALL else 3 if len(self) <= MIDDLE else 1)
         if count == 1:
             tested = [texts < min(HELD_OUT, max(size // 5, 1))]
         else:
             tested = [texts % count == fold for fold in range(count)]
-        return [(np.flatnonzero(~part), np.flatnonzero(part)) for part in tested]
+        folds = []
+        for part in tested:
+            queries = np.flatnonzero(part)
+            few = draw.choice(queries, min(len(queries), MEASURED // len(tested)), replace=False)
+            folds.append((np.flatnonzero(~part), np.sort(few)))
+        return folds

@@ -97,7 +97,7 @@ def train_vectors(
             loss, gradient = divergence(*batch, current, wanted[learnt], settings.temperature)
             if not np.isfinite(loss):
                 raise AdaptationError(f"the loss is {loss} at step {step}: lower the learning rate")
-            adam.step(used, gradient, step)
+            adam.step(used, current, gradient, step)
         advance(1)
     adam.finish()
     return vectors

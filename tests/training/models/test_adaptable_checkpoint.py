@@ -67,8 +67,9 @@ def test_lazy_adam_ends_where_adam_does():
     table = torch.nn.Parameter(torch.tensor(start, dtype=torch.float64))
     adam = torch.optim.Adam([table], lr=1.0, betas=(0.9, 0.99))
     for step, (rows, gradient) in enumerate(steps):
-        np.testing.assert_allclose(lazy.rows(rows, step), table.detach().numpy()[rows], atol=1e-4)
-        lazy.step(rows, gradient.astype(np.float32), step)
+        current = lazy.rows(rows, step)
+        np.testing.assert_allclose(current, table.detach().numpy()[rows], atol=1e-4)
+        lazy.step(rows, current, gradient.astype(np.float32), step)
         table.grad = torch.zeros_like(table)
         table.grad[rows] = torch.tensor(gradient)
         adam.param_groups[0]["lr"] = rates[step]
