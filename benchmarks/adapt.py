@@ -36,7 +36,7 @@ def main(count: int) -> None:
         parts = ", ".join(f"{part} {seconds:.0f} s" for part, seconds in row["parts"].items())
         before, peak = row["memory"]
         print(
-            f"adapt, {name}, {row['rows']:,} rows: {row['seconds']:.0f} s ({parts}), {row['cpu']:.0f} s of a processor; "
+            f"adapt, {name}, {row['rows']:,} rows: {row['seconds']:.0f} s ({parts}), {row['cpu']:.0f} s of CPU; "
             f"goal {GOAL} s; "
             f"{before:.0f} MB resident before, at most {peak:.0f} MB [{machine()}]",
             flush=True,
