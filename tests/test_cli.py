@@ -1,5 +1,6 @@
 """The command as a user runs it: real store, embedded encoder, offline baseline."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -51,7 +52,7 @@ def test_demo_shows_all_four_tasks_and_writes_the_report(ruie, tmp_path):
     assert "the offline baseline" in out
     assert "airline: Aurora Air 0-10" in out
     assert "tokens" in out
-    assert (tmp_path / "report.html").read_text("utf-8").count("<section>") == 4
+    assert (tmp_path / "report.html").read_text("utf-8").count("<article ") == 4
 
 
 def test_index_then_retrieve_prompt_and_extract(ruie, pool):
@@ -82,9 +83,13 @@ def test_extract_reads_files_and_goes_on_where_it_stopped(ruie, pool, tmp_path):
     ruie("extract", "--file", pool, "-s", "s", "--out", "found.jsonl")
     assert (tmp_path / "found.jsonl").read_text("utf-8").splitlines() == lines
     _, _, err = ruie("extract", "--file", pool, "-s", "s", "--out", "found.jsonl")
-    assert err == "90 results in found.jsonl\n"
-    _, _, err = ruie("extract", "--file", pool, "-s", "s", "--out", "found.jsonl", "-k", "1")
-    assert err.endswith("90 results in found.jsonl, behind 90 of other texts or settings\n")
+    assert err.endswith("90 results in found.jsonl\n")
+    status, _, err = ruie("extract", "--file", pool, "-s", "s", "--out", "found.jsonl", "-k", "1")
+    assert status == 1
+    assert "found.jsonl holds 90 results that were made with another model or other settings" in err
+    assert (tmp_path / "found.jsonl").read_text("utf-8").splitlines() == lines
+    status, _, err = ruie("extract", "--file", pool, "-s", "s", "--out", "found.jsonl", "-k", "1", "--overwrite")
+    assert (status, len((tmp_path / "found.jsonl").read_text("utf-8").splitlines())) == (0, 90)
     (tmp_path / "texts.txt").write_text("Oslo is in Norway.\n\nLima is in Peru.\n", "utf-8")
     status, out, _ = ruie("extract", "--file", "texts.txt", "-s", "s")
     assert [json.loads(line)["extraction"]["text"] for line in out.splitlines()] == [
@@ -154,7 +159,7 @@ def test_a_cut_answer_is_shown_as_cut():
     shown = StringIO()
     for cut in (False, True):
         show.result(Console(file=shown), ExtractionResult(extraction, None, Usage(truncated=cut)), as_json=False)
-    assert shown.getvalue().count("the answer was cut") == 1
+    assert shown.getvalue().count("the answer was truncated") == 1
 
 
 def test_what_was_left_out_is_shown_with_its_reason_and_its_label_if_it_has_one(ruie, monkeypatch):
@@ -193,6 +198,57 @@ def test_an_event_is_asked_about(ruie):
 
 
 @pytest.mark.parametrize(
+    ("event", "query"),
+    [
+        ("Conflict:Attack: attacked", "Conflict:Attack: attacked"),
+        ("attack:attacked", "attack: attacked"),
+        ("a:b:attacked", "a:b: attacked"),
+        ("meeting: 12:30", "meeting: 12:30"),
+    ],
+)
+def test_event_types_and_triggers_may_have_colons(ruie, event, query):
+    status, out, _ = ruie(
+        "prompt", "It was attacked at 12:30.", "-t", "eae", "-l", "cause", "-k", "0", "--event", event
+    )
+    assert status == 0
+    assert f'Given event trigger: "{query}"' in out
+
+
+def test_the_baseline_says_that_it_answers(ruie):
+    _, _, err = ruie("extract", "Ada slept.", "-t", "NER")
+    assert "No --model: the offline baseline answers" in err
+    _, _, err = ruie("extract", "Ada slept.", "-t", "NER", "--model", "baseline")
+    assert err == ""
+
+
+def test_a_table_of_spans(ruie, tmp_path):
+    (tmp_path / "texts.txt").write_text('She, "Eva", flew to Lima.\nnothing\n', "utf-8")
+    status, _, err = ruie("extract", "--file", "texts.txt", "-t", "NER", "--out", "spans.csv")
+    assert status == 0
+    assert "2 results in spans.csv; whole results in spans.csv.results.jsonl" in err
+    rows = list(csv.DictReader((tmp_path / "spans.csv").read_text("utf-8").splitlines()))
+    assert rows
+    for row in rows:
+        assert row["text"][int(row["start"]) : int(row["end"])] == row["span"]
+        assert (row["task"], row["role"]) == ("NER", "entity")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-m", "ollama:llama3", "--model-option", "temprature=0"], "no option 'temprature'; it has"),
+        (["-m", "ollama:llama3", "--model-option", "temperature=warm"], "temperature"),
+        (["-m", "baseline", "--model-option", "temperature=0"], "the baseline has no options"),
+        (["-m", "ollama:llama3", "--model-option", "temperature"], "expected KEY=VALUE"),
+    ],
+)
+def test_wrong_model_options(ruie, options, message):
+    status, _, err = ruie("extract", "Ada slept.", "-t", "NER", *options)
+    assert status == 2
+    assert message in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
         (["retrieve", "x", "-s", "nowhere"], 1, "nowhere"),
@@ -205,7 +261,7 @@ def test_an_event_is_asked_about(ruie):
         (["prompt", "x" * 9000, "-t", "NER", "--max-tokens", "100"], 1, "split it"),
         (["prompt", "x", "-t", "EAE", "-l", "agent"], 2, '(--event "type: trigger")'),
         (["prompt", "x", "-t", "EAE", "-l", "agent", "--event", "no colon"], 2, "event type: trigger"),
-        (["extract", "x", "-t", "NER", "-m", "gpt"], 2, "names no chat model"),
+        (["extract", "x", "-t", "NER", "-m", "gpt"], 2, "is not the name of a chat model"),
         (["extract", "x", "-t", "NER", "-m", "ollama:llama3.1"], 1, "ollama serve"),
         (["index", "nothing.jsonl", "--store", "s"], 2, "nothing.jsonl"),
         (["frobnicate"], 2, "frobnicate"),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+
+from ruie_components.files import atomic_text
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -20,6 +25,15 @@ def write_any_character() -> None:
     """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a table: separated by commas, or by tabs where the file's name ends in ``.tsv``."""
+    with atomic_text(path, errors="surrogatepass") as file:
+        delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+        writer = csv.DictWriter(file, columns, delimiter=delimiter, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def write_json(console: Console, value: Any, *, indent: int | None = None) -> None:

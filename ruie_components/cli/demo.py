@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from ruie_components.cli import show
 from ruie_components.cli.console import console
-from ruie_components.cli.options import K
+from ruie_components.cli.options import K, ModelOptions, chat_model
 from ruie_components.prompts import TASK_NAMES
 from ruie_components.selection import Selector
 from ruie_components.starter import starter_store
@@ -55,10 +55,11 @@ def demo(
         typer.Option(
             "--model",
             "-m",
-            help="ollama:NAME or baseline. Default: Ollama where one answers, else the baseline.",
+            help="As for extract. Default: Ollama where one answers, else the baseline.",
             show_default=False,
         ),
     ] = None,
+    model_option: ModelOptions = None,
     k: K = 4,
     report: Annotated[Path, typer.Option(help="The HTML report to write.")] = Path("report.html"),
 ) -> None:
@@ -66,13 +67,13 @@ def demo(
     from ruie_components import report as pages
     from ruie_components.extraction import Extractor
 
-    chat_model, lead = _chat_model(model)
+    answering, lead = _chat_model(model, model_option)
     with closing(starter_store()) as store:
         counts = ", ".join(f"{store.count(task)} {task}" for task in store.tasks)
         encoder = f"{store.encoder.name}, {store.encoder.dimension} dimensions"
         console.print(f"Starter pool: {counts}. Encoder: {encoder}.\n{lead}", markup=False)
         queries = demo_queries()
-        results = Extractor(store, chat_model, selector=Selector(k=k)).extract_many(queries)
+        results = Extractor(store, answering, selector=Selector(k=k)).extract_many(queries)
     for query, outcome in zip(queries, results, strict=True):
         _show(query, outcome)
     written = pages.write(report, results, title="ruie demo", lead=lead)
@@ -94,15 +95,16 @@ def _show(query: Query, outcome: ExtractionResult) -> None:
         console.print(f"  [dim]prompt of about {outcome.prompt.tokens:,} tokens, {outcome.usage.seconds:.2f} s[/]")
 
 
-def _chat_model(name: str | None) -> tuple[ChatModel, str]:
-    from ruie_components.chat import load_chat_model, ollama_models
+def _chat_model(name: str | None, options: list[str] | None) -> tuple[ChatModel, str]:
+    from ruie_components.chat import ollama_models
 
     if name is None:
         pulled = ollama_models()
         name = f"ollama:{pulled[0]}" if pulled else "baseline"
+    model = chat_model(name, options)
     if name == "baseline":
-        return load_chat_model(name), (
-            "Model: the offline baseline, which only copies from the demonstrations it is shown: a floor, no LLM. "
-            "Start Ollama, or name a model with --model, to see a real one."
+        return model, (
+            "Model: the offline baseline, which only copies from the demonstrations it is shown: a lower bound, not an "
+            "LLM. Start Ollama, or name a model with --model, to see a real one."
         )
-    return load_chat_model(name), f"Model: {name}."
+    return model, f"Model: {name}."

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
+from ruie_components.cli.console import errors
 from ruie_components.errors import RowError, explain
 from ruie_components.files import read_lines, read_rows
 from ruie_components.retrieval import DemonstrationRetriever
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
 from ruie_components.types import EventQuery, Query, Task
+
+if TYPE_CHECKING:  # commands that need no chat model don't load what one stands on
+    from ruie_components.chat import ChatModel
 
 StorePath = Annotated[
     str | None,
@@ -56,6 +61,26 @@ Method = Annotated[
     str, typer.Option(help="How they are chosen: label-vote, top-k, mmr, label-coverage, random or bm25.")
 ]
 DEFAULT_METHOD = str(Selector.method)
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="ollama:NAME, openai:NAME, gguf:PATH, another PROVIDER:NAME of LangChain's, the URL of a server that "
+        "speaks OpenAI's protocol, or baseline. Default: the baseline, which only copies from the demonstrations.",
+        show_default=False,
+    ),
+]
+ModelOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model-option",
+        metavar="KEY=VALUE",
+        help="An option of the model, such as temperature=0, num_predict=4096, reasoning=false, "
+        "base_url=http://localhost:8000/v1; repeat it.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 MaxTokens = Annotated[
     int | None,
@@ -94,10 +119,40 @@ def defaults(
 def _event(event: str | None) -> EventQuery | None:
     if event is None:
         return None
-    kind, colon, trigger = event.partition(":")
-    if not (colon and kind.strip() and trigger.strip()):
-        raise typer.BadParameter('write it as "event type: trigger"', param_hint="--event")
-    return EventQuery(type=kind, trigger=trigger.strip())
+    for separator in (": ", ":"):  # types may have colons of their own: "Conflict:Attack: attacked"
+        kind, _, trigger = event.rpartition(separator)
+        if kind.strip() and trigger.strip():
+            return EventQuery(type=kind.strip(), trigger=trigger.strip())
+    raise typer.BadParameter('write it as "event type: trigger"', param_hint="--event")
+
+
+def chat_model(name: str | None, options: list[str] | None) -> ChatModel:
+    """The chat model that a command was given. Where it was given none, the baseline, and a line that says so."""
+    from ruie_components.chat import load_chat_model
+
+    if name is None:
+        errors.print(
+            "No --model: the offline baseline answers, which only copies from the demonstrations. It is not a "
+            "language model.",
+            style="yellow",
+            soft_wrap=True,
+        )
+        name = "baseline"
+    return load_chat_model(name, **_model_options(options or []))
+
+
+def _model_options(given: list[str]) -> dict[str, Any]:
+    """Values are read as JSON where they are JSON (numbers, true, false, null, lists), else as text."""
+    options = {}
+    for option in given:
+        key, equals, value = option.partition("=")
+        if not equals or not key.isidentifier():
+            raise typer.BadParameter(f"expected KEY=VALUE, got {option!r}", param_hint="--model-option")
+        try:
+            options[key] = json.loads(value)
+        except ValueError:
+            options[key] = {"True": True, "False": False, "None": None}.get(value, value)
+    return options
 
 
 def the_text(text: str | None) -> str:

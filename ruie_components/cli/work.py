@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from ruie_components.cli import show
-from ruie_components.cli.console import console, errors, write_json
+from ruie_components.cli.console import console, errors, write_csv, write_json
 from ruie_components.cli.options import (
     DEFAULT_METHOD,
     AsJson,
@@ -21,17 +21,25 @@ from ruie_components.cli.options import (
     LabelsOption,
     MaxTokens,
     Method,
+    ModelName,
+    ModelOptions,
     Pool,
     StorePath,
     TaskOption,
     TextArgument,
+    chat_model,
     defaults,
     opened,
     queries_in,
     selector,
     the_text,
 )
+from ruie_components.errors import RuieError
+from ruie_components.extraction.results import COLUMNS
 from ruie_components.prompts import AnswerFormat, build_prompt
+
+if TYPE_CHECKING:
+    from ruie_components.extraction import Extractor
 
 Format = Annotated[AnswerFormat, typer.Option("--answer-format", help="How answers are written.")]
 
@@ -51,12 +59,12 @@ def retrieve(
     """Show the demonstrations chosen for a text, best first."""
     with opened(store, pool, encoder) as source:
         query = defaults(source, task, label, event).query(the_text(text))
-        found = selector(method, k).select(source, query)
+        chosen = selector(method, k).select(source, query)
     if as_json:
-        rows = [{"score": shown.score, "example": shown.example.to_row()} for shown in found]
+        rows = [{"score": shown.score, "example": shown.example.to_row()} for shown in chosen]
         write_json(console, rows, indent=2)
     else:
-        show.demonstrations(console, found)
+        show.demonstrations(console, chosen)
 
 
 def prompt(
@@ -76,8 +84,8 @@ def prompt(
     """Write the prompt for a text: as one string, or with --json as chat messages."""
     with opened(store, pool, encoder) as source:
         query = defaults(source, task, label, event).query(the_text(text))
-        found = selector(method, k).select(source, query)
-    built = build_prompt(query, found, answer_format=answer_format, max_tokens=max_tokens)
+        chosen = selector(method, k).select(source, query)
+    built = build_prompt(query, chosen, answer_format=answer_format, max_tokens=max_tokens)
     if as_json:
         messages = [{"role": role, "content": content} for role, content in built.messages]
         write_json(console, {"messages": messages, "tokens": built.tokens, "dropped": built.dropped}, indent=2)
@@ -105,18 +113,17 @@ def extract(
         typer.Option(
             "--out",
             "-o",
-            help="JSONL file for the results. What it already holds is not asked again.",
+            help="File for the results: JSON Lines with everything, or .csv with a line a span. An interrupted run "
+            "resumes from it.",
+            dir_okay=False,
             show_default=False,
         ),
     ] = None,
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model",
-            "-m",
-            help="ollama:NAME, or baseline: an offline floor that only copies from the demonstrations.",
-        ),
-    ] = "baseline",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an --out that was made with other settings.")
+    ] = False,
+    model: ModelName = None,
+    model_option: ModelOptions = None,
     store: StorePath = None,
     pool: Pool = "default",
     task: TaskOption = None,
@@ -126,32 +133,35 @@ def extract(
     method: Method = DEFAULT_METHOD,
     answer_format: Format = AnswerFormat.LINEAR,
     max_tokens: MaxTokens = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="How many requests are under way at a time.")] = 4,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report here.", show_default=False)] = None,
     encoder: EncoderOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Extract from a text, a file or standard input, with a chat model."""
-    from ruie_components.chat import load_chat_model
     from ruie_components.extraction import Extractor
 
     if text is not None and file is not None:
         raise typer.BadParameter("give a text or --file, not both", param_hint="TEXT")
-    chat_model = load_chat_model(model)
+    answering = chat_model(model, model_option)
     with ExitStack() as stack:
         source = stack.enter_context(opened(store, pool, encoder))
         asked = defaults(source, task, label, event)
         queries = queries_in(file, asked) if file else [asked.query(the_text(text))]
         extractor = Extractor(
-            source, chat_model, selector=selector(method, k), answer_format=answer_format, max_tokens=max_tokens
+            source, answering, selector=selector(method, k), answer_format=answer_format, max_tokens=max_tokens
         )
-        results = extractor.extract_many(queries, progress=True, resume=out)
+        resume = _resume_path(out, extractor, overwrite) if out else None
+        results = extractor.extract_many(queries, progress=True, concurrency=concurrency, resume=resume)
     if out is None:
         for result in results:
             show.result(console, result, as_json=as_json or bool(file))
+    elif resume != out:
+        write_csv(out, COLUMNS, (row for result in results for row in result.to_rows()))
     if report:
         from ruie_components import report as pages
 
-        pages.write(report, results, lead=f"Model: {model}")
+        pages.write(report, results, lead=f"Model: {answering.name}")
     failed = sum(result.error is not None for result in results)
     if failed:
         first = next(result.error for result in results if result.error)
@@ -160,7 +170,31 @@ def extract(
         )
         raise typer.Exit(1)
     if out is not None:
-        with out.open("rb") as lines:
-            others = sum(1 for _ in lines) - len(results)
-        behind = f", behind {others:,} of other texts or settings" if others else ""
-        errors.print(f"{len(results):,} results in {out}{behind}", markup=False, soft_wrap=True)
+        _say_where(out, resume or out, len(results))
+
+
+def _resume_path(out: Path, extractor: Extractor, overwrite: bool) -> Path:
+    """The file of whole results: ``--out`` itself, or a file beside a table, which can't hold them.
+
+    Raises:
+        RuieError: It holds results of other settings, and is not to be overwritten.
+    """
+    from ruie_components.extraction.resume import count_others
+
+    path = out.with_name(f"{out.name}.results.jsonl") if out.suffix.lower() in (".csv", ".tsv") else out
+    if others := count_others(path, extractor.settings):
+        if not overwrite:
+            raise RuieError(
+                f"{path} holds {others:,} results that were made with another model or other settings: give another "
+                "--out, or --overwrite to replace them"
+            )
+        path.unlink()
+    return path
+
+
+def _say_where(out: Path, resume: Path, count: int) -> None:
+    with resume.open("rb") as lines:
+        others = sum(1 for _ in lines) - count
+    behind = f", behind {others:,} of other texts" if others > 0 and resume == out else ""
+    whole = "" if resume == out else f"; whole results in {resume}"
+    errors.print(f"{count:,} results in {out}{behind}{whole}", markup=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from ruie_components.chat.retry import fails_for_all
 from ruie_components.errors import ChatModelError
-from ruie_components.extraction.results import ExtractionResult, failed
+from ruie_components.extraction.results import ExtractionResult, failed, identified
 from ruie_components.extraction.resume import ResumeFile
 from ruie_components.progress import track
 from ruie_components.prompts import Prompt
@@ -153,7 +153,7 @@ class _Run:
         else:
             self._keep(query, outcome)
             self._hopeless = None
-            self._resume.put(query, outcome)
+            self._resume.put(query, identified(outcome, query))
 
     def _keep(self, query: Query, result: ExtractionResult) -> None:
         self._results[query] = result
@@ -168,4 +168,4 @@ class _Run:
             raise error
 
     def in_order(self) -> list[ExtractionResult]:
-        return [self._results[query] for query in self._queries]
+        return [identified(self._results[query], query) for query in self._queries]

@@ -13,7 +13,7 @@ from ruie_components import answers
 from ruie_components.chat import AnyChatModel, Constraint, Response, as_chat_model, retry
 from ruie_components.errors import AnswerError, RuieError
 from ruie_components.extraction import batch, streaming
-from ruie_components.extraction.results import ExtractionResult, usage_of, warn_truncated
+from ruie_components.extraction.results import Estimate, ExtractionResult, identified, usage_of, warn_truncated
 from ruie_components.extraction.resume import ResumeFile
 from ruie_components.extraction.streaming import GrowingAnswer
 from ruie_components.prompts import AnswerFormat, Prompt, TokenCounter, build_prompt, estimate_tokens
@@ -89,6 +89,9 @@ class Extractor:
     def selector(self) -> Selector:
         """How demonstrations are chosen."""
         return self.retriever.selector
+
+    def __repr__(self) -> str:
+        return f"Extractor({self.model.name!r}, pool={self.store.pool!r}, {self.selector!r})"
 
     def with_model(self, model: AnyChatModel) -> Self:
         """The same extractor with another chat model."""
@@ -174,6 +177,19 @@ class Extractor:
         async for result in streaming.astream(pieces, self._growing(prompt)):
             yield result
 
+    def estimate(self, queries: Iterable[QueryInput]) -> Estimate:
+        """The requests and the prompt tokens of a run, without calling the model.
+
+        Args:
+            queries: Inputs as ``extract_many`` takes them.
+
+        Raises:
+            ValueError: An input has no text, or its task or labels can't be told.
+        """
+        different = list(dict.fromkeys(self.queries(queries)))
+        written = [prompt.tokens for prompt in self.prompts(different) if isinstance(prompt, Prompt)]
+        return Estimate(len(written), sum(written), max(written, default=0), len(different) - len(written))
+
     # The steps, for those who compose them in another way.
 
     def queries(self, values: Iterable[QueryInput]) -> list[Query]:
@@ -244,17 +260,15 @@ class Extractor:
         )
         if response.truncated:
             warn_truncated(response.text)
-        return ExtractionResult(
-            extraction=extraction if partial else _with_unreadable(extraction, prompt.query),
-            prompt=prompt,
-            usage=usage_of(
-                prompt,
-                input_tokens=response.input_tokens,
-                output_tokens=response.output_tokens,
-                seconds=seconds,
-                truncated=response.truncated,
-            ),
+        usage = usage_of(
+            prompt,
+            input_tokens=response.input_tokens,
+            output_tokens=response.output_tokens,
+            seconds=seconds,
+            truncated=response.truncated,
         )
+        whole = extraction if partial else _with_unreadable(extraction, prompt.query)
+        return identified(ExtractionResult(whole, prompt, usage), prompt.query)
 
     def _constraint(self, prompt: Prompt) -> Constraint | None:
         """What the answer is held to, as far as the model takes it. Others have the instruction alone."""

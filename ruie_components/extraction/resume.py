@@ -48,7 +48,7 @@ class ResumeFile:
         write_prompt: Callable[[Query, Sequence[Demonstration]], Prompt],
     ) -> None:
         self._path = Path(path) if path is not None else None
-        self._settings = json.dumps(settings, sort_keys=True)
+        self._settings = _hash(json.dumps(settings, sort_keys=True))[:8]
         self._get_examples, self._write_prompt = get_examples, write_prompt
         self._known: dict[str, dict[str, Any]] = {}
         self._file: IO[str] | None = None
@@ -130,8 +130,23 @@ class ResumeFile:
             file.writelines(_line(row) for row in [*others.values(), *lines])
 
     def _key(self, query: Query) -> str:
-        content = f"{self._settings}\n{query.model_dump_json(by_alias=True)}"
-        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        return f"{self._settings}-{_hash(query.model_dump_json(by_alias=True))[:24]}"
+
+
+def count_others(path: Path | str, settings: Mapping[str, Any]) -> int:
+    """How many results a file holds that were made with other settings.
+
+    Raises:
+        RowError: It is a file of something else.
+    """
+    if not Path(path).exists():
+        return 0
+    own = _hash(json.dumps(settings, sort_keys=True))[:8]
+    return sum(not key.startswith(f"{own}-") for key in _read(Path(path)))
+
+
+def _hash(content: str) -> str:
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def is_finished(result: ExtractionResult) -> bool:

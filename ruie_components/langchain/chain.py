@@ -100,6 +100,9 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
         self.extractor = extractor
         self._model = to_runnable(extractor.model)
 
+    def __repr__(self) -> str:
+        return f"ExtractionChain({self.extractor!r})"
+
     @override
     def invoke(self, input: QueryInput, config: RunnableConfig | None = None, **kwargs: Any) -> ExtractionResult:
         """Extract from one input. ``kwargs`` go to the chat model."""

@@ -8,41 +8,54 @@ from functools import cached_property
 from typing import Any
 
 from langchain_core.example_selectors import BaseExampleSelector
-from langchain_core.prompts import ChatPromptTemplate, PromptTemplate
+from langchain_core.prompts import (
+    ChatPromptTemplate,
+    HumanMessagePromptTemplate,
+    PromptTemplate,
+    StringPromptTemplate,
+)
+from pydantic import ConfigDict
+from typing_extensions import override
 
 from ruie_components import prompts
 from ruie_components.prompts import AnswerFormat
 from ruie_components.retrieval import DemonstrationRetriever
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
-from ruie_components.types import Demonstration, EventQuery, Example, Task
+from ruie_components.types import Demonstration, EventQuery, Example, Query, Task
 
 
 class RUIEExampleSelector(BaseExampleSelector):
-    r"""Selects the demonstrations for a few-shot prompt, the most similar last, next to the input.
+    """Selects the demonstrations for a few-shot prompt, the most similar last, next to the input.
 
     Args:
-        store: Where the demonstrations are. Examples that are added or deleted are added or deleted there.
-        k: How many. The selector's own number where one is given, else 8.
-        task: The task of inputs whose variables name none; the pool's only task if not given.
-        labels: What inputs ask for whose variables name no labels; all of the task in the pool if not given.
+        store: The pool of demonstrations. Examples that are added or deleted are added or deleted there.
+        k: The number of demonstrations. Default: the selector's.
+        task: The task of inputs whose variables name none. Default: the pool's only task.
+        labels: The labels of inputs whose variables name none. Default: all labels of the task in the pool.
         event: For EAE, the event of inputs whose variables name none.
-        selector: How demonstrations are chosen; ``Selector()`` if not given.
-        text_key: The variable that holds the text; ``text`` or else ``input`` if not given.
+        selector: How demonstrations are chosen. Default: ``Selector()``.
+        text_key: The variable that holds the text. Default: ``text``, else ``input``.
         answer_format: How ``output`` is written: "linear" or "json".
+        bare: Whether inputs are shown as their text alone, without the block of task, schema and ``Output:``. The
+            instruction then lists the labels. Small models may do better with it.
 
-    Every selected example is a dictionary with ``input`` (its block up to ``Output:``), ``output`` (its answer),
-    ``text``, ``task``, ``labels``, ``score`` and ``id``.
+    Every selected example is a dictionary with ``input`` (its block up to ``Output:``, or its text), ``output`` (its
+    answer), ``text``, ``task``, ``labels``, ``score`` and ``id``.
+
+    The template of an ``Extractor``'s prompt, with a parser at its end:
 
     .. code-block:: python
 
         selector = RUIEExampleSelector(store, task="NER", k=4)
-        prompt = FewShotPromptTemplate(
-            example_selector=selector, example_prompt=selector.example_prompt, suffix="Input: {text}\nOutput:"
-        )
-        chat = FewShotChatMessagePromptTemplate(
+        few_shot = FewShotChatMessagePromptTemplate(
             example_selector=selector, example_prompt=selector.chat_example_prompt, input_variables=["text"]
         )
+        prompt = ChatPromptTemplate.from_messages(
+            [SystemMessage(selector.instruction), few_shot, selector.input_prompt]
+        )
+        chain = RunnableParallel(query=selector.query, answer=prompt | model) | UIEOutputParser()
+        chain.invoke({"text": "Ada Lovelace met Charles Babbage."})
     """
 
     def __init__(
@@ -56,9 +69,22 @@ class RUIEExampleSelector(BaseExampleSelector):
         selector: Selector | None = None,
         text_key: str | None = None,
         answer_format: AnswerFormat | str = AnswerFormat.LINEAR,
+        bare: bool = False,
     ) -> None:
         self.answer_format = AnswerFormat(answer_format)
+        self.bare = bare
         self.retriever = DemonstrationRetriever(store, selector, k, task, labels, event, text_key=text_key)
+
+    def __repr__(self) -> str:
+        return f"RUIEExampleSelector({self.retriever!r})"
+
+    def query(self, input_variables: Mapping[str, Any]) -> Query:
+        """The query that the variables of a prompt mean.
+
+        Raises:
+            ValueError: No text among the variables, or no task or labels to be found.
+        """
+        return self.retriever.query(input_variables)
 
     def select_examples(self, input_variables: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The examples for an input.
@@ -74,7 +100,7 @@ class RUIEExampleSelector(BaseExampleSelector):
         return [self._as_dictionary(demonstration) for demonstration in reversed(chosen)]
 
     async def aselect_examples(self, input_variables: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """``select_examples`` without blocking the loop."""
+        """``select_examples`` without blocking the event loop."""
         return await asyncio.to_thread(self.select_examples, input_variables)
 
     def add_example(self, example: Example | Mapping[str, Any]) -> str:
@@ -84,19 +110,42 @@ class RUIEExampleSelector(BaseExampleSelector):
             Its id.
 
         Raises:
-            ValueError: The row is no valid example.
+            ValueError: The row is not a valid example.
         """
         valid = example if isinstance(example, Example) else Example.model_validate(dict(example))
         self.retriever.store.add([valid])
         return valid.content_id
 
     async def aadd_example(self, example: Example | Mapping[str, Any]) -> str:
-        """``add_example`` without blocking the loop."""
+        """``add_example`` without blocking the event loop."""
         return await asyncio.to_thread(self.add_example, example)
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Delete examples from the store by their ids; unknown ids are passed over."""
+        """Delete examples from the store by their ids; unknown ids are ignored."""
         self.retriever.store.delete(ids)
+
+    @property
+    def instruction(self) -> str:
+        """The instruction for the system message. Pass it as ``SystemMessage``: as a template braces would matter.
+
+        Raises:
+            ValueError: The pool holds several tasks, and none was given.
+        """
+        tasks = [self.retriever.task] if self.retriever.task else list(map(Task, self.retriever.store.tasks))
+        # the instruction of event argument extraction is the same for every event
+        event = EventQuery(type="?", trigger="?") if tasks == [Task.EAE] else None
+        query = self.retriever.query("?", event=event)
+        instruction = prompts.default_instruction(query.task, self.answer_format)
+        return f"{instruction}\n\nSchema: [{', '.join(query.labels)}]" if self.bare else instruction
+
+    @cached_property
+    def input_prompt(self) -> HumanMessagePromptTemplate:
+        """The last message of a chat template: the input, written like the demonstrations' inputs."""
+        return HumanMessagePromptTemplate(prompt=_InputPrompt(selector=self, input_variables=[self._text_key]))
+
+    @property
+    def _text_key(self) -> str:
+        return self.retriever.text_key or "text"
 
     @cached_property
     def example_prompt(self) -> PromptTemplate:
@@ -108,20 +157,47 @@ class RUIEExampleSelector(BaseExampleSelector):
 
     @cached_property
     def chat_example_prompt(self) -> ChatPromptTemplate:
-        """The example prompt for ``FewShotChatMessagePromptTemplate``: a question, and the answer to it."""
+        """The example prompt for ``FewShotChatMessagePromptTemplate``: an input, and the answer to it."""
         return ChatPromptTemplate.from_messages([("human", "{input}"), ("ai", "{output}")])
+
+    def render_input(self, query: Query) -> str:
+        """An input as this selector shows it: its block up to ``Output:``, or its text alone."""
+        return prompts.one_line(query.text) if self.bare else prompts.render_query(query)
 
     def _as_dictionary(self, demonstration: Demonstration) -> dict[str, Any]:
         example = demonstration.example
-        return {
-            "input": prompts.render_query(example.query),
-            "output": prompts.render_answer(example, self.answer_format),
-            "text": example.text,
-            "task": example.task.value,
-            "labels": list(example.labels),
-            "score": demonstration.score,
-            "id": example.content_id,
-        }
+        return _Selected(
+            input=self.render_input(example.query),
+            output=prompts.render_answer(example, self.answer_format),
+            text=example.text,
+            task=example.task.value,
+            labels=list(example.labels),
+            score=demonstration.score,
+            id=example.content_id,
+        )
+
+
+class _Selected(dict[str, Any]):
+    """A selected example, whose missing keys are an error that lists those it has."""
+
+    def __missing__(self, key: str) -> Any:
+        raise KeyError(f"an example has no {key!r}; write its prompt with {', '.join(f'{{{name}}}' for name in self)}")
+
+
+class _InputPrompt(StringPromptTemplate):
+    """The input of a prompt, written by a selector."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    selector: RUIEExampleSelector
+
+    @override
+    def format(self, **kwargs: Any) -> str:
+        return self.selector.render_input(self.selector.query(kwargs))
+
+    @property
+    def _prompt_type(self) -> str:
+        return "ruie_input"
 
 
 class _BraceSafePrompt(PromptTemplate):

@@ -54,6 +54,13 @@ class Prompt:
     dropped: int = 0
     """How many of the least similar demonstrations did not fit the budget."""
 
+    def __post_init__(self) -> None:
+        # some serializers (LangGraph's checkpoints) bring tuples back as lists, which would compare unequal
+        object.__setattr__(self, "demonstrations", tuple(self.demonstrations))
+
+    def __repr__(self) -> str:
+        return f"Prompt({self.query.task}, {len(self.demonstrations)} demonstrations, about {self.tokens:,} tokens)"
+
     @property
     def text(self) -> str:
         """The prompt as one string, blocks parted by blank lines: the paper's way."""

@@ -1,8 +1,15 @@
 import pytest
-from langchain_core.prompts import ChatPromptTemplate, FewShotChatMessagePromptTemplate, FewShotPromptTemplate
+from langchain_core.messages import SystemMessage
+from langchain_core.prompts import (
+    ChatPromptTemplate,
+    FewShotChatMessagePromptTemplate,
+    FewShotPromptTemplate,
+    PromptTemplate,
+)
+from langchain_core.runnables import RunnableParallel
 
-from ruie_components import Selector, prompts
-from ruie_components.langchain import RUIEExampleSelector
+from ruie_components import Extractor, Selector, prompts
+from ruie_components.langchain import RUIEExampleSelector, UIEOutputParser, load_chat_model
 
 from ..pool import EXAMPLES, QUERIES, ner
 
@@ -84,6 +91,61 @@ async def test_the_chat_template_even_with_braces(store):
     assert messages[-2].content == prompts.render_answer(nearest, "json")
     assert messages[-1].content == "Cy met {none}"
     assert await prompt.aformat_messages(text="Cy met {none}") == messages
+
+
+def template_of(selector):
+    """The template of the README."""
+    examples = FewShotChatMessagePromptTemplate(
+        example_selector=selector, example_prompt=selector.chat_example_prompt, input_variables=["text"]
+    )
+    return ChatPromptTemplate.from_messages([SystemMessage(selector.instruction), examples, selector.input_prompt])
+
+
+def pairs(messages):
+    return [(message.type, message.content) for message in messages]
+
+
+@pytest.mark.parametrize("answer_format", ["linear", "json"])
+@pytest.mark.parametrize("text", ["In Oslo Ada met Dan.", "Cy met\n{none}", 'He said "no".'])
+async def test_a_template_sends_what_the_extractor_sends(store, text, answer_format):
+    selector = RUIEExampleSelector(store, task="NER", k=4, answer_format=answer_format)
+    expected = Extractor(store, "baseline", task="NER", k=4, answer_format=answer_format).prompt(text).messages
+    prompt = template_of(selector)
+    assert prompt.input_variables == ["text"]
+    assert pairs(prompt.format_messages(text=text)) == expected
+    assert pairs(await prompt.aformat_messages(text=text)) == expected
+
+
+def test_a_template_for_an_event(store):
+    query = QUERIES["EAE"]
+    selector = RUIEExampleSelector(store, task="EAE", k=2, labels=query.labels, text_key="sentence")
+    messages = template_of(selector).format_messages(sentence=query.text, text=query.text, event=query.event)
+    assert pairs(messages) == Extractor(store, "baseline", k=2).prompt(query).messages
+
+
+async def test_a_chain_of_template_model_and_parser(store):
+    selector = RUIEExampleSelector(store, task="NER", k=3)
+    model = load_chat_model("baseline")
+    chain = RunnableParallel(query=selector.query, answer=template_of(selector) | model) | UIEOutputParser()
+    expected = Extractor(store, "baseline", task="NER", k=3).extract("In Oslo Ada met Dan.").extraction
+    assert expected.entities
+    assert chain.invoke({"text": "In Oslo Ada met Dan."}) == expected
+    assert (await chain.ainvoke({"text": "In Oslo Ada met Dan."})) == expected
+
+
+def test_a_bare_template_shows_texts_alone(store):
+    selector = RUIEExampleSelector(store, task="NER", k=2, labels=["person"], bare=True)
+    system, *examples, last = pairs(template_of(selector).format_messages(text="Cy met {none}"))
+    assert system[1].endswith("\n\nSchema: [person]")
+    assert [role for role, _ in examples] == ["human", "ai"] * 2
+    assert {content for role, content in examples if role == "human"} <= {example.text for example in EXAMPLES}
+    assert last == ("human", "Cy met {none}")
+
+
+def test_a_template_with_keys_that_examples_lack_lists_those_they_have(selector):
+    question = PromptTemplate.from_template("{q} {a}")
+    with pytest.raises(KeyError, match=r"no 'a'; write its prompt with \{input\}, \{output\}, \{text\}"):
+        few_shot(selector, question).format(text="Ada slept.")
 
 
 async def test_examples_are_added_once_and_deleted(selector, store):
