@@ -314,7 +314,9 @@ class Rejection(StrEnum):
     UNKNOWN_LABEL = "unknown label"
     """Its label is not in the schema."""
     UNREADABLE = "unreadable"
-    """It has not the form of an answer."""
+    """It is not in the format of an answer."""
+    SUPERSEDED = "superseded"
+    """It is part of a draft that a later part of the answer replaces."""
 
 
 class Rejected(_Frozen):

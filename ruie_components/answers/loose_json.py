@@ -10,11 +10,13 @@ import re
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-OPENING = re.compile(r"""\{\s*(?:["'\u201c}]|\w{1,40}["']?\s*:)|\[\s*(?:[{\[\]"'\u201c])""")
+OPENING = re.compile(r"""\{\s*(?:["'\u201c}]|\w{1,40}["']?\s*:)|\[\s*(?:[{\[\]"'\u201c]|\(\s*["'])""")
 """Where something like JSON begins."""
 
 _SPACE = re.compile(r"\s*")
-_CLOSES = re.compile(r"\s*(?:[,:}\]]|$)")  # what may stand behind the quote that ends a string
+_ENDS = re.compile(r"\s*(?:[,:}\]]|$)")  # what may follow the quote that ends a string
+_ENDS_IN_TUPLE = re.compile(r"\s*(?:[,:}\])]|$)")
+_TUPLE = re.compile(r"""\(\s*["']""")  # of Python: read as a list
 _BARE = re.compile(r"[^{}\[\],:\"\n]+")
 _QUOTES = {'"': re.compile(r'["\\]'), "'": re.compile(r"['\\]"), "\u201c": re.compile(r"[\u201d\u201c\"\\]")}
 
@@ -41,12 +43,13 @@ class Array:
 
 @dataclass(slots=True, eq=False)
 class Text:
-    """A string, or a bare word; not ``closed`` where the text ends within it."""
+    """A string, or a bare word or number; not ``closed`` where the text ends within it."""
 
     text: str
     start: int
     end: int
     closed: bool = True
+    bare: bool = False
 
 
 Value: TypeAlias = Object | Array | Text
@@ -59,12 +62,17 @@ class _Reader:
         self.values: list[Value] = []
         self._open: list[Object | Array] = []
         self._objects = 0  # how many of the open ones are objects
+        self._tuples = 0
         self._key: list[str | None] = []  # for each open one, the key that waits for its value
         self._last: Text | None = None  # a string that may turn out to be a key
 
     @property
     def inside(self) -> bool:
         return bool(self._open)
+
+    @property
+    def in_tuple(self) -> bool:
+        return self._tuples > 0
 
     def begin(self, kind: str, at: int) -> None:
         self.settle()
@@ -73,10 +81,12 @@ class _Reader:
         self._open.append(value)
         self._key.append(None)
         self._objects += kind == "{"
+        self._tuples += kind == "("
 
     def end(self, kind: str, at: int) -> None:
         self.settle()
         wanted = Object if kind == "}" else Array
+        self._tuples -= kind == ")"
         count = self._objects if kind == "}" else len(self._open) - self._objects
         while count and self._open:
             value = self._open.pop()
@@ -126,10 +136,10 @@ def read(text: str, start: int = 0) -> list[Object | Array]:
     at = start
     while at < len(text):
         if not reader.inside:
-            opening = OPENING.search(text, at)
-            if opening is None:
+            beginning = OPENING.search(text, at)
+            if beginning is None:
                 break
-            at = opening.start()
+            at = beginning.start()
         at = _token(text, at, reader)
     reader.finish(len(text))
     return [value for value in reader.values if not isinstance(value, Text)]
@@ -138,37 +148,37 @@ def read(text: str, start: int = 0) -> list[Object | Array]:
 def _token(text: str, at: int, reader: _Reader) -> int:
     """Give the reader the token at an offset; returns where the next one begins."""
     character = text[at]
-    if character in "{[":
+    if character in "{[" or _TUPLE.match(text, at):
         reader.begin(character, at)
-    elif character in "}]":
+    elif character in "}]" or (character == ")" and reader.in_tuple):
         reader.end(character, at)
     elif character == ":":
         reader.colon()
     elif character == ",":
         reader.comma()
     elif character in _QUOTES:
-        value = _string(text, at)
+        value = _string(text, at, _ENDS_IN_TUPLE if reader.in_tuple else _ENDS)
         reader.string(value)
         return value.end
     elif (space := _SPACE.match(text, at)) and space.end() > at:
         return space.end()
     elif bare := _BARE.match(text, at):
-        reader.string(Text(bare[0].strip(), at, bare.end(), closed=bare.end() < len(text)))
+        reader.string(Text(bare[0].strip(), at, bare.end(), closed=bare.end() < len(text), bare=True))
         return bare.end()
     return at + 1
 
 
-def _string(text: str, start: int) -> Text:
+def _string(text: str, start: int, ends: re.Pattern[str]) -> Text:
     """The string whose quote is at ``start``. A quote within it counts as text unless JSON goes on there."""
     quote = text[start]
     at = start + 1
-    while found := _QUOTES[quote].search(text, at):
-        if found[0] == "\\":
-            at = found.end() + 1
-        elif _CLOSES.match(text, found.end()):
-            return Text(_unescape(text[start + 1 : found.start()], quote), start, found.end())
+    while mark := _QUOTES[quote].search(text, at):
+        if mark[0] == "\\":
+            at = mark.end() + 1
+        elif ends.match(text, mark.end()):
+            return Text(_unescape(text[start + 1 : mark.start()], quote), start, mark.end())
         else:
-            at = found.end()
+            at = mark.end()
     return Text(_unescape(text[start + 1 :], quote), start, len(text), closed=False)
 
 
