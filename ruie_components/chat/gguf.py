@@ -1,0 +1,329 @@
+"""A language model from a GGUF file: llama.cpp in this process, without a server to install.
+
+``xllamacpp`` carries llama.cpp with its server. The server listens on a loopback port that the system chooses, and this
+class speaks to it over HTTP, so that a model in the process and a llama.cpp server elsewhere behave alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import httpx
+
+from ruie_components.chat.base import Constraint, ModelInput, Response, TokenProbability
+from ruie_components.errors import ChatModelError, PromptTooLongError
+
+Mode = Literal["auto", "completion", "chat"]
+
+_STOP = ["\n\n", "\nTask:"]  # where a base model goes on with a block of its own
+_ROLES = {"system": "system", "human": "user", "ai": "assistant"}
+_DEFAULT_CONTEXT = 4096
+_MEMORY_SHARE = 0.9  # of the machine's memory that a file may take
+_HASHED = 1 << 20  # bytes at each end of a file that identify it, beside its size
+
+
+class GgufChat:
+    """A chat model or a base model in a GGUF file.
+
+    A base model reads the prompt as one string in the paper's form; a chat model reads messages through its template.
+
+    Args:
+        path: The file.
+        mode: ``"completion"``: one string. ``"chat"``: messages. ``"auto"``: messages where the file has a chat
+            template, else one string.
+        context: Tokens of prompt and answer together. Default: what the model was trained for, at most 4,096.
+        max_tokens: Tokens of the answer at most.
+        temperature: 0: the likeliest answer.
+        threads: Threads of the computation. Default: one for each core.
+        parallel: Requests at a time; each has a context of its own.
+        probabilities: Whether responses have the probability of each token.
+        timeout: Seconds that one request may take.
+
+    Raises:
+        ChatModelError: There is no such file, it is not a GGUF file, llama.cpp does not know its architecture, or it is
+            larger than the memory of the machine.
+        ImportError: The extra ``[gguf]`` is not installed.
+    """
+
+    constraints = frozenset({"json_schema", "grammar"})
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        mode: Mode = "auto",
+        context: int | None = None,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        threads: int | None = None,
+        parallel: int = 1,
+        probabilities: bool = False,
+        timeout: float = 600.0,
+    ) -> None:
+        if mode not in ("auto", "completion", "chat"):
+            raise ValueError(f"mode must be 'auto', 'completion' or 'chat', got {mode!r}")
+        self.path = Path(path).expanduser()
+        self._metadata = _check_file(self.path)
+        template = "tokenizer.chat_template" in self._metadata
+        self.mode = mode if mode != "auto" else "chat" if template else "completion"
+        trained = self._metadata.get(f"{self._metadata.get('general.architecture')}.context_length", _DEFAULT_CONTEXT)
+        self.context = context or min(int(trained), _DEFAULT_CONTEXT)
+        self.max_tokens = max_tokens
+        self.temperature = temperature
+        self.threads = threads or os.cpu_count() or 1
+        self.parallel = parallel
+        self.probabilities = probabilities
+        self.timeout = timeout
+
+    def __repr__(self) -> str:
+        return f"GgufChat({self.path.name!r}, mode={self.mode!r})"
+
+    @property
+    def name(self) -> str:
+        """``gguf:`` and the file's name without its folder."""
+        return f"gguf:{self.path.name}"
+
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """A hash of the file, and what decides an answer beside the prompt."""
+        return {
+            "file": _fingerprint(self.path),
+            "mode": self.mode,
+            "context": self.context,
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+            "probabilities": self.probabilities,
+        }
+
+    def complete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
+        """Answer a prompt.
+
+        Raises:
+            PromptTooLongError: Prompt and answer do not fit the context.
+            ChatModelError: llama.cpp refused the request, such as for a grammar that it can't read.
+        """
+        reply = self._client.post(self._url, json=self._body(prompt, constraint))
+        return self._response(self._checked(reply))
+
+    async def acomplete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
+        """``complete`` without blocking the event loop."""
+        async with self._async_client() as client:
+            return self._response(self._checked(await client.post(self._url, json=self._body(prompt, constraint))))
+
+    def stream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Iterator[Response]:
+        """Answer a prompt in pieces. Errors as for ``complete``."""
+        body = {**self._body(prompt, constraint), "stream": True, "stream_options": {"include_usage": True}}
+        with self._client.stream("POST", self._url, json=body) as reply:
+            if reply.is_error:
+                reply.read()
+                self._checked(reply)
+            for line in reply.iter_lines():
+                if (piece := self._piece(line)) is not None:
+                    yield piece
+
+    async def astream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> AsyncIterator[Response]:
+        """``stream`` without blocking the event loop."""
+        body = {**self._body(prompt, constraint), "stream": True, "stream_options": {"include_usage": True}}
+        async with self._async_client() as client, client.stream("POST", self._url, json=body) as reply:
+            if reply.is_error:
+                await reply.aread()
+                self._checked(reply)
+            async for line in reply.aiter_lines():
+                if (piece := self._piece(line)) is not None:
+                    yield piece
+
+    def close(self) -> None:
+        """Free the model's memory. The next request loads it again."""
+        for name in ("_client", "_server"):
+            self.__dict__.pop(name, None)
+
+    @cached_property
+    def _server(self) -> Any:
+        try:
+            import xllamacpp
+        except ImportError as error:
+            raise ImportError(
+                'GGUF files need another package: pip install "ruie-components[gguf]"', name=error.name
+            ) from error
+        parameters = xllamacpp.CommonParams()
+        parameters.model.path = str(self.path)
+        parameters.n_ctx = self.context * self.parallel
+        parameters.n_parallel = self.parallel
+        parameters.cpuparams.n_threads = self.threads
+        parameters.cpuparams_batch.n_threads = self.threads
+        parameters.verbosity = -1
+        parameters.warmup = False
+        try:
+            return xllamacpp.Server(parameters)
+        except RuntimeError as error:
+            architecture = self._metadata.get("general.architecture", "unknown")
+            raise ChatModelError(
+                f"llama.cpp could not load {self.path}: the file is damaged, its architecture {architecture!r} is not "
+                f"known to this version, or memory ran out ({error})"
+            ) from error
+
+    @cached_property
+    def _client(self) -> httpx.Client:
+        # trust_env: a proxy of the environment must not hide a server in this very process
+        return httpx.Client(base_url=self._server.listening_address, timeout=self.timeout, trust_env=False)
+
+    def _async_client(self) -> httpx.AsyncClient:
+        # one for each request: a client belongs to one event loop
+        return httpx.AsyncClient(base_url=self._server.listening_address, timeout=self.timeout, trust_env=False)
+
+    @property
+    def _url(self) -> str:
+        return "/v1/chat/completions" if self.mode == "chat" else "/completion"
+
+    def _body(self, prompt: ModelInput, constraint: Constraint | None) -> dict[str, Any]:
+        body: dict[str, Any] = {"temperature": self.temperature, "cache_prompt": True, "stop": _STOP}
+        if self.mode == "chat":
+            messages = [{"role": _ROLES[role], "content": content} for role, content in prompt.messages]
+            body |= {"messages": messages, "max_tokens": self.max_tokens, "stop": _STOP[1:]}
+            body |= {"logprobs": True, "top_logprobs": 1} if self.probabilities else {}
+        else:
+            body |= {"prompt": prompt.text, "n_predict": self.max_tokens}
+            body |= {"n_probs": 1} if self.probabilities else {}
+        if constraint and constraint.grammar:
+            body["grammar"] = constraint.grammar
+        elif constraint and constraint.json_schema and self.mode == "chat":
+            body["response_format"] = {"type": "json_schema", "json_schema": {"schema": dict(constraint.json_schema)}}
+        elif constraint and constraint.json_schema:
+            body["json_schema"] = dict(constraint.json_schema)
+        return body
+
+    def _checked(self, reply: httpx.Response) -> dict[str, Any]:
+        try:
+            content = reply.json()
+        except ValueError:
+            content = {}
+        if reply.is_success:
+            return dict(content)
+        error = content.get("error") or {}
+        if error.get("type") == "exceed_context_size_error":
+            raise PromptTooLongError(
+                f"the prompt has {error.get('n_prompt_tokens')} tokens and the context of {self.path.name} is "
+                f"{self.context}: raise context, show fewer demonstrations, or split the text"
+            )
+        raise ChatModelError(
+            f"llama.cpp refused the request to {self.path.name} (status {reply.status_code}): "
+            f"{error.get('message') or reply.text[:200]}"
+        )
+
+    def _response(self, content: dict[str, Any]) -> Response:
+        if self.mode == "chat":
+            (choice,) = content["choices"]
+            usage = content.get("usage") or {}
+            tokens = (choice.get("logprobs") or {}).get("content") or []
+            return Response(
+                choice["message"].get("content") or "",
+                usage.get("prompt_tokens"),
+                usage.get("completion_tokens"),
+                choice.get("finish_reason") == "length",
+                _probabilities(tokens),
+            )
+        return Response(
+            content["content"],
+            content.get("tokens_evaluated"),
+            content.get("tokens_predicted"),
+            content.get("stop_type") == "limit",
+            _probabilities(content.get("completion_probabilities") or []),
+        )
+
+    def _piece(self, line: str) -> Response | None:
+        """The response in a line of server-sent events; None for lines without one."""
+        data = line.removeprefix("data:").strip()
+        if not line.startswith("data:") or data == "[DONE]":
+            return None
+        content = json.loads(data)
+        if "error" in content:
+            raise ChatModelError(f"llama.cpp failed while {self.path.name} answered: {content['error'].get('message')}")
+        if self.mode == "completion":
+            stopped = content.get("stop", False)
+            read = content.get("tokens_evaluated") if stopped else None
+            written = content.get("tokens_predicted") if stopped else None
+            return Response(content["content"], read, written, stopped and content.get("stop_type") == "limit")
+        usage = content.get("usage") or {}
+        choice = (content.get("choices") or [{}])[0]
+        text = (choice.get("delta") or {}).get("content") or ""
+        truncated = choice.get("finish_reason") == "length"
+        return Response(text, usage.get("prompt_tokens"), usage.get("completion_tokens"), truncated)
+
+
+def _probabilities(tokens: list[dict[str, Any]]) -> tuple[TokenProbability, ...]:
+    return tuple(TokenProbability(token["token"], float(token["logprob"])) for token in tokens)
+
+
+def _fingerprint(path: Path) -> str:
+    digest = hashlib.sha256(str(path.stat().st_size).encode())
+    with path.open("rb") as file:
+        digest.update(file.read(_HASHED))
+        file.seek(max(0, path.stat().st_size - _HASHED))
+        digest.update(file.read(_HASHED))
+    return digest.hexdigest()[:32]
+
+
+_NUMBERS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+_STRING, _ARRAY = 8, 9
+_LONGEST = 1 << 26  # bytes of one string: longer ones are damage
+
+
+def _check_file(path: Path) -> dict[str, Any]:
+    """The metadata of a GGUF file, after checks that llama.cpp would answer with a crash or a riddle."""
+    if not path.is_file():
+        raise ChatModelError(f"there is no GGUF file {path}")
+    size = path.stat().st_size
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else size * 2
+    if size > _MEMORY_SHARE * memory:
+        raise ChatModelError(
+            f"{path} has {size / 1e9:.1f} GB and this machine {memory / 1e9:.1f} GB of memory: take a smaller model, or "
+            "a stronger quantization"
+        )
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise ChatModelError(f"{path} is not a GGUF file: it does not start with 'GGUF'")
+            version, _, count = struct.unpack("<IQQ", file.read(20))
+            if version not in (2, 3):
+                raise ChatModelError(f"{path} has GGUF version {version}; versions 2 and 3 are supported")
+            return dict(_pair(file) for _ in range(count))
+    except (struct.error, UnicodeDecodeError, KeyError, OverflowError, MemoryError) as error:
+        raise ChatModelError(f"{path} is damaged: its header ends or breaks off ({error})") from error
+
+
+def _pair(file: BinaryIO) -> tuple[str, Any]:
+    key = _text(file)
+    (kind,) = struct.unpack("<I", file.read(4))
+    return key, _value(file, kind)
+
+
+def _value(file: BinaryIO, kind: int) -> Any:
+    """A value of the header; arrays are skipped, for they are vocabularies."""
+    if kind == _STRING:
+        return _text(file)
+    if kind != _ARRAY:
+        return struct.unpack(_NUMBERS[kind], file.read(struct.calcsize(_NUMBERS[kind])))[0]
+    inner, count = struct.unpack("<IQ", file.read(12))
+    if inner in _NUMBERS:
+        file.seek(count * struct.calcsize(_NUMBERS[inner]), os.SEEK_CUR)
+        return None
+    for _ in range(count):
+        _value(file, inner)
+    return None
+
+
+def _text(file: BinaryIO) -> str:
+    (length,) = struct.unpack("<Q", file.read(8))
+    if length > _LONGEST:
+        raise OverflowError(f"a string of {length} bytes")
+    content = file.read(length)
+    if len(content) < length:
+        raise struct.error("the file ends within a string")
+    return content.decode("utf-8")
