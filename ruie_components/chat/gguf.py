@@ -141,8 +141,12 @@ class GgufChat:
 
     def close(self) -> None:
         """Free the model's memory. The next request loads it again."""
-        for name in ("_client", "_server"):
-            self.__dict__.pop(name, None)
+        if client := self.__dict__.pop("_client", None):
+            client.close()
+        self.__dict__.pop("_server", None)
+
+    def __del__(self) -> None:
+        self.close()
 
     @cached_property
     def _server(self) -> Any:
@@ -283,8 +287,8 @@ def _check_file(path: Path) -> dict[str, Any]:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else size * 2
     if size > _MEMORY_SHARE * memory:
         raise ChatModelError(
-            f"{path} has {size / 1e9:.1f} GB and this machine {memory / 1e9:.1f} GB of memory: take a smaller model, or "
-            "a stronger quantization"
+            f"{path} has {size / 1e9:.1f} GB and this machine {memory / 1e9:.1f} GB of memory: take a smaller "
+            "model, or a stronger quantization"
         )
     try:
         with path.open("rb") as file:
