@@ -20,8 +20,8 @@ from ruie_training.mining.bm25 import mine_sets
 from ruie_training.models.bi_encoder import freeze_positions, load_bi_encoder, train_bi_encoder
 from ruie_training.models.from_scratch import encoder_tokenizer, make_transformer_encoder
 from ruie_training.models.losses import distillation_loss
-from ruie_training.preferences import LabelAgreement, prefer
-from ruie_training.recipes import Distil, Optimisation, Split, TransformerModel
+from ruie_training.models.settings import Distil, Optimisation, Split, TransformerModel
+from ruie_training.preferences import LabelOverlap, prefer
 
 from ruie_components import Example
 from ruie_components.keywords import KeywordStrategy
@@ -97,7 +97,7 @@ def main():
     rows = read_rows(given.data, given.rows)
     examples = by_id(rows)
     candidates = mine_sets(rows, rows, k=30, progress=False)
-    teacher = prefer(candidates, examples, LabelAgreement(), per_query=None, progress=False)
+    teacher = prefer(candidates, examples, LabelOverlap(), per_query=None, progress=False)
     size = TransformerModel(kind="transformer", hidden=128, layers=2, heads=4, max_length=512)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = encoder_tokenizer([render_passage(example) for example in rows], 4000)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ruie_training.evaluation.rankers import rank_by_encoder, vote
+from ruie_training.evaluation.rankers import vote
+from ruie_training.mining.rank_lists import rank_by_encoder
 
 from ruie_components import DemonstrationStore, Example, Query, Selector
 from ruie_components.selection import voting

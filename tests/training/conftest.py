@@ -71,7 +71,7 @@ def tokenizer(passages):
 def cross_encoder_folder(tmp_path_factory, tokenizer):
     """A cross-encoder of one layer."""
     from ruie_training.models.from_scratch import make_cross_encoder
-    from ruie_training.recipes import TransformerModel
+    from ruie_training.models.settings import TransformerModel
 
     size = TransformerModel(kind="transformer", hidden=32, layers=1, heads=2, max_length=256)
     return make_cross_encoder(tmp_path_factory.mktemp("cross") / "model", tokenizer, size)
@@ -81,7 +81,7 @@ def cross_encoder_folder(tmp_path_factory, tokenizer):
 def transformer_folder(tmp_path_factory, tokenizer):
     """A bi-encoder of one layer."""
     from ruie_training.models.from_scratch import make_transformer_encoder
-    from ruie_training.recipes import TransformerModel
+    from ruie_training.models.settings import TransformerModel
 
     size = TransformerModel(kind="transformer", hidden=32, layers=1, heads=2, max_length=256)
     return make_transformer_encoder(tmp_path_factory.mktemp("bi") / "model", tokenizer, size)
@@ -91,7 +91,7 @@ def transformer_folder(tmp_path_factory, tokenizer):
 def static_folder(tmp_path_factory, tokenizer, passages):
     """A bi-encoder of token vectors."""
     from ruie_training.models.from_scratch import make_static_encoder, static_vectors
-    from ruie_training.recipes import StaticModel
+    from ruie_training.models.settings import StaticModel
 
     vectors = static_vectors(tokenizer, passages, StaticModel(kind="static", random=24, svd=8))
     return make_static_encoder(tmp_path_factory.mktemp("static") / "model", tokenizer, vectors)
@@ -102,9 +102,9 @@ def agreed(starter_rows):
     """Candidates of every NER example, scored by how well the labels agree, and the examples by id."""
     from ruie_training.data.candidates import by_id
     from ruie_training.mining.bm25 import mine
-    from ruie_training.preferences import LabelAgreement, prefer
+    from ruie_training.preferences import LabelOverlap, prefer
 
     rows = starter_rows("NER")
     examples = by_id(rows)
     candidates = mine(rows, rows, k=20, progress=False)
-    return prefer(candidates, examples, LabelAgreement(), per_query=None, progress=False), examples
+    return prefer(candidates, examples, LabelOverlap(), per_query=None, progress=False), examples

@@ -62,7 +62,7 @@ def test_sets_are_chosen_by_what_the_catalog_says(folder, conditions, names):
 
 
 def test_a_set_that_is_not_there_is_named(folder):
-    with pytest.raises(DataError, match=r"no such set: NER/freee\. There are: NER/free"):
+    with pytest.raises(DataError, match="unknown set NER/freee; the sets are NER/free"):
         choose(read_catalog(folder), names=["NER/freee"])
 
 

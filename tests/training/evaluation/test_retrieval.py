@@ -7,12 +7,10 @@ from ruie_training.data.catalog import choose, read_catalog
 from ruie_training.errors import TrainingError
 from ruie_training.evaluation.likelihood import likelihood_at
 from ruie_training.evaluation.rankers import (
-    best,
     by_vote,
     once,
     rank_by_adapted,
     rank_by_bm25,
-    rank_by_encoder,
     rank_by_labels,
     rank_randomly,
 )
@@ -26,6 +24,7 @@ from ruie_training.evaluation.retrieval import (
 )
 from ruie_training.evaluation.tables import AVERAGE, table, write_results
 from ruie_training.mining.bm25 import mine
+from ruie_training.mining.rank_lists import best, rank_by_encoder
 from ruie_training.preferences import prompt_and_answer
 from typer.testing import CliRunner
 

@@ -3,8 +3,8 @@
 import pytest
 from ruie_training.data.candidates import Candidates, by_id
 from ruie_training.errors import TrainingError
-from ruie_training.evaluation.rankers import best, rank_by_encoder
 from ruie_training.mining.dense import add_random, by_set, mine_dense
+from ruie_training.mining.rank_lists import best, rank_by_encoder
 
 from ruie_components import Example
 

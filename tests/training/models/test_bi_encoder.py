@@ -14,8 +14,8 @@ from ruie_training.data.groups import GroupRows, Groups
 from ruie_training.data.rendering import passage_of, search_query_of
 from ruie_training.errors import TrainingError
 from ruie_training.models.bi_encoder import freeze_positions, load_bi_encoder, prefixes, train_bi_encoder
+from ruie_training.models.settings import Distil, Optimisation, Split
 from ruie_training.models.trainers import last_checkpoint
-from ruie_training.recipes import Distil, Optimisation, Split
 
 from ruie_components.keywords import KeywordStrategy
 from ruie_components.prompts import Layout

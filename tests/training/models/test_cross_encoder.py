@@ -19,7 +19,7 @@ from ruie_training.models.cross_encoder import (
     split_by_score,
     train_reward,
 )
-from ruie_training.recipes import Distil, Optimisation, Reward, Split
+from ruie_training.models.settings import Distil, Optimisation, Reward, Split
 from sentence_transformers.cross_encoder import CrossEncoder
 from transformers import BertModel
 

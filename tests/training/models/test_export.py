@@ -12,7 +12,7 @@ from ruie_training.errors import RunError, TrainingError
 from ruie_training.models.bi_encoder import load_bi_encoder
 from ruie_training.models.export import EncoderSettings, export_encoder, vector_agreement
 from ruie_training.models.model_card import write_card
-from ruie_training.recipes import Distil, Optimisation
+from ruie_training.models.settings import Distil, Optimisation
 from sentence_transformers import SentenceTransformer
 
 from ruie_components.encoders import load_encoder

@@ -7,7 +7,6 @@ import resource
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -16,12 +15,15 @@ from ruie_training.cli.train import train_app
 from ruie_training.data.candidates import Candidates
 from ruie_training.errors import RecipeError, RunError, TrainingError
 from ruie_training.models.trainers import check_batch, train
-from ruie_training.pipeline.estimate import estimate
+from ruie_training.pipeline.context import Context
 from ruie_training.pipeline.manifest import read_record
+from ruie_training.pipeline.reading import make_recipe, read_recipe, stages_of
 from ruie_training.pipeline.run import plan, run
-from ruie_training.pipeline.shards import Worker, score_in_parts
-from ruie_training.pipeline.stages import STAGES, Context, stages_of
-from ruie_training.recipes import Recipe, built_in, read_recipe
+from ruie_training.pipeline.shards import score_in_shards
+from ruie_training.pipeline.stage import Workload
+from ruie_training.pipeline.stages import STAGES
+from ruie_training.processes import Process
+from ruie_training.recipes import built_in
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
@@ -72,7 +74,7 @@ def test_an_ablation_is_the_paper_but_for_what_it_takes_away(name, stages, teach
 
 
 def test_ablations_change_what_they_name():
-    assert read_recipe("bm25-reward").preferences.by.scorer == "bm25"
+    assert read_recipe("bm25-reward").preferences.scorer.kind == "bm25"
     assert read_recipe("bm25-llm").distil.divergence_weight == 0
     assert read_recipe("llm-target").distil.divergence_weight == 1
     untagged = read_recipe("no-tags")
@@ -94,8 +96,8 @@ def test_ablations_change_what_they_name():
         ('extends = "small"\nname = "x"\ndrop = ["rewards"]', "no such section"),
         ('extends = "small"\nname = "x"\ndrop = ["models.lm"]', "drops models.lm"),
         ('extends = "small-labels"\nname = "x"\n[evaluate]\nlikelihood = true', "asks an LLM for log-likelihoods"),
-        ('extends = "small-labels"\nname = "x"\n[preferences]\nkeywords = "plain"', '"agreement" shows no tags'),
-        ("name = ", "no TOML"),
+        ('extends = "small-labels"\nname = "x"\n[preferences]\nkeywords = "plain"', '"label-overlap" shows no tags'),
+        ("name = ", "not a TOML"),
     ],
 )
 def test_a_wrong_recipe_names_file_and_key(tmp_path, text, message):
@@ -120,8 +122,8 @@ def test_an_unknown_recipe_lists_the_known_ones():
 
 def test_another_scorer_replaces_all_keys_of_the_one_below(tmp_path):
     path = tmp_path / "own.toml"
-    path.write_text('extends = "small"\nname = "own"\n[preferences.by]\nscorer = "agreement"', "utf-8")
-    assert read_recipe(path).preferences.by.model_dump() == {"scorer": "agreement"}
+    path.write_text('extends = "small"\nname = "own"\n[preferences.scorer]\nkind = "label-overlap"', "utf-8")
+    assert read_recipe(path).preferences.scorer.model_dump() == {"kind": "label-overlap"}
 
 
 # the whole pipeline
@@ -169,7 +171,7 @@ def test_the_manifest_says_what_was_done_and_what_was_left_out(finished):
 
 
 def test_a_stage_that_takes_next_to_no_time_has_its_seconds(tiny, starter_data, tmp_path, monkeypatch):
-    monkeypatch.setitem(STAGES, "mine", replace(STAGES["mine"], work=lambda context: {}))
+    monkeypatch.setattr(STAGES["mine"], "run", lambda context: {})
     manifest = run(Context(tiny, starter_data, tmp_path / "quick", progress=False), only=["mine"])
     assert 0 < manifest["stages"]["mine"]["seconds"] < 60
 
@@ -179,7 +181,7 @@ def test_a_run_that_stops_has_its_finished_stages_in_the_manifest(tiny, starter_
         raise TrainingError("stopped on purpose")
 
     context = Context(tiny, starter_data, tmp_path / "stopped", progress=False)
-    monkeypatch.setitem(STAGES, "models", replace(STAGES["models"], work=fail))
+    monkeypatch.setattr(STAGES["models"], "run", fail)
     for _ in range(2):  # the second time the finished stage is skipped
         with pytest.raises(TrainingError, match="on purpose"):
             run(context)
@@ -236,9 +238,9 @@ def changed(recipe, section, **values):
 def test_a_changed_number_does_again_what_depends_on_it(finished, tiny, starter_data):
     folder, *_ = finished
     again = actions(Context(changed(tiny, "distil", temperature=0.1), starter_data, folder))
-    assert [name for name, action in again.items() if action == "run again"] == ["distil", "export", "evaluate"]
+    assert [name for name, action in again.items() if action == "rerun"] == ["distil", "export", "evaluate"]
     assert again["reward"] == "skip"
-    assert set(actions(Context(tiny.model_copy(update={"seed": 5}), starter_data, folder)).values()) == {"run again"}
+    assert set(actions(Context(tiny.model_copy(update={"seed": 5}), starter_data, folder)).values()) == {"rerun"}
 
 
 def test_what_was_not_done_again_is_outdated_in_the_manifest(finished, tiny, starter_data, tmp_path):
@@ -254,16 +256,16 @@ def test_what_was_not_done_again_is_outdated_in_the_manifest(finished, tiny, sta
 
 def test_other_means_to_the_same_result_keep_what_is_done(finished, tiny, starter_data):
     folder, *_ = finished
-    by = tiny.preferences.by.model_copy(update={"batch_tokens": 77})
-    other = changed(changed(tiny, "preferences", by=by), "reward", score_batch=3, parameters=0.2)
+    scorer = tiny.preferences.scorer.model_copy(update={"batch_tokens": 77})
+    other = changed(changed(tiny, "preferences", scorer=scorer), "reward", score_batch=3, parameters=0.2)
     assert other.content_hash() != tiny.content_hash()
     assert set(actions(Context(other, starter_data, folder)).values()) == {"skip"}
 
 
 def test_a_server_that_moved_keeps_the_scores_that_are_done():
-    def settings(**by):
-        preferences = {"by": {"scorer": "served", "model": "x", "urls": ["http://one/v1"], **by}}
-        return STAGES["preferences"].settings(Recipe.model_validate({"name": "x", "preferences": preferences}))
+    def settings(**scorer):
+        preferences = {"scorer": {"kind": "served", "model": "x", "urls": ["http://one/v1"], **scorer}}
+        return STAGES["preferences"].content(make_recipe({"name": "x", "preferences": preferences}))
 
     assert settings() == settings(urls=["http://two/v1", "http://three/v1"], concurrency=2, retries=20, timeout=5)
     assert settings() != settings(model="y")
@@ -273,7 +275,7 @@ def test_what_reads_another_layout_is_made_again(finished, tiny, starter_data):
     """The stage ``models`` makes tokenizer and vectors of texts in the encoder's layout."""
     folder, *_ = finished
     again = actions(Context(changed(tiny, "distil", layout=Layout.BLOCK), starter_data, folder))
-    assert (again["mine"], again["models"]) == ("skip", "run again")
+    assert (again["mine"], again["models"]) == ("skip", "rerun")
 
 
 def test_an_encoder_from_elsewhere_is_measured_untrained_too(starter_data, static_folder, tmp_path):
@@ -305,7 +307,7 @@ def test_changed_data_do_everything_again(finished, tiny, starter_data, tmp_path
     path = other / "NER" / "starter" / "train.jsonl.gz"
     lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
     path.write_bytes(gzip.compress(b"".join(lines[1:])))
-    assert set(actions(Context(tiny, other, folder)).values()) == {"run again"}
+    assert set(actions(Context(tiny, other, folder)).values()) == {"rerun"}
 
 
 def test_a_killed_run_goes_on_within_the_stage(finished, tiny, starter_data, tmp_path):
@@ -319,7 +321,7 @@ def test_a_killed_run_goes_on_within_the_stage(finished, tiny, starter_data, tmp
     shutil.rmtree(copy / "distil" / "model")
     shutil.rmtree(copy / "distil" / "checkpoints" / "checkpoint-6")
     context = Context(tiny, starter_data, copy, progress=False)
-    assert actions(context)["distil"] == "go on"
+    assert actions(context)["distil"] == "resume"
     run(context, until="distil")
     assert read_record(copy / "distil").report["steps"] == 6
     assert weights.read_bytes() == expected
@@ -368,7 +370,7 @@ def test_a_folder_of_another_recipe_is_refused(finished, tiny, starter_data):
 
 def test_a_folder_that_is_no_run_is_refused(tiny, starter_data, tmp_path):
     (tmp_path / "thesis.txt").write_text("do not touch", "utf-8")
-    with pytest.raises(RunError, match="no run folder"):
+    with pytest.raises(RunError, match="not a run folder"):
         run(Context(tiny, starter_data, tmp_path, progress=False))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -394,7 +396,7 @@ def test_a_disk_that_takes_no_more_is_told_and_the_run_goes_on_later(tiny, start
     assert read_record(tmp_path / "full" / "mine").status == "done"
 
 
-# parts
+# shards
 
 
 def scored_candidates(count):
@@ -403,7 +405,7 @@ def scored_candidates(count):
     )
 
 
-def test_parts_that_are_done_are_not_scored_again(tmp_path):
+def test_shards_that_are_done_are_not_scored_again(tmp_path):
     asked = []
 
     def score(part):
@@ -414,17 +416,17 @@ def test_parts_that_are_done_are_not_scored_again(tmp_path):
 
     candidates = scored_candidates(7)
     with pytest.raises(KeyboardInterrupt):
-        score_in_parts(candidates, score, tmp_path, size=2)
-    assert score_in_parts(candidates, score, tmp_path, size=2, label="scores") == candidates
+        score_in_shards(candidates, score, tmp_path, size=2)
+    assert score_in_shards(candidates, score, tmp_path, size=2, label="scores") == candidates
     assert asked == [("q0", "q1"), ("q2", "q3"), ("q4", "q5"), ("q4", "q5"), ("q6",)]
 
 
-def test_processes_share_the_parts(tmp_path):
+def test_processes_share_the_shards(tmp_path):
     candidates = scored_candidates(6)
     with pytest.raises(RunError, match="did not appear"):
-        score_in_parts(candidates, lambda part: part, tmp_path, size=2, worker=Worker(1, 2), timeout=0)
-    assert [path.name for path in tmp_path.iterdir()] == ["part-00001.jsonl.gz"]
-    assert score_in_parts(candidates, lambda part: part, tmp_path, size=2, worker=Worker(0, 2)) == candidates
+        score_in_shards(candidates, lambda part: part, tmp_path, size=2, process=Process(1, 2), timeout=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["shard-00001.jsonl.gz"]
+    assert score_in_shards(candidates, lambda part: part, tmp_path, size=2, process=Process(0, 2)) == candidates
 
 
 # several processes
@@ -514,13 +516,12 @@ def test_wrong_use_has_exit_status_2(starter_data, tmp_path, options, message):
 
 def test_estimates_grow_with_the_work(starter_data):
     recipe = read_recipe("tiny")
-    sets = Context(recipe, starter_data, starter_data).sets
-    small = {found.stage: found for found in estimate(recipe, sets, speed=1e10)}
+
+    def seconds(recipe):
+        return STAGES["preferences"].estimate(Workload(Context(recipe, starter_data, starter_data), speed=1e10)).seconds
+
     more = changed(recipe, "data", queries_per_set=48)
-    large = {found.stage: found for found in estimate(more, sets, speed=1e10)}
-    assert large["preferences"].seconds == pytest.approx(2 * small["preferences"].seconds)
-    served = {"scorer": "served", "model": "x", "urls": ["http://localhost:1"]}
+    assert seconds(more) == pytest.approx(2 * seconds(recipe))
     settings = recipe.model_dump()
-    settings["preferences"]["by"] = served
-    unknown = {found.stage: found for found in estimate(Recipe.model_validate(settings), sets, speed=1e10)}
-    assert unknown["preferences"].seconds is None
+    settings["preferences"]["scorer"] = {"kind": "served", "model": "x", "urls": ["http://localhost:1"]}
+    assert seconds(make_recipe(settings)) is None

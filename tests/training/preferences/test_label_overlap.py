@@ -2,7 +2,7 @@
 
 import pytest
 from ruie_training.data.candidates import Candidates
-from ruie_training.preferences import LabelAgreement, agreement_of_ends
+from ruie_training.preferences import LabelOverlap, label_f1_of_ends
 
 from ruie_components import Example
 
@@ -18,10 +18,10 @@ def test_the_best_and_the_worst_candidates_of_a_teacher_are_told_apart():
     examples = {row.content_id: row for row in [query, *rows]}
     ids = tuple(row.content_id for row in rows)
     scored = Candidates((query.content_id,), (ids,), ((0.9, 0.1, 0.5, 0.0),))
-    ends = agreement_of_ends(scored, examples, top=2, bottom=2)
+    ends = label_f1_of_ends(scored, examples, top=2, bottom=2)
     assert ends == {
         "label agreement of the 2 best": pytest.approx((1 + 0) / 2),  # "PP" and "L"
         "label agreement of the 2 worst": pytest.approx((2 / 3 + 0) / 2),  # "P" and nothing
     }
-    assert LabelAgreement().score([(rows[0], query), (rows[2], query)]) == [1.0, 0.0]
-    assert agreement_of_ends(scored, examples) == {}
+    assert LabelOverlap().score([(rows[0], query), (rows[2], query)]) == [1.0, 0.0]
+    assert label_f1_of_ends(scored, examples) == {}

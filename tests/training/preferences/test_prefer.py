@@ -10,8 +10,8 @@ import pytest
 from ruie_training.data.candidates import Candidates, by_id
 from ruie_training.errors import TrainingError
 from ruie_training.mining.bm25 import mine_sets
-from ruie_training.pipeline.shards import score_in_parts
-from ruie_training.preferences import OTHER_SET, LabelAgreement, choose_candidates, prefer
+from ruie_training.pipeline.shards import score_in_shards
+from ruie_training.preferences import OTHER_SET, LabelOverlap, choose_candidates, prefer
 
 from ruie_components import Example
 from ruie_components.labels import count_matrices, label_f1_matrix
@@ -146,7 +146,7 @@ def test_a_part_in_which_nothing_fits_is_counted_and_the_others_go_on(rows, mine
     def score(part):
         return prefer(part, by_id(rows), scorer, per_query=None, may_be_empty=True, progress=False)
 
-    found = score_in_parts(mined, score, tmp_path, size=5)
+    found = score_in_shards(mined, score, tmp_path, size=5)
     assert found.query_ids == mined.query_ids[10:]
     lost = sum(map(len, mined.candidate_ids[:10]))
     assert found.dropped == {"pair: longer than the model's context": lost, "query: no candidate could be scored": 10}
@@ -166,12 +166,12 @@ def test_candidates_of_other_data_are_an_error(rows, mined):
 
 def test_what_was_dropped_before_stays_counted(rows):
     mined = mine_sets([*rows, rows[0]], rows, k=3, progress=False)
-    assert prefer(mined, by_id(rows), LabelAgreement(), progress=False).dropped == {"query: repeated": 1}
+    assert prefer(mined, by_id(rows), LabelOverlap(), progress=False).dropped == {"query: repeated": 1}
 
 
 def test_label_agreement_is_label_f1_matrix(rows):
     overlap = label_f1_matrix(*count_matrices(rows[:10], rows))
-    scores = LabelAgreement().score([(demonstration, query) for query in rows[:10] for demonstration in rows])
+    scores = LabelOverlap().score([(demonstration, query) for query in rows[:10] for demonstration in rows])
     np.testing.assert_allclose(np.reshape(scores, overlap.shape), overlap, rtol=1e-6)
 
 
@@ -180,7 +180,7 @@ def test_repeated_labels_count_as_often_as_they_occur():
         entities = [{"text": "a", "start": 2 * at, "end": 2 * at + 1, "type": label} for at, label in enumerate(labels)]
         return Example(task="NER", text="a a a a", labels=["x", "y"], entities=entities)
 
-    assert LabelAgreement().score([(row("x", "x", "y"), row("x", "y", "y", "y"))]) == [pytest.approx(4 / 7)]
+    assert LabelOverlap().score([(row("x", "x", "y"), row("x", "y", "y", "y"))]) == [pytest.approx(4 / 7)]
 
 
 def test_mining_and_agreement_need_no_torch():

@@ -1,20 +1,17 @@
 import gzip
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from ruie_training.models.model_card import add_figures
-from ruie_training.static.build import (
+from ruie_training.models.token_vectors import (
     SPECIAL_TOKENS,
-    StaticRecipe,
-    build,
     count_tokens,
     inverse_document_frequency,
-    main,
     token_vectors,
     train_tokenizer,
 )
+from ruie_training.static.build import StaticRecipe, build, main
 
 from ruie_components.encoders import load_encoder
 from ruie_components.errors import EncoderError
@@ -92,9 +89,9 @@ def test_rare_tokens_weigh_more_and_special_ones_nothing(tokenizer):
 def test_tokens_of_the_same_texts_are_closer_with_singular_vectors(tokenizer):
     counts = count_tokens(tokenizer, TEXTS)
     idf = inverse_document_frequency(counts)
-    vectors = token_vectors(counts, idf, replace(TINY, svd_weight=1.0))
+    vectors = token_vectors(counts, idf, random=48, svd=2, svd_weight=1.0)
     assert vectors.shape == (tokenizer.get_vocab_size(), 50)
-    plain = token_vectors(counts, idf, StaticRecipe(vocabulary=400, random=48, svd=0))
+    plain = token_vectors(counts, idf, random=48, svd=0, svd_weight=1.0)
 
     def cosine(table, first, second):
         one, two = (table[tokenizer.token_to_id(f"Ġ{word}")] for word in (first, second))

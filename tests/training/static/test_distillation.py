@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 from ruie_training.errors import TrainingError
-from ruie_training.evaluation.rankers import best, rank_by_encoder
+from ruie_training.mining.rank_lists import best, rank_by_encoder
+from ruie_training.models.token_vectors import train_tokenizer
 from ruie_training.static.bags import bag_texts
-from ruie_training.static.build import StaticRecipe, passages, train_tokenizer, weigh
+from ruie_training.static.build import StaticRecipe, passages, weigh
 from ruie_training.static.distillation import StaticDistillation
 
 from ruie_components import Example, keywords

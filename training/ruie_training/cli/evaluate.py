@@ -21,7 +21,17 @@ def _group() -> None:
 
 @evaluate_app.command()
 def retrieval(
-    data: Annotated[Path, typer.Option(help="Folder of data sets with catalog.json.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labelled rows: a .jsonl file or a folder of such files, or a folder of data sets with catalog.json.",
+            show_default=False,
+        ),
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option("--store", "-s", help="Measure a pool of this store.", show_default=False)
+    ] = None,
+    pool: Annotated[str, typer.Option(help="The store's pool.")] = "default",
     held_out: Annotated[
         bool, typer.Option("--held-out", help="The held-out sets: for reporting, never for choosing.")
     ] = False,
@@ -40,7 +50,8 @@ def retrieval(
     encoder: Annotated[
         list[str] | None,
         typer.Option(
-            help="A folder or a checkpoint; may be repeated. Default: the embedded encoder.", show_default=False
+            help="A folder, a checkpoint, or `embedded`; repeatable. Default: embedded.",
+            show_default=False,
         ),
     ] = None,
     adapt: Annotated[bool, typer.Option("--adapt", help="Also adapt the encoders to every set's pool.")] = False,
@@ -65,30 +76,38 @@ def retrieval(
     progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Agreement@k, coverage@k and, with --llm, likelihood@k of encoders beside random, BM25 and the oracle.
+    """Label F1@k, label recall@k and, with --llm, likelihood@k of encoders beside random, BM25 and the oracle.
 
     Encoders choose by label vote, as the package does by default, BM25 by its scores.
 
     The pool is a set's train split; queries come from the test split of a held-out set, from the dev split of others.
+    Rows without a catalog, and pools of a store, have a fifth of their texts as dev split.
     """
-    from ruie_training.data.catalog import Role, choose, read_catalog
+    from ruie_training.data.catalog import Role, choose, read_sets
+    from ruie_training.data.settings import EMBEDDED
     from ruie_training.evaluation.retrieval import default_retrievers, evaluate
     from ruie_training.evaluation.tables import table, write_results
 
-    if held_out + held_in + bool(sets) + bool(language) != 1:
-        raise typer.BadParameter("give one of --held-out, --held-in, --sets and --language")
+    if (data is None) == (store is None):
+        raise typer.BadParameter("give one of --data and --store")
+    if held_out + held_in + bool(sets) + bool(language) > 1:
+        raise typer.BadParameter("give at most one of --held-out, --held-in, --sets and --language")
     quiet_libraries()
     roles = {Role.HELD_OUT} if held_out else {Role.HELD_IN} if held_in else {Role.HELD_IN, Role.EXTRA}
-    chosen = choose(read_catalog(data), names=sets or None, roles=None if sets else roles, languages=language or None)
+    known = read_sets(data or Path(str(store)), pool)
+    if len({each.role for each in known}) > 1 and not (held_out or held_in or sets or language):
+        raise typer.BadParameter("the catalog has several roles: give one of --held-out, --held-in, --sets, --language")
+    chosen = choose(known, names=sets or None, roles=None if sets else roles, languages=language or None)
     scorer = None
     if llm is not None:
         from ruie_training.preferences.local import LocalScorer
 
         scorer = LocalScorer.load(llm)
     ks = sorted(set(k or [8]))
+    sources = [None if source == EMBEDDED else source for source in encoder or [EMBEDDED]]
     figures = evaluate(
         chosen,
-        default_retrievers(encoder or [None], adapt=adapt, every_method=every_method),
+        default_retrievers(sources, adapt=adapt, every_method=every_method),
         ks,
         queries=queries,
         seed=seed,

@@ -1,101 +1,142 @@
-"""``ruie train``: a recipe and a data folder become an encoder. Torch is imported only once a stage needs it."""
+"""``ruie train``: a recipe and labelled rows become an encoder. Torch is imported only once a stage needs it."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import warnings
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from ruie_components.progress import quiet_libraries
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from ruie_training.pipeline.run import Planned
-    from ruie_training.pipeline.stages import Context
-
 train_app = typer.Typer(help="Train an encoder by a recipe.", no_args_is_help=True, pretty_exceptions_enable=False)
 
+_EPILOG = (
+    "Several GPUs: torchrun --nproc-per-node N -m ruie_training RECIPE --data DATA --out RUN. "
+    "Keys of a recipe: ruie train --keys."
+)
 
-@train_app.command()
+
+def _print_keys(value: bool) -> None:
+    if value:
+        from ruie_training.pipeline.reading import describe_keys
+
+        typer.echo(describe_keys())
+        raise typer.Exit
+
+
+@train_app.command(epilog=_EPILOG)
 def train(
     recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a recipe of this package.")],
-    data: Annotated[Path, typer.Option(help="Folder of data sets with catalog.json.")],
-    out: Annotated[Path, typer.Option(help="Run folder; new, or of the same recipe to go on with.")],
-    stage: Annotated[list[str] | None, typer.Option(help="Do this stage only; may be repeated.")] = None,
-    until: Annotated[str | None, typer.Option(help="Do the stages up to this one.")] = None,
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Labelled rows: a .jsonl file (one example per line) or a folder of such files; the folder of a "
+            'store; or a folder with catalog.json, a JSON list of {"task": "NER", "dataset": "news", "role": '
+            '"held-in"|"held-out"|"extra"}, and TASK/DATASET/{train,dev,test}.jsonl.gz.'
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Run folder: a new one, or one of the same recipe to resume.")],
+    pool: Annotated[str, typer.Option(help="Pool to read, where --data is a store.")] = "default",
+    stage: Annotated[list[str] | None, typer.Option(help="Run this stage only. Repeatable.")] = None,
+    until: Annotated[str | None, typer.Option(help="Run the stages up to this one.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, how many pairs and about how long; do nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be done, how much and roughly how long; do nothing.")
     ] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")] = False,
     progress: Annotated[bool, typer.Option(help="Show progress bars.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest, or the plan, as JSON.")] = False,
+    keys: Annotated[  # noqa: ARG001  its callback acts
+        bool,
+        typer.Option("--keys", callback=_print_keys, is_eager=True, help="Print every key of a recipe, and exit."),
+    ] = False,
 ) -> None:
     """Train an encoder: mine, preferences, reward, distil, export, evaluate.
 
-    Several GPUs: torchrun --nproc-per-node N -m ruie_training RECIPE --data FOLDER --out RUN
+    Usually `ruie adapt` is what you want: it trains the encoder on your pool in a minute. Train where you need an
+    encoder for many pools, a transformer, or an LLM's preferences.
     """
     from rich.console import Console
 
     from ruie_training.errors import RecipeError
-    from ruie_training.pipeline.shards import Worker
-    from ruie_training.pipeline.stages import Context
-    from ruie_training.recipes import read_recipe
+    from ruie_training.pipeline.context import Context
+    from ruie_training.pipeline.reading import read_recipe
+    from ruie_training.processes import Process
 
     if tensorboard and find_spec("tensorboard") is None:
         raise ImportError("--tensorboard needs TensorBoard: pip install tensorboard")
-    worker = Worker.from_environment()
-    console = Console(stderr=True, quiet=not worker.is_first, highlight=False)
+    process = Process.from_environment()
+    console = Console(stderr=True, quiet=not process.is_first, highlight=False)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
     try:
-        context = Context(read_recipe(recipe), data, out, worker, progress and worker.is_first, tensorboard)
+        context = Context(read_recipe(recipe), data, out, process, progress and process.is_first, tensorboard, pool)
         if dry_run:
-            _print_plan(context, console, only=stage or (), until=until, as_json=as_json)
+            _print_plan(context, say, only=stage or (), until=until, as_json=as_json)
             return
-        _keep_quiet()
+        _quiet_trainers()
         from ruie_training.pipeline.run import run
 
-        manifest = run(context, only=stage or (), until=until, say=lambda line: console.print(line, markup=False))
+        manifest = run(context, only=stage or (), until=until, say=say)
     except RecipeError as error:
         raise typer.BadParameter(str(error)) from error
-    if as_json and worker.is_first:
+    if as_json and process.is_first:
         typer.echo(json.dumps(manifest))
+    elif process.is_first:
+        _print_results(out, manifest["stages"])
 
 
-def _keep_quiet() -> None:
-    """Without the bars and notes of the libraries; the run has its own."""
+def _quiet_trainers() -> None:
+    """Switch off bars and notes of the libraries; the run has its own."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    import datasets  # noqa: F401
-    import transformers  # noqa: F401
+    import bm25s  # noqa: F401  sets its own level when it is imported
+    import datasets
+    import transformers.utils.logging as notes
 
-    quiet_libraries()
+    logging.getLogger("bm25s").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="sentence_transformers")
+    notes.set_verbosity_error()
+    notes.disable_progress_bar()
+    datasets.disable_progress_bars()
 
 
-def _print_plan(context: Context, console: Console, *, only: Any, until: str | None, as_json: bool) -> None:
-    from ruie_training.pipeline.estimate import Estimate, estimate
+def _print_plan(context: Any, say: Any, *, only: Sequence[str], until: str | None, as_json: bool) -> None:
     from ruie_training.pipeline.run import plan
+    from ruie_training.pipeline.stage import Workload
 
-    planned = plan(context, only=only, until=until)
-    estimates = {found.stage: found for found in estimate(context.recipe, context.sets)}
+    planned, work = plan(context, only=only, until=until), Workload(context)
+    estimates = [(at, at.stage.estimate(work)) for at in planned]
     if as_json:
-        rows = [_plan_row(at, estimates.get(at.stage.name)) for at in planned]
+        rows = [
+            {"stage": at.stage.name, "action": at.action} | (vars(estimate) if estimate else {})
+            for at, estimate in estimates
+        ]
         typer.echo(json.dumps({"recipe": context.recipe.name, "stages": rows}))
         return
-    console.print(f"{context.recipe.name}: {len(context.sets)} sets, nothing is done now")
-    nothing = Estimate("", 0, "", None)
-    for at in planned:
-        found = estimates.get(at.stage.name, nothing)
-        amount = f"{found.amount:,} {found.unit}" if found.unit else ""
-        duration = f", about {readable(found.seconds)}" if found.seconds is not None else ""
-        console.print(f"{at.stage.name:12} {at.action:10} {amount}{duration}", markup=False, soft_wrap=True)
+    say(f"{context.recipe.name}: {len(context.sets)} sets; this is a plan, nothing is run")
+    for at, estimate in estimates:
+        amount = f"{estimate.amount:,} {estimate.unit}" if estimate else ""
+        known = estimate is not None and estimate.seconds is not None
+        duration = f", about {readable(estimate.seconds)}" if known else ""  # type: ignore[union-attr, arg-type]
+        say(f"{at.stage.name:12} {at.action:10} {amount}{duration}")
 
 
-def _plan_row(at: Planned, found: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {"stage": at.stage.name, "action": at.action}
-    return row | ({"amount": found.amount, "unit": found.unit, "seconds": found.seconds} if found else {})
+def _print_results(out: Path, stages: Mapping[str, Any]) -> None:
+    """The figures, the encoder's folder, and the lines that use it."""
+    measured = out / "evaluate" / "results.md"
+    if stages.get("evaluate", {}).get("status") == "done" and measured.is_file():
+        typer.echo(measured.read_text("utf-8").split("\n\n")[0] + "\n")
+    if stages.get("export", {}).get("status") == "done":
+        encoder = out / "export" / "encoder"
+        typer.echo(f"encoder: {encoder}")
+        typer.echo(f"to use it: ruie index ROWS.jsonl --store STORE --encoder {encoder}")
+        typer.echo(f'in Python: DemonstrationStore.create(examples, path="STORE", encoder="{encoder}")')
 
 
 def readable(seconds: float) -> str:

@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from ruie_components.errors import RowError
 from ruie_components.files import atomic_text, open_text
@@ -98,11 +97,15 @@ class Candidates:
             RunError: It can't be written: a full disk, no such folder, no permission.
         """
         path = Path(path)
-        with whole_file(path) as lines:
-            header = {"candidates": self.kind, "version": _VERSION, "queries": len(self), "dropped": dict(self.dropped)}
-            lines.write(json.dumps(header) + "\n")
-            for query, ids, scores in self:
-                lines.write(json.dumps({"query": query, "ids": ids, "scores": scores}, separators=(",", ":")) + "\n")
+        header = {"candidates": self.kind, "version": _VERSION, "queries": len(self), "dropped": dict(self.dropped)}
+        try:
+            with atomic_text(path) as lines:
+                lines.write(json.dumps(header) + "\n")
+                for query, ids, scores in self:
+                    row = {"query": query, "ids": ids, "scores": scores}
+                    lines.write(json.dumps(row, separators=(",", ":")) + "\n")
+        except OSError as error:
+            raise RunError(f"{path} can't be written: {error}. Free some space or name another folder") from error
 
     @classmethod
     def load(cls, path: str | Path) -> Candidates:
@@ -115,7 +118,7 @@ class Candidates:
         path = Path(path)
         if not path.is_file():
             raise RunError(f"there are no candidates at {path}: run the stage that writes them")
-        known: dict[str, str] = {}  # one string for an id that stands in many lists
+        known: dict[str, str] = {}  # one string for an id that occurs in many lists
         queries: list[str] = []
         candidates: list[tuple[str, ...]] = []
         scores: list[tuple[float, ...]] = []
@@ -124,7 +127,7 @@ class Candidates:
             for number, line in enumerate(lines, 2):
                 try:
                     row = json.loads(line)
-                    ids = tuple(known.setdefault(found, found) for found in row["ids"])
+                    ids = tuple(known.setdefault(name, name) for name in row["ids"])
                     values = tuple(map(float, row["scores"]))
                     queries.append(str(row["query"]))
                 except (ValueError, KeyError, TypeError) as error:
@@ -143,31 +146,17 @@ def by_id(*groups: Iterable[Example]) -> dict[str, Example]:
 
     Mining leaves out what an earlier set has too, so the first one is the one that candidates were mined with.
     """
-    found: dict[str, Example] = {}
+    examples: dict[str, Example] = {}
     for group in groups:
         for example in group:
-            found.setdefault(example.content_id, example)
-    return found
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[TextIO]:
-    """A text file to write to, which takes its name only when all is written; the rest is removed.
-
-    Raises:
-        RunError: It can't be written.
-    """
-    try:
-        with atomic_text(path) as lines:
-            yield lines
-    except OSError as error:
-        raise RunError(f"{path} can't be written: {error}. Free some space or name another folder") from error
+            examples.setdefault(example.content_id, example)
+    return examples
 
 
 def best_first(ids: Sequence[str], scores: Sequence[float]) -> tuple[tuple[str, ...], tuple[float, ...]]:
     """Ids and scores by falling score; equal scores keep their order."""
-    order = sorted(range(len(ids)), key=lambda place: -scores[place])
-    return tuple(ids[place] for place in order), tuple(scores[place] for place in order)
+    order = sorted(range(len(ids)), key=lambda i: -scores[i])
+    return tuple(ids[i] for i in order), tuple(scores[i] for i in order)
 
 
 def _read_header(path: Path, line: str) -> dict[str, Any]:

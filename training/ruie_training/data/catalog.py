@@ -1,25 +1,46 @@
-"""The sets of a data folder: what ``catalog.json`` says of them, and their splits as examples.
+"""Labelled rows to train on and to measure with, as data sets with splits and roles.
 
-A data folder holds ``catalog.json`` and ``TASK/NAME/{train,dev,test}.jsonl.gz``, one row of an ``Example`` a line.
+Three sources are understood (``read_sets``):
+
+1. **Rows of your own**: a ``.jsonl`` or ``.jsonl.gz`` file, or a folder of such files, one ``Example`` per line. They
+   become one set for each task and ``dataset`` of the rows. A fifth of the texts, chosen by a hash, is the dev split;
+   the rest is the train split.
+2. **A store**: the folder of a ``DemonstrationStore``; one of its pools, split likewise.
+3. **A folder with a catalog**, where sets have roles: ``catalog.json`` and ``TASK/NAME/{train,dev,test}.jsonl.gz``.
+   The catalog is a JSON list with an object for each set::
+
+       [{"task": "NER", "dataset": "news", "role": "held-in", "language": "en", "permissive": true,
+         "licence": "CC-BY-4.0", "source": "https://example.org/news", "rows": {"train": 800, "dev": 100}}]
+
+   ``task``, ``dataset`` and ``role`` (``held-in``, ``held-out``, ``extra``) are required. The others serve the model
+   card and the conditions of a recipe; rows that are not counted there are counted in the files.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from ruie_components.errors import RuieError
+from ruie_components.errors import RuieError, explain
+from ruie_components.files import read_lines
 from ruie_components.formats.jsonl import read_examples
+from ruie_components.tokenization import text_hash
 from ruie_components.types import Example, Task
+
+CATALOG = "catalog.json"
+_DATABASE = "chroma.sqlite3"  # every store folder holds it
+_DEV_SHARE = 5  # every fifth text of rows without splits is in the dev split
 
 
 class DataError(RuieError, ValueError):
-    """A data folder, a set or a split is missing, or the catalog can't be read."""
+    """Data are missing, can't be read, or no set meets the conditions of a recipe."""
 
 
 class Role(StrEnum):
@@ -31,27 +52,31 @@ class Role(StrEnum):
     """Measured at the end only; its train split serves as a pool."""
     EXTRA = "extra"
     """Trained on, and measured apart."""
+    OWN = "own"
+    """Rows without a catalog: the train split is trained on, the dev split measured."""
 
 
 class DataSet(BaseModel):
-    """One set of a data folder, as its catalog describes it."""
+    """One set: what its catalog says about it, and its splits."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     task: Task
     dataset: str
     role: Role
-    language: str
-    permissive: bool
-    licence: str
-    source: str
+    language: str = ""
+    permissive: bool | None = None
+    licence: str = "not stated"
+    source: str = "not stated"
     domain: str = ""
-    rows: Mapping[str, int]
+    rows: Mapping[str, int] = {}
     folder: Path = Path()
+    splits: Mapping[str, tuple[Example, ...]] = Field(default={}, exclude=True, repr=False)
+    """The rows of each split where they are not files of ``folder``."""
 
     @property
     def name(self) -> str:
-        """``TASK/NAME``, which is also the folder's name."""
+        """``TASK/NAME``, which is also the folder's name in a data folder."""
         return f"{self.task}/{self.dataset}"
 
     def examples(self, split: str = "train", limit: int | None = None, seed: int = 0) -> list[Example]:
@@ -59,38 +84,127 @@ class DataSet(BaseModel):
 
         Args:
             split: ``train``, ``dev`` or ``test``.
-            limit: At most so many rows, drawn without replacement and kept in the file's order. None: all.
+            limit: The most rows to return, drawn without replacement and kept in the file's order. None: all.
             seed: Of the draw.
 
         Raises:
             DataError: There is no such split.
-            RowError: A row is no valid example; the message names file, line and field.
+            RowError: A row is not a valid example; the message names file, line and field.
         """
-        path = self.folder / f"{split}.jsonl.gz"
-        if not path.is_file():
-            raise DataError(f"{self.name} has no split {split!r}: there is no file {path}")
-        rows = list(read_examples(path))
+        rows = list(self.splits[split]) if split in self.splits else list(read_examples(self._file(split)))
         if limit is None or limit >= len(rows):
             return rows
         chosen = sorted(random.Random(seed).sample(range(len(rows)), limit))  # noqa: S311  a draw, not a secret
         return [rows[index] for index in chosen]
+
+    def size(self, split: str) -> int:
+        """How many rows a split has.
+
+        Raises:
+            DataError: There is no such split.
+        """
+        if split in self.splits:
+            return len(self.splits[split])
+        return self.rows[split] if split in self.rows else sum(1 for _ in read_lines(self._file(split)))
+
+    def content_hash(self, *splits: str) -> str:
+        """A hash over the content of splits (all splits where none is named), in hexadecimal digits.
+
+        Raises:
+            DataError: There is no such split.
+        """
+        digest = hashlib.sha256()
+        if self.splits:
+            for split in splits or sorted(self.splits):
+                digest.update("\n".join(example.content_id for example in self.splits[split]).encode("utf-8"))
+        else:
+            paths = [self._file(split) for split in splits] or sorted(self.folder.glob("*.jsonl.gz"))
+            for path in paths:
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
+
+    def _file(self, split: str) -> Path:
+        path = self.folder / f"{split}.jsonl.gz"
+        if self.splits or not path.is_file():
+            known = ", ".join(sorted(self.splits)) if self.splits else f"there is no file {path}"
+            raise DataError(f"{self.name} has no split {split!r}: {known}")
+        return path
+
+
+def read_sets(source: str | Path, pool: str = "default") -> list[DataSet]:
+    """The data sets of a folder with a catalog, of files with rows, or of a store.
+
+    Args:
+        source: See the top of this module.
+        pool: The pool, where ``source`` is a store.
+
+    Raises:
+        DataError: There are no data, or a catalog is not valid.
+        RowError: A row is not a valid example; the message names file, line and field.
+        StoreError: The store can't be read, or has no such pool.
+    """
+    path = Path(source)
+    if (path / CATALOG).is_file():
+        return read_catalog(path)
+    if (path / _DATABASE).is_file():
+        from ruie_components.store import DemonstrationStore
+
+        with DemonstrationStore.open(path, pool=pool) as store:
+            return own_sets(store.examples(), pool)
+    files = [path] if path.is_file() else sorted((*path.glob("*.jsonl"), *path.glob("*.jsonl.gz")))
+    if not files:
+        raise DataError(
+            f"{path} holds no data: expected a .jsonl or .jsonl.gz file or a folder of such files (one example per "
+            f"line), a store, or a folder with {CATALOG}"
+        )
+    return own_sets((example for file in files for example in read_examples(file)), path.name.partition(".")[0])
+
+
+def own_sets(examples: Iterable[Example], name: str) -> list[DataSet]:
+    """Rows without a catalog as data sets, one for each task and ``dataset``.
+
+    Args:
+        examples: The rows.
+        name: The set's name where a row has no ``dataset``.
+
+    Raises:
+        DataError: There are too few different texts for a train and a dev split.
+    """
+    groups: defaultdict[tuple[Task, str], dict[str, list[Example]]] = defaultdict(lambda: {"train": [], "dev": []})
+    for example in examples:
+        digest = hashlib.sha256(text_hash(example.text).encode("utf-8")).digest()
+        split = "dev" if digest[0] % _DEV_SHARE == 0 else "train"
+        groups[example.task, example.dataset or name][split].append(example)
+    sets = [
+        DataSet(task=task, dataset=dataset, role=Role.OWN, splits={split: tuple(rows) for split, rows in each.items()})
+        for (task, dataset), each in groups.items()
+    ]
+    usable = [each for each in sets if all(each.splits.values())]
+    if not usable:
+        raise DataError(
+            f"{name} has {sum(map(len, (rows for each in sets for rows in each.splits.values())))} rows, too few for a "
+            "train and a dev split: give at least some tens of different texts"
+        )
+    return usable
 
 
 def read_catalog(folder: str | Path) -> list[DataSet]:
     """Every set of a data folder, in the catalog's order.
 
     Raises:
-        DataError: There is no catalog, or it has another form.
+        DataError: There is no catalog, or it is not valid; the message names the set and the field.
     """
     folder = Path(folder)
-    path = folder / "catalog.json"
+    path = folder / CATALOG
     if not path.is_file():
-        raise DataError(f"{folder} is no data folder: it holds no catalog.json; give the folder with the sets")
+        raise DataError(f"{folder} has no {CATALOG}: give a folder of data sets with their catalog")
     try:
         sets = TypeAdapter(list[DataSet]).validate_python(json.loads(path.read_text("utf-8")))
-    except (json.JSONDecodeError, ValidationError) as error:
-        raise DataError(f"{path} can't be read as a catalog: {error}") from error
-    return [found.model_copy(update={"folder": folder / found.task / found.dataset}) for found in sets]
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is not a valid catalog: {error}") from error
+    except ValidationError as error:
+        raise DataError(f"{path} is not a valid catalog: {explain(error)}") from error
+    return [each.model_copy(update={"folder": folder / each.task / each.dataset}) for each in sets]
 
 
 def choose(
@@ -101,37 +215,59 @@ def choose(
     permissive: bool | None = None,
     languages: Iterable[str] | None = None,
     tasks: Iterable[Task | str] | None = None,
+    purpose: str = "",
 ) -> list[DataSet]:
     """The sets that meet every condition given; a condition that is None lets all pass.
 
+    A set without a catalog (role ``own``) meets the conditions on role, licence and language: nothing is known of them.
+
+    Args:
+        sets: The sets to choose from.
+        names: ``TASK/NAME`` of each.
+        roles: What they may be used for.
+        permissive: Whether their licence is permissive.
+        languages: Codes as the catalog writes them.
+        tasks: Their tasks.
+        purpose: What the sets are for, for error messages, such as "the stage evaluate".
+
     Raises:
-        DataError: A name is not in the catalog, or nothing is left.
+        DataError: A name is unknown, or no set is left; the message names the condition that leaves none.
     """
-    sets = list(sets)
+    known = chosen = list(sets)
+    purpose = f"{purpose}: " if purpose else ""
     wanted = None if names is None else list(names)
-    unknown = sorted(set(wanted or ()) - {found.name for found in sets})
+    unknown = sorted(set(wanted or ()) - {each.name for each in known})
     if unknown:
-        raise DataError(f"no such set: {', '.join(unknown)}. There are: {', '.join(found.name for found in sets)}")
-    allowed_roles = None if roles is None else {Role(role) for role in roles}
-    allowed_tasks = None if tasks is None else {Task(task) for task in tasks}
-    allowed_languages = None if languages is None else set(languages)
-    chosen = [
-        found
-        for found in sets
-        if (wanted is None or found.name in wanted)
-        and (allowed_roles is None or found.role in allowed_roles)
-        and (permissive is None or found.permissive == permissive)
-        and (allowed_languages is None or found.language in allowed_languages)
-        and (allowed_tasks is None or found.task in allowed_tasks)
-    ]
-    if not chosen:
-        known = ", ".join(sorted({found.language for found in sets}))
         raise DataError(
-            f"no set of the catalog meets all the conditions: drop one, or name the sets. Its languages are {known}"
+            f"{purpose}unknown set {', '.join(unknown)}; the sets are {', '.join(each.name for each in known)}"
         )
+    conditions: Sequence[tuple[str, Iterable[object] | None]] = (
+        ("name", wanted),
+        ("role", roles),
+        ("permissive", None if permissive is None else (permissive,)),
+        ("language", languages),
+        ("task", tasks),
+    )
+    for attribute, allowed in conditions:
+        if allowed is None:
+            continue
+        values = {str(value) for value in allowed}
+        exempt = attribute in ("role", "permissive", "language")
+        left = [
+            each for each in chosen if str(getattr(each, attribute)) in values or (exempt and each.role is Role.OWN)
+        ]
+        if not left:
+            present = ", ".join(sorted({str(getattr(each, attribute)) for each in chosen})) or "none"
+            raise DataError(
+                f"{purpose}no set has {attribute} {' or '.join(sorted(values))}; the {len(chosen)} sets that meet the "
+                f"other conditions have {present}"
+            )
+        chosen = left
+    if not chosen:
+        raise DataError(f"{purpose}there are no sets")
     return chosen
 
 
 def training_sets(folder: str | Path) -> list[DataSet]:
-    """What weights that ship may be trained on: permissive sets that are not held out."""
+    """The sets that weights which ship may be trained on: permissive, and not held out."""
     return choose(read_catalog(folder), roles=(Role.HELD_IN, Role.EXTRA), permissive=True)

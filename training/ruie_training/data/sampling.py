@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from ruie_components.types import Example
 from ruie_training.data.candidates import by_id
-from ruie_training.data.catalog import DataSet, choose, read_catalog
-from ruie_training.recipes import Data
+from ruie_training.data.catalog import DataSet, choose
+from ruie_training.data.settings import Data
 
 
 @dataclass(frozen=True)
@@ -29,21 +28,22 @@ class Material:
         return by_id(self.pool)
 
 
-def chosen_sets(folder: Path, data: Data) -> list[DataSet]:
-    """The sets of a data folder that a recipe trains on.
+def choose_training_sets(sets: Sequence[DataSet], data: Data) -> list[DataSet]:
+    """The sets that a recipe trains on, by name.
 
     Raises:
-        DataError: No catalog, an unknown set, or none is left.
+        DataError: A set is unknown, or none is left.
     """
-    found = choose(
-        read_catalog(folder),
+    chosen = choose(
+        sets,
         names=data.sets,
         roles=None if data.sets else data.roles,
         permissive=data.permissive,
         tasks=data.tasks,
         languages=data.languages,
+        purpose="section [data] of the recipe",
     )
-    return sorted(found, key=lambda dataset: dataset.name)
+    return sorted(chosen, key=lambda dataset: dataset.name)
 
 
 def read_material(sets: Sequence[DataSet], data: Data, seed: int) -> Material:
@@ -51,7 +51,7 @@ def read_material(sets: Sequence[DataSet], data: Data, seed: int) -> Material:
 
     Raises:
         DataError: A set has no train split.
-        RowError: A row is no example.
+        RowError: A row is not a valid example.
     """
     pool: list[Example] = []
     queries: list[Example] = []
@@ -68,15 +68,15 @@ def read_material(sets: Sequence[DataSet], data: Data, seed: int) -> Material:
 
 
 def _thin_empty(rows: Sequence[Example], share: float, chance: random.Random) -> list[Example]:
-    """All annotated rows, and so many empty ones that they make up at most ``share``."""
-    empty = [place for place, row in enumerate(rows) if not row.annotation_labels]
+    """All annotated rows, and as many empty ones as make up at most ``share``."""
+    empty = [i for i, row in enumerate(rows) if not row.annotation_labels]
     annotated = len(rows) - len(empty)
-    most = len(empty) if share == 1 else int(share / (1 - share) * annotated)
-    left_out = set(chance.sample(empty, max(0, len(empty) - most)))
-    return [row for place, row in enumerate(rows) if place not in left_out]
+    limit = len(empty) if share == 1 else int(share / (1 - share) * annotated)
+    left_out = set(chance.sample(empty, max(0, len(empty) - limit)))
+    return [row for i, row in enumerate(rows) if i not in left_out]
 
 
 def _draw(rows: Sequence[Example], limit: int | None, chance: random.Random) -> list[Example]:
     if limit is None or limit >= len(rows):
         return list(rows)
-    return [rows[place] for place in sorted(chance.sample(range(len(rows)), limit))]
+    return [rows[i] for i in sorted(chance.sample(range(len(rows)), limit))]

@@ -31,9 +31,9 @@ from ruie_training.evaluation.rankers import (
     in_every_table,
     rank_by_adapted,
     rank_by_bm25,
-    rank_by_encoder,
 )
 from ruie_training.evaluation.tables import AVERAGE, Figure
+from ruie_training.mining.rank_lists import rank_by_encoder
 from ruie_training.preferences.scorer import LikelihoodScorer
 
 RESAMPLES = 1000
@@ -57,7 +57,7 @@ def measure(
     retrievers: Mapping[str, Retriever],
     ks: Sequence[int],
     *,
-    queries: int = 500,
+    queries: int | None = 500,
     seed: int = 0,
     llm: LikelihoodScorer | None = None,
     llm_queries: int | None = None,
@@ -68,7 +68,7 @@ def measure(
         dataset: The set.
         retrievers: Methods by name.
         ks: How many demonstrations count.
-        queries: At most so many, drawn by ``seed``.
+        queries: The most queries, drawn by ``seed``. None: all.
         seed: Of the draw.
         llm: Says how likely the gold answers are.
         llm_queries: Of the queries, it is asked about at most so many. None: all.
@@ -192,7 +192,7 @@ def evaluate(
     retrievers: Mapping[str, Retriever],
     ks: Sequence[int] = (8,),
     *,
-    queries: int = 500,
+    queries: int | None = 500,
     seed: int = 0,
     llm: LikelihoodScorer | None = None,
     llm_queries: int | None = None,
@@ -204,7 +204,7 @@ def evaluate(
         sets: The sets.
         retrievers: Methods by name, in the order of the table's columns.
         ks: How many demonstrations count.
-        queries: At most so many a set.
+        queries: The most queries of each set. None: all.
         seed: Of the draw of queries.
         llm: Says how likely the gold answers are; without it that is not measured.
         llm_queries: Of the queries of a set, it is asked about at most so many. None: all.

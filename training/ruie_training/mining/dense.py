@@ -14,7 +14,7 @@ from ruie_components.tokenization import text_hash
 from ruie_components.types import Example
 from ruie_training.data.candidates import Candidates
 from ruie_training.errors import TrainingError
-from ruie_training.evaluation.rankers import best, rank_by_encoder
+from ruie_training.mining.rank_lists import best, rank_by_encoder
 
 
 def by_set(examples: Iterable[Example]) -> dict[Hashable, list[Example]]:

@@ -18,8 +18,8 @@ from ruie_training.data.candidates import Candidates, best_first, by_id
 from ruie_training.errors import TrainingError
 from ruie_training.models.bi_encoder import load_bi_encoder, train_bi_encoder
 from ruie_training.models.export import EncoderSettings, export_encoder
-from ruie_training.preferences import LabelAgreement
-from ruie_training.recipes import Distil, Optimisation, Split
+from ruie_training.models.settings import Distil, Optimisation, Split
+from ruie_training.preferences import LabelOverlap
 
 Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -156,7 +156,7 @@ def _scored(pool: Pool, teacher: TeacherSource, *, seed: int, progress: bool) ->
         return Candidates.load(teacher), 1.0
     if isinstance(teacher, Candidates):
         return teacher, 1.0
-    scorer = LabelAgreement() if teacher is None else teacher
+    scorer = LabelOverlap() if teacher is None else teacher
     rows = score_candidates(pool, scorer, seed, progress=progress) if isinstance(scorer, PairScorer) else scorer
     kept = [
         (query, *best_first(*zip(*known, strict=True)))

@@ -19,8 +19,8 @@ from ruie_training.data.rendering import passage_of, search_query_of
 from ruie_training.errors import TrainingError
 from ruie_training.models.cross_encoder import add_keyword_tokens
 from ruie_training.models.losses import RUIEDistillationLoss
+from ruie_training.models.settings import Distil
 from ruie_training.models.trainers import WithoutCard, callbacks, dataset_of, train, training_arguments
-from ruie_training.recipes import Distil
 
 
 class _Trainer(WithoutCard, SentenceTransformerTrainer):  # type: ignore[misc]  # sentence-transformers is not typed here

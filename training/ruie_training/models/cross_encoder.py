@@ -21,8 +21,8 @@ from ruie_training.data.candidates import Candidates
 from ruie_training.data.groups import GroupRows, Groups, split_by_score
 from ruie_training.data.rendering import passage_of
 from ruie_training.errors import TrainingError
+from ruie_training.models.settings import Reward
 from ruie_training.models.trainers import WithoutCard, callbacks, dataset_of, train, training_arguments
-from ruie_training.recipes import Reward
 
 __all__ = [
     "add_keyword_tokens",

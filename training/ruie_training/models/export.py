@@ -19,10 +19,10 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ruie_components.files import atomic_write
 from ruie_components.keywords import KeywordStrategy
 from ruie_components.progress import quiet
 from ruie_components.prompts import Layout
-from ruie_training.data.candidates import whole_file
 from ruie_training.errors import RunError, TrainingError
 
 OPSET = 18
@@ -99,12 +99,9 @@ def export_encoder(
         dimension = int(model.get_embedding_dimension())
         content = {name: value for name, value in vars(settings).items() if value is not None}
         content["dimension"] = dimension
-        with whole_file(folder / "tokenizer.json") as file:
-            file.write(_tokenizer_of(model))
-        with whole_file(folder / "encoder.json") as file:
-            file.write(json.dumps(content, indent=1) + "\n")
-        with whole_file(folder / "README.md") as file:
-            file.write(card)
+        atomic_write(folder / "tokenizer.json", _tokenizer_of(model))
+        atomic_write(folder / "encoder.json", json.dumps(content, indent=1) + "\n")
+        atomic_write(folder / "README.md", card)
     except OSError as error:
         raise RunError(f"the encoder can't be written to {folder}: {error}") from error
     return folder

@@ -25,15 +25,14 @@ from transformers import (
     TrainingArguments,
 )
 
-from ruie_training.models.trainers import callbacks, check_batch, train, training_arguments
-from ruie_training.recipes import LanguageModel, StaticModel, TransformerModel
-from ruie_training.static.build import (
-    StaticRecipe,
+from ruie_training.models.settings import LanguageModel, StaticModel, TransformerModel
+from ruie_training.models.token_vectors import (
     count_tokens,
     inverse_document_frequency,
     token_vectors,
     train_tokenizer,
 )
+from ruie_training.models.trainers import callbacks, check_batch, train, training_arguments
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -42,7 +41,7 @@ END = "<end>"
 
 
 def encoder_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
-    """The tokenizer of encoder and cross-encoder (``static.train_tokenizer``), with a separator for pairs."""
+    """The tokenizer of encoder and cross-encoder (``token_vectors.train_tokenizer``), with a separator for pairs."""
     tokenizer = train_tokenizer(texts, vocabulary)
     tokenizer.add_special_tokens([SEPARATOR, UNKNOWN])
     return tokenizer
@@ -135,10 +134,12 @@ def make_transformer_encoder(
 
 def static_vectors(tokenizer: Any, texts: Sequence[str], settings: StaticModel, seed: int = 0) -> Vectors:
     """The token vectors that a static encoder starts from, ``(tokens, random + svd)``."""
-    recipe = StaticRecipe(random=settings.random, svd=settings.svd, svd_weight=settings.svd_weight, seed=seed)
     counts = count_tokens(tokenizer, texts)
     weights = inverse_document_frequency(counts)
-    return np.asarray(token_vectors(counts, weights, recipe) * weights[:, None], np.float32)
+    vectors = token_vectors(
+        counts, weights, random=settings.random, svd=settings.svd, svd_weight=settings.svd_weight, seed=seed
+    )
+    return np.asarray(vectors * weights[:, None], np.float32)
 
 
 def make_static_encoder(folder: Path, tokenizer: Any, vectors: Vectors) -> Path:

@@ -20,8 +20,8 @@ from transformers.training_args import TrainingArguments
 from ruie_components.progress import track
 from ruie_training.data.groups import GroupRows
 from ruie_training.errors import LossError, TrainingError
-from ruie_training.pipeline.shards import Worker
-from ruie_training.recipes import Optimisation
+from ruie_training.models.settings import Optimisation
+from ruie_training.processes import Process
 
 
 def training_arguments(
@@ -52,7 +52,7 @@ def training_arguments(
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
         # accelerate joins processes on CPUs only where it is told that they are CPUs: else each would train by itself
-        "use_cpu": Worker.from_environment().world > 1 and not torch.cuda.is_available(),
+        "use_cpu": Process.from_environment().world > 1 and not torch.cuda.is_available(),
     }
     return {**arguments, **more}
 
@@ -68,7 +68,7 @@ def check_batch(rows: int, what: str, batch_size: int) -> None:
     Raises:
         TrainingError: There are fewer, so that an epoch would have no batch at all.
     """
-    world = Worker.from_environment().world
+    world = Process.from_environment().world
     if rows < batch_size * world:
         processes = f" (a batch of {batch_size:,} on each of {world} processes)" if world > 1 else ""
         raise TrainingError(
@@ -126,7 +126,7 @@ def _finished(trainer: Trainer, checkpoint: Path) -> dict[str, float]:
 
 def _check_world(trainer: Trainer) -> None:
     """Processes that train each by itself would do the same work and write over each other's files."""
-    started, joined = Worker.from_environment().world, trainer.args.world_size
+    started, joined = Process.from_environment().world, trainer.args.world_size
     if joined != started:
         raise TrainingError(
             f"{started} processes were started, but {joined} train together: transformers and accelerate can't join "

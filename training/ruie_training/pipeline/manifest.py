@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import time
@@ -13,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ruie_training.data.candidates import whole_file
+from ruie_components.files import atomic_write
 from ruie_training.errors import RunError
 from ruie_training.recipes import Recipe
 
@@ -40,15 +39,14 @@ class StageRecord(BaseModel):
 
     def write(self, folder: Path) -> None:
         """Write it, whole or not at all."""
-        with whole_file(folder / RECORD) as file:
-            file.write(self.model_dump_json(indent=1) + "\n")
+        atomic_write(folder / RECORD, self.model_dump_json(indent=1) + "\n")
 
 
 def read_record(folder: Path) -> StageRecord | None:
     """The record of a stage's folder; None where there is none.
 
     Raises:
-        RunError: The file is no record.
+        RunError: The file is not a record.
     """
     path = folder / RECORD
     if not path.is_file():
@@ -56,7 +54,7 @@ def read_record(folder: Path) -> StageRecord | None:
     try:
         return StageRecord.model_validate_json(path.read_text("utf-8"))
     except ValidationError as error:
-        raise RunError(f"{path} is no record of a stage; remove {folder} to do this stage again") from error
+        raise RunError(f"{path} is not a record of a stage; remove {folder} to run this stage again") from error
 
 
 def versions() -> dict[str, str]:
@@ -73,7 +71,7 @@ def versions() -> dict[str, str]:
 def open_run(folder: Path, recipe: Recipe, *, write: bool) -> None:
     """Check that a folder is new or belongs to this recipe, and write its manifest.
 
-    A recipe of the same name whose numbers have changed may go on: the stages that the change concerns are done again.
+    A recipe of the same name whose numbers have changed may resume: the stages that the change concerns run again.
 
     Raises:
         RunError: The folder belongs to another recipe, or holds something else.
@@ -81,8 +79,8 @@ def open_run(folder: Path, recipe: Recipe, *, write: bool) -> None:
     path = folder / MANIFEST
     if path.is_file():
         _check_owner(path, recipe)
-    elif folder.is_dir() and any(not found.name.startswith(f"{MANIFEST}.") for found in folder.iterdir()):
-        raise RunError(f"{folder} is not empty and no run folder: it holds no {MANIFEST}. Name another folder.")
+    elif folder.is_dir() and any(not path.name.startswith(f"{MANIFEST}.") for path in folder.iterdir()):
+        raise RunError(f"{folder} is not empty and not a run folder: it has no {MANIFEST}. Give another folder.")
     if not write:
         return
     try:
@@ -97,27 +95,18 @@ def open_run(folder: Path, recipe: Recipe, *, write: bool) -> None:
         "versions": versions(),
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    with whole_file(path) as file:
-        file.write(json.dumps(content, indent=1) + "\n")
+    atomic_write(path, json.dumps(content, indent=1) + "\n")
 
 
 def _check_owner(path: Path, recipe: Recipe) -> None:
     try:
         owner = json.loads(path.read_text("utf-8"))["recipe"]
     except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is no manifest of a run; name another folder") from error
+        raise RunError(f"{path} is not the manifest of a run; give another folder") from error
     if owner != recipe.name:
         raise RunError(
             f"{path.parent} holds a run of the recipe {owner!r}, not of {recipe.name!r}: give another folder with --out"
         )
-
-
-def hash_files(paths: Iterable[Path]) -> str:
-    """A hash over the content of files, in the order given: 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
 
 
 def collect(folder: Path, stages: Iterable[str], outdated: Collection[str] = ()) -> dict[str, Any]:

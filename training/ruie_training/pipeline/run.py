@@ -1,4 +1,4 @@
-"""A whole run: every stage of a recipe in one folder, skipped where done and unchanged, gone on with where killed.
+"""A whole run: every stage of a recipe in one folder. What is done is skipped; interrupted stages resume.
 
 A run folder holds ``manifest.json``, ``metrics.jsonl`` and a folder for each stage with its ``stage.json``.
 """
@@ -15,17 +15,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ruie_components.errors import RuieError
-from ruie_training.data.candidates import whole_file
+from ruie_components.files import atomic_write
 from ruie_training.errors import RecipeError, RunError
+from ruie_training.pipeline.context import Context
 from ruie_training.pipeline.manifest import MANIFEST, StageRecord, collect, open_run, read_record, versions
-from ruie_training.pipeline.stages import STAGES, Context, Stage, stages_of
+from ruie_training.pipeline.reading import stages_of
+from ruie_training.pipeline.stage import Stage
+from ruie_training.pipeline.stages import STAGES
 from ruie_training.recipes import hash_of
 
-Action = Literal["skip", "run", "go on", "run again"]
-"""What is done with a stage: it is done already, new, begun by a run that was killed, or done with other settings."""
+Action = Literal["skip", "run", "resume", "rerun"]
+"""What happens to a stage: it is done already, it is new, it was interrupted, or it was done with other settings."""
 
-_PATIENCE = 1.0  # seconds between two looks for what the first process does
-_LITTLE = 32 * 2**20  # bytes: less free than this, and a failure to write is put down to a full disk
+_POLL_SECONDS = 1.0
+_FULL_DISK_BYTES = 32 * 2**20  # with less free, a failure to write is taken for a full disk
 
 Say = Callable[[str], None]
 
@@ -34,7 +37,7 @@ Say = Callable[[str], None]
 class Planned:
     """A stage and what will be done with it."""
 
-    stage: Stage
+    stage: Stage[Any]
     hash: str
     inputs: dict[str, str]
     action: Action
@@ -64,23 +67,18 @@ def plan(context: Context, *, only: Sequence[str] = (), until: str | None = None
     planned = []
     for name in names:
         stage = STAGES[name]
-        inputs = {read: hashes[read] for read in stage.reads(context.recipe)}
+        inputs = {read: hashes[read] for read in stage.reads if read in hashes}
         hashes[name] = _stage_hash(context, stage, inputs)
         planned.append(Planned(stage, hashes[name], inputs, _action(context.folder(name), hashes[name])))
     last = names.index(until) if until else len(names)
-    wanted = [at for place, at in enumerate(planned) if place <= last and (not only or at.stage.name in only)]
+    wanted = [at for i, at in enumerate(planned) if i <= last and (not only or at.stage.name in only)]
     _check_inputs(planned, wanted)
     return wanted
 
 
-def _stage_hash(context: Context, stage: Stage, inputs: dict[str, str]) -> str:
-    recipe = context.recipe
-    data: str | None = None
-    if stage.name == "mine":
-        data = context.data_hash
-    elif stage.name == "evaluate":
-        data = context.evaluation_hash
-    return hash_of({"settings": stage.settings(recipe), "seed": recipe.seed, "data": data, "inputs": inputs})
+def _stage_hash(context: Context, stage: Stage[Any], inputs: dict[str, str]) -> str:
+    recipe, data = context.recipe, stage.data_hash(context)
+    return hash_of({"settings": stage.content(recipe), "seed": recipe.seed, "data": data, "inputs": inputs})
 
 
 def _action(folder: Path, wanted: str) -> Action:
@@ -88,8 +86,8 @@ def _action(folder: Path, wanted: str) -> Action:
     if record is None:
         return "run"
     if record.hash != wanted:
-        return "run again"
-    return "skip" if record.status == "done" else "go on"
+        return "rerun"
+    return "skip" if record.status == "done" else "resume"
 
 
 def _check_inputs(planned: Sequence[Planned], wanted: Sequence[Planned]) -> None:
@@ -112,7 +110,7 @@ def run(
         context: Recipe, data and run folder.
         only: These stages and no others.
         until: This stage and those before it.
-        say: Is told in a line what happens.
+        say: Called with one line for each thing that happens.
 
     Returns:
         The manifest with the records of all stages of the recipe. The status of one that was made with other settings,
@@ -123,7 +121,13 @@ def run(
         TrainingError: A stage can't train on what it is given.
     """
     planned = plan(context, only=only, until=until)
-    if context.worker.is_first:
+    for at in planned:
+        if at.action != "skip" and context.process.is_first:
+            try:
+                at.stage.check(context)
+            except RuieError as error:
+                raise RunError(f"the stage {at.stage.name} can't run: {error}") from error
+    if context.process.is_first:
         open_run(context.run, context.recipe, write=True)
         _write_manifest(context)
     for at in planned:
@@ -135,30 +139,29 @@ def run(
         _wait_for(context, at, "done")
         record = read_record(context.folder(at.stage.name))
         say(f"{at.stage.name}: {record.seconds if record else 0:,.0f} s")
-        if context.worker.is_first:
+        if context.process.is_first:
             _write_manifest(context)
     return _manifest(context)
 
 
 def _manifest(context: Context) -> dict[str, Any]:
-    outdated = [at.stage.name for at in plan(context) if at.action == "run again"]
+    outdated = [at.stage.name for at in plan(context) if at.action == "rerun"]
     return collect(context.run, stages_of(context.recipe), outdated)
 
 
 def _write_manifest(context: Context) -> None:
-    """Put what the stages have recorded so far into the manifest, so that a killed run has it too."""
+    """Put what the stages have recorded so far into the manifest, so that an interrupted run has it too."""
     manifest = _manifest(context)
-    with whole_file(context.run / MANIFEST) as file:
-        file.write(json.dumps(manifest, indent=1) + "\n")
+    atomic_write(context.run / MANIFEST, json.dumps(manifest, indent=1) + "\n")
 
 
 def _do(context: Context, at: Planned) -> None:
-    if context.worker.is_first:
+    if context.process.is_first:
         record = _begin(context, at)
         start = time.monotonic()
         with _disk_errors(context.run, at.stage.name):
             try:
-                report = at.stage.work(context)
+                report = at.stage.run(context)
             finally:
                 record = record.model_copy(update={"seconds": round(record.seconds + time.monotonic() - start, 6)})
                 record.write(context.folder(at.stage.name))
@@ -166,14 +169,14 @@ def _do(context: Context, at: Planned) -> None:
             done.write(context.folder(at.stage.name))
     elif at.stage.shared:
         _wait_for(context, at, "running", "done")
-        at.stage.work(context)
+        at.stage.run(context)
 
 
 def _begin(context: Context, at: Planned) -> StageRecord:
-    """A folder for the stage: what a killed run left is kept, what other settings made is removed."""
+    """A folder for the stage: what an interrupted run left is kept, what other settings made is removed."""
     folder = context.folder(at.stage.name)
-    known = read_record(folder) if at.action == "go on" else None
-    if at.action in ("run", "run again") and folder.is_dir():
+    known = read_record(folder) if at.action == "resume" else None
+    if at.action in ("run", "rerun") and folder.is_dir():
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     record = known or StageRecord(
@@ -190,27 +193,27 @@ def _begin(context: Context, at: Planned) -> StageRecord:
 
 def _wait_for(context: Context, at: Planned, *statuses: str) -> None:
     """Other processes than the first wait until it says that the stage is begun or done."""
-    while not context.worker.is_first:
+    while not context.process.is_first:
         record = read_record(context.folder(at.stage.name))
         if record and record.hash == at.hash and record.status in statuses:
             return
-        time.sleep(_PATIENCE)
+        time.sleep(_POLL_SECONDS)
 
 
 @contextmanager
 def _disk_errors(folder: Path, stage: str) -> Iterator[None]:
-    """Say in plain words that the disk is full, or that a file can't be written, whichever library met it."""
+    """Report a full disk or an unwritable file in plain words, whichever library met it."""
     try:
         yield
     except OSError as error:
         raise RunError(
             f"the stage {stage} could not read or write {error.filename or folder}: {error.strerror or error}. "
-            f"What is done is kept; once this is mended, the same command goes on from there."
+            f"What is done is kept; after fixing this, run the same command to resume."
         ) from error
     except Exception as error:  # safetensors and torch wrap the system's error in their own
-        if isinstance(error, RuieError) or shutil.disk_usage(folder).free > _LITTLE:
+        if isinstance(error, RuieError) or shutil.disk_usage(folder).free > _FULL_DISK_BYTES:
             raise
         raise RunError(
             f"the disk of {folder} is full, and the stage {stage} could not write ({error}). "
-            "Free some space; the same command goes on from the last checkpoint."
+            "Free some space; the same command resumes from the last checkpoint."
         ) from error

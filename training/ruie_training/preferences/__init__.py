@@ -1,22 +1,11 @@
 """Preferences: how well each candidate serves a query as its demonstration (paper, pipeline step 2).
 
-The scorers are in the modules beside this one, each with what it needs: ``local`` (a transformers model, torch),
-``served`` (a server with OpenAI-style completions), ``outcome`` (any chat model), ``agreement`` (no model).
+Scorers: ``local`` (a transformers model, torch), ``served`` (a server with OpenAI-style completions), ``outcome`` (any
+chat model), ``label_overlap`` (no model). Each module imports what it needs.
 """
 
-from __future__ import annotations
-
-import math
-import random
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Literal
-
-from ruie_components.progress import track
-from ruie_components.types import Example
-from ruie_training.data.candidates import Candidates, best_first
-from ruie_training.errors import TrainingError
-from ruie_training.preferences.label_overlap import LabelAgreement, agreement_of_ends
+from ruie_training.preferences.label_overlap import LabelOverlap, label_f1_of_ends
+from ruie_training.preferences.prefer import OTHER_SET, check_scored, choose_candidates, prefer
 from ruie_training.preferences.scorer import (
     LikelihoodScorer,
     Pair,
@@ -28,166 +17,17 @@ from ruie_training.preferences.scorer import (
 )
 
 __all__ = [
-    "LabelAgreement",
+    "OTHER_SET",
+    "LabelOverlap",
     "LikelihoodScorer",
     "Pair",
     "Scorer",
     "ScoresMissingError",
     "Shown",
-    "agreement_of_ends",
     "alone",
     "check_scored",
     "choose_candidates",
+    "label_f1_of_ends",
     "prefer",
     "prompt_and_answer",
 ]
-
-Choice = Literal["random", "top", "spread"]
-
-OTHER_SET = -100.0
-"""What is added to the score of a candidate of another task or data set (paper, pipeline step 2)."""
-
-_CHUNK = 4096  # pairs a call: many, so that a demonstration's queries come together
-
-
-def prefer(
-    candidates: Candidates,
-    examples: Mapping[str, Example],
-    scorer: Scorer,
-    *,
-    per_query: int | None = 32,
-    choose: Choice = "random",
-    seed: int = 0,
-    may_be_empty: bool = False,
-    progress: bool = True,
-) -> Candidates:
-    """Score some candidates of every query.
-
-    Args:
-        candidates: Mined candidates, best first.
-        examples: All queries and candidates under their ``content_id``: ``candidates.by_id``.
-        scorer: Scores the pairs.
-        per_query: How many candidates of a query are scored; None: all.
-        choose: Which ones: see ``choose_candidates``.
-        seed: Of the choice.
-        may_be_empty: Whether it is fine that no pair fits, as in a part of a larger job; ``check_scored`` is for its
-            end.
-        progress: Show a bar on stderr.
-
-    Returns:
-        The scored candidates, best first; ``dropped`` also counts the pairs that don't fit the model's context, and
-        the queries that are left with no candidate.
-
-    Raises:
-        TrainingError: An id is not among ``examples``, a score is infinite, nothing could be scored, or the scorer
-            failed.
-    """
-    chosen = choose_candidates(candidates, per_query=per_query, choose=choose, seed=seed)
-    _check_ids(chosen, examples)
-    places = [(row, place) for row, ids in enumerate(chosen.candidate_ids) for place in range(len(ids))]
-    # All queries of a demonstration together: a scorer then reads the demonstration once.
-    places.sort(key=lambda at: chosen.candidate_ids[at[0]][at[1]])
-    scores: dict[tuple[int, int], float] = {}
-    with track(f"preferences ({scorer.kind})", total=len(places), enabled=progress) as advance:
-        for start in range(0, len(places), _CHUNK):
-            part = places[start : start + _CHUNK]
-            pairs = [
-                (examples[chosen.candidate_ids[row][place]], examples[chosen.query_ids[row]]) for row, place in part
-            ]
-            values = scorer.score(pairs)
-            _check_scores(values, pairs)
-            penalised = (score + _penalty(pair) for score, pair in zip(values, pairs, strict=True))
-            scores.update(zip(part, penalised, strict=True))
-            advance(len(part))
-    found = _collect(chosen, scores, scorer.kind)
-    if not may_be_empty:
-        check_scored(found)
-    return found
-
-
-def check_scored(scored: Candidates) -> None:
-    """Check that something was scored.
-
-    Raises:
-        TrainingError: No query has a candidate with a score; the message says what was dropped.
-    """
-    if not len(scored):
-        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in scored.dropped.items())
-        raise TrainingError(
-            f"no pair could be scored ({reasons}): every prompt with its answer is longer than the model's context. "
-            "Take a model with a longer one, or shorter texts"
-        )
-
-
-def choose_candidates(
-    candidates: Candidates, *, per_query: int | None = 32, choose: Choice = "random", seed: int = 0
-) -> Candidates:
-    """Some candidates of every query, in their order.
-
-    Args:
-        candidates: Best first.
-        per_query: How many a query keeps; None: all.
-        choose: ``random`` (the paper's 32 of 100; the same for a query whatever other queries there are), ``top`` (the
-            best), or ``spread`` (at even distances from the best to the worst).
-        seed: Of the draw.
-    """
-    if per_query is not None and per_query < 1:
-        raise ValueError(f"per_query must be at least 1, or None for all candidates; got {per_query}")
-    ids, scores = [], []
-    for query, names, values in candidates:
-        kept = range(len(names)) if per_query is None else _choose(query, len(names), per_query, choose, seed)
-        ids.append(tuple(names[place] for place in kept))
-        scores.append(tuple(values[place] for place in kept))
-    return Candidates(candidates.query_ids, tuple(ids), tuple(scores), candidates.kind, candidates.dropped)
-
-
-def _choose(query: str, size: int, count: int, choose: Choice, seed: int) -> Sequence[int]:
-    if size <= count or choose == "top":
-        return range(min(size, count))
-    if choose == "spread":
-        return [place * (size - 1) // max(count - 1, 1) for place in range(count)]
-    return sorted(random.Random(f"{seed} {query}").sample(range(size), count))  # noqa: S311  a draw, not a secret
-
-
-def _check_ids(candidates: Candidates, examples: Mapping[str, Example]) -> None:
-    wanted = {*candidates.query_ids, *(name for ids in candidates.candidate_ids for name in ids)}
-    missing = wanted - examples.keys()
-    if missing:
-        raise TrainingError(
-            f"{len(missing)} of {len(wanted)} ids of the candidates are not among the examples, such as "
-            f"{min(missing)}: the candidates were mined from other data; mine again"
-        )
-
-
-def _check_scores(scores: Sequence[float], pairs: Sequence[Pair]) -> None:
-    if len(scores) != len(pairs):
-        raise TrainingError(f"the scorer gave {len(scores)} scores for {len(pairs)} pairs")
-    wrong = [place for place, score in enumerate(scores) if math.isinf(score)]
-    if wrong:
-        demonstration, query = pairs[wrong[0]]
-        raise TrainingError(
-            f"{len(wrong)} of {len(pairs)} scores are infinite, the first for demonstration {demonstration.content_id} "
-            f"and query {query.content_id}: the model's numbers overflow; load it in float32 or bf16"
-        )
-
-
-def _penalty(pair: Pair) -> float:
-    demonstration, query = pair
-    same = (demonstration.task, demonstration.dataset) == (query.task, query.dataset)
-    return 0.0 if same else OTHER_SET
-
-
-def _collect(chosen: Candidates, scores: Mapping[tuple[int, int], float], kind: str) -> Candidates:
-    dropped: Counter[str] = Counter(chosen.dropped)
-    rows = []
-    for row, (query, ids, _) in enumerate(chosen):
-        values = [scores[row, place] for place in range(len(ids))]
-        kept = [place for place, value in enumerate(values) if not math.isnan(value)]
-        if len(kept) < len(ids):
-            dropped["pair: longer than the model's context"] += len(ids) - len(kept)
-        if kept:
-            rows.append((query, *best_first([ids[place] for place in kept], [values[place] for place in kept])))
-        else:
-            dropped["query: no candidate could be scored"] += 1
-    queries, names, found = zip(*rows, strict=True) if rows else ((), (), ())
-    return Candidates(queries, names, found, kind, dict(dropped))

@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,14 +26,14 @@ from ruie_training.preferences.tokens import AnswerSplitter
 
 Precision = Literal["float32", "bf16", "fp16"]
 
-_WORTH = 8  # tokens: a shorter prefix is not worth a pass of its own
+_MIN_SHARED = 8  # tokens: a shorter prefix doesn't pay for a pass of its own
 
 
 @dataclass(frozen=True)
 class _Text:
-    """The tokens of a prompt and its answer, and where its score belongs."""
+    """The tokens of a prompt and its answer, and the index of its score."""
 
-    place: int
+    i: int
     tokens: list[int]
     answer: int  # how many of them, at the end, are the answer
 
@@ -89,7 +90,7 @@ class LocalScorer:
         """A scorer with a model from a folder or the hub.
 
         Args:
-            source: A folder, or a hub name.
+            source: A folder, a GGUF file (needs the package ``gguf``), or a hub name.
             precision: Of the weights.
             device: None: a GPU where there is one.
             options: Keyword arguments of ``LocalScorer``.
@@ -100,9 +101,10 @@ class LocalScorer:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         types = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+        name, where = _locate(source)
         try:
-            model = AutoModelForCausalLM.from_pretrained(str(source), dtype=types[precision])
-            tokenizer = AutoTokenizer.from_pretrained(str(source))
+            model = AutoModelForCausalLM.from_pretrained(name, dtype=types[precision], **where)
+            tokenizer = AutoTokenizer.from_pretrained(name, **where)
         except (OSError, ValueError) as error:
             raise TrainingError(f"no language model can be loaded from {source}: {error}") from error
         model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -129,13 +131,13 @@ class LocalScorer:
         passes = Passes(self.model, share=self.share and 2 * longest <= _window(self.model.config))
         families: defaultdict[Any, list[_Text]] = defaultdict(list)
         for text in texts:
-            query = shown[text.place][1]
+            query = shown[text.i][1]
             families[query.task, query.dataset].append(text)
         with torch.inference_mode():
             for family in families.values():
-                for place, score in self._score_family(passes, family, shown):
-                    scores[place] = score
-        lost = sum(math.isnan(scores[text.place]) for text in texts)
+                for i, score in self._score_family(passes, family, shown):
+                    scores[i] = score
+        lost = sum(math.isnan(scores[text.i]) for text in texts)
         if lost:
             raise TrainingError(
                 f"the model gave no number for {lost} of {len(texts)} prompts: load it in float32 or bf16, and check "
@@ -146,7 +148,7 @@ class LocalScorer:
     def _tokenize(self, shown: Sequence[Shown]) -> list[_Text]:
         written = [prompt_and_answer(one, self.keywords) for one in shown]
         split = self._splitter.split(written)
-        return [_Text(place, tokens, answer) for place, (tokens, answer) in enumerate(split)]
+        return [_Text(i, tokens, answer) for i, (tokens, answer) in enumerate(split)]
 
     def _fitting(self, texts: list[_Text], shown: Sequence[Shown]) -> list[_Text]:
         fitting = [text for text in texts if len(text.tokens) <= self.max_tokens]
@@ -155,7 +157,7 @@ class LocalScorer:
             raise TrainingError(
                 f"{len(texts) - len(fitting)} of {len(texts)} prompts with their answers are longer than the "
                 f"{self.max_tokens:,} tokens of the model's context; the longest has {len(longest.tokens):,}, "
-                f"{longest.answer:,} of them its answer (query {shown[longest.place][1].content_id}). Leave them out "
+                f"{longest.answer:,} of them its answer (query {shown[longest.i][1].content_id}). Leave them out "
                 'with too_long="drop", or take a model with a longer context'
             )
         return fitting
@@ -163,21 +165,21 @@ class LocalScorer:
     def _score_family(self, passes: Passes, texts: list[_Text], shown: Sequence[Shown]) -> Iterator[tuple[int, float]]:
         """Scores of prompts that have at least the instruction in common."""
         root = _common_prefix(texts) if passes.share else 0
-        past = passes.extend(None, [0], [texts[0].tokens[:root]])[0] if root >= _WORTH else None
+        past = passes.extend(None, [0], [texts[0].tokens[:root]])[0] if root >= _MIN_SHARED else None
         root = root if past else 0
         groups: defaultdict[tuple[str, ...], list[_Text]] = defaultdict(list)
         for text in texts:
-            groups[tuple(example.content_id for example in shown[text.place][0])].append(text)
+            groups[tuple(example.content_id for example in shown[text.i][0])].append(text)
         single: list[tuple[int, _Text]] = []  # parent row and text
         shared: list[tuple[int, list[_Text]]] = []  # length of the common prefix, and whose it is
         for group in groups.values():
             prefix = _common_prefix(group) if passes.share and len(group) > 1 else 0
-            if prefix - root >= _WORTH:
+            if prefix - root >= _MIN_SHARED:
                 shared.append((prefix, group))
             else:
                 single += [(0, text) for text in group]
         yield from self._score_rows(passes, past, single, [root])
-        shared.sort(key=lambda found: found[0])
+        shared.sort(key=lambda each: each[0])
         for block in self._blocks([prefix for prefix, _ in shared]):
             part = shared[block]
             lengths = [prefix for prefix, _ in part]
@@ -189,7 +191,7 @@ class LocalScorer:
         self, passes: Passes, past: Past | None, rows: list[tuple[int, _Text]], prefixes: list[int]
     ) -> Iterator[tuple[int, float]]:
         """Scores of texts that go on from rows of ``past``."""
-        rows = sorted(rows, key=lambda found: len(found[1].tokens) - prefixes[found[0]])
+        rows = sorted(rows, key=lambda each: len(each[1].tokens) - prefixes[each[0]])
         width = past.mask.shape[1] if past else 0
         for block in self._blocks([width + len(text.tokens) - prefixes[row] for row, text in rows]):
             part = rows[block]
@@ -200,7 +202,7 @@ class LocalScorer:
             losses = torch.nn.functional.cross_entropy(logits.float(), targets.to(logits.device), reduction="none")
             starts = np.cumsum([0, *answers[:-1]])
             sums = np.add.reduceat(-losses.double().cpu().numpy(), starts)  # (rows,)
-            yield from zip((text.place for _, text in part), (sums / answers).tolist(), strict=True)
+            yield from zip((text.i for _, text in part), (sums / answers).tolist(), strict=True)
 
     def _blocks(self, lengths: Sequence[int]) -> Iterator[slice]:
         """Slices of rising lengths that hold at most ``batch_tokens`` when padded, and at least one."""
@@ -217,7 +219,7 @@ def _common_prefix(texts: Sequence[_Text]) -> int:
     """How many first tokens all texts share, each keeping the token before its answer for itself."""
     first, last = min(text.tokens for text in texts), max(text.tokens for text in texts)
     common = next(
-        (place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other),
+        (i for i, (one, other) in enumerate(zip(first, last, strict=False)) if one != other),
         min(len(first), len(last)),
     )
     return min(common, *(text.shareable for text in texts))
@@ -227,3 +229,30 @@ def _window(config: Any) -> float:
     """How far a token sees: the smallest window of attention that the model's configuration names."""
     names = ("sliding_window", "attention_chunk_size")
     return min((size for name in names if (size := getattr(config, name, None))), default=math.inf)
+
+
+def check_model(source: str | Path) -> None:
+    """Check that a language model can be loaded, by its configuration alone.
+
+    Raises:
+        TrainingError: There is no such model, or it is a GGUF file and the package ``gguf`` is not installed.
+    """
+    from transformers import AutoConfig
+
+    name, where = _locate(source)
+    try:
+        AutoConfig.from_pretrained(name, **where)
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"no language model can be loaded from {source}: {error}") from error
+
+
+def _locate(source: str | Path) -> tuple[str, dict[str, str]]:
+    """A model's name and keyword arguments as transformers takes them; it takes a GGUF file as folder and name."""
+    path = Path(source)
+    if path.suffix != ".gguf":
+        return str(source), {}
+    if find_spec("gguf") is None:
+        raise TrainingError(f"reading {source} needs the package gguf: pip install gguf")
+    if not path.is_file():
+        raise TrainingError(f"no language model can be loaded from {source}: there is no such file")
+    return str(path.parent), {"gguf_file": path.name}

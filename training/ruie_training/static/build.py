@@ -21,16 +21,21 @@ from numpy.typing import NDArray
 from ruie_components import prompts
 from ruie_components.encoders.folder import EncoderConfig
 from ruie_components.encoders.static import TokenVectors, write_static_encoder
-from ruie_components.keywords import CLOSE, OPEN, KeywordStrategy
+from ruie_components.keywords import KeywordStrategy
 from ruie_components.labels import count_matrices
 from ruie_components.prompts import Layout
 from ruie_components.types import Example
 from ruie_training.data.catalog import training_sets
 from ruie_training.models.model_card import rows_of, write_card
+from ruie_training.models.token_vectors import (
+    SPECIAL_TOKENS,
+    count_tokens,
+    inverse_document_frequency,
+    token_vectors,
+    train_tokenizer,
+)
 from ruie_training.static.bags import bag_texts
 from ruie_training.static.distillation import StaticDistillation, TrainingSet, distil
-
-SPECIAL_TOKENS = ("[PAD]", "[CLS]", OPEN, CLOSE)
 
 HOW = """\
 A text's vector is the unit vector along the sum of its tokens' vectors. A token's vector starts as a random direction
@@ -66,96 +71,6 @@ class StaticRecipe:
     distillation: StaticDistillation | None = field(default_factory=StaticDistillation)
 
 
-def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
-    """A byte-level BPE tokenizer: lower case, no unknown tokens in any script, keyword tags as single tokens.
-
-    Words are parted at white space and punctuation, and Chinese characters are words of their own, so that a word has
-    the same tokens wherever it stands.
-
-    Args:
-        texts: What it is trained on.
-        vocabulary: How many tokens it may have.
-
-    Returns:
-        A ``tokenizers.Tokenizer`` that puts ``[CLS]`` first, so that no text is without a token.
-    """
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    clean = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=True)
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), clean])
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=True, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), byte_level])
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        min_frequency=2,
-        special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer, length=len(texts))
-    first = tokenizer.token_to_id("[CLS]")
-    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", first)])
-    return tokenizer
-
-
-def count_tokens(tokenizer: Any, texts: Sequence[str]) -> Any:
-    """How often each token stands in each text: a scipy matrix in CSR form, float32 (texts, tokens)."""
-    from scipy.sparse import csr_matrix
-
-    tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
-    ends = np.cumsum([0, *map(len, tokens)])
-    flat = np.fromiter((token for row in tokens for token in row), np.int32, ends[-1])
-    counts = csr_matrix((np.ones(len(flat), np.float32), flat, ends), (len(tokens), tokenizer.get_vocab_size()))
-    counts.sum_duplicates()
-    return counts
-
-
-def inverse_document_frequency(counts: Any) -> Vectors:
-    """``ln(1 + texts / (1 + texts with the token))`` for each token, (tokens,); 0 for the special tokens.
-
-    ``[CLS]`` keeps a millionth, which decides nothing but the direction of an empty text.
-    """
-    having = np.bincount(counts.indices, minlength=counts.shape[1])
-    weights = np.log1p(counts.shape[0] / (1 + having))
-    weights[: len(SPECIAL_TOKENS)] = 0
-    weights[SPECIAL_TOKENS.index("[CLS]")] = 1e-6
-    return np.asarray(weights, np.float32)
-
-
-def token_vectors(counts: Any, idf: Vectors, recipe: StaticRecipe) -> Vectors:
-    """The vectors of all tokens before their weights, (tokens, random + svd).
-
-    Args:
-        counts: Tokens of the training texts, from ``count_tokens``.
-        idf: From ``inverse_document_frequency``.
-        recipe: Dimensions and weight of both parts.
-    """
-    draw = np.random.default_rng(recipe.seed)
-    vectors = draw.standard_normal((counts.shape[1], recipe.random), np.float32) / np.float32(np.sqrt(recipe.random))
-    if recipe.svd:
-        related = np.float32(recipe.svd_weight) * singular_vectors(counts, idf, recipe.svd, recipe.seed)
-        vectors = np.concatenate([vectors, related], axis=1)
-    return vectors
-
-
-def singular_vectors(counts: Any, idf: Vectors, dimensions: int, seed: int) -> Vectors:
-    """The tokens in the first right singular vectors of TF-IDF, (tokens, dimensions).
-
-    Counts are logarithmic and texts of unit length. Tokens get unit length too, so that a frequent one does not
-    outweigh the rest, and then mean 0.
-    """
-    from sklearn.preprocessing import normalize
-    from sklearn.utils.extmath import randomized_svd
-
-    weighted = counts.copy()
-    weighted.data = 1 + np.log(weighted.data)
-    weighted = normalize(weighted.multiply(idf).tocsr())
-    _, _, right = randomized_svd(weighted, n_components=dimensions, n_iter=3, random_state=seed)
-    unit = normalize(right.T)
-    return np.asarray(unit - unit.mean(0), np.float32)
-
-
 def passages(examples: Sequence[Example], recipe: StaticRecipe, keywords: KeywordStrategy | None = None) -> list[str]:
     """What the encoder reads of demonstrations; tagged as the recipe says where no other way is given."""
     strategy = recipe.keywords if keywords is None else keywords
@@ -180,7 +95,9 @@ def weigh(
     """The weights of an encoder, from the examples of the training sets by name."""
     counts = count_tokens(tokenizer, sorted({example.text for examples in read.values() for example in examples}))
     weights = inverse_document_frequency(counts)
-    vectors = token_vectors(counts, weights, recipe)
+    vectors = token_vectors(
+        counts, weights, random=recipe.random, svd=recipe.svd, svd_weight=recipe.svd_weight, seed=recipe.seed
+    )
     if recipe.distillation:
         special = slice(SPECIAL_TOKENS.index("[CLS]"), len(SPECIAL_TOKENS))
         vectors[: special.stop], weights[special] = 0, 1  # they start at nothing, and can be learned

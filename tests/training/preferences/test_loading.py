@@ -6,25 +6,25 @@ import pytest
 import torch
 from ruie_training.errors import TrainingError
 from ruie_training.mining.bm25 import mine
-from ruie_training.pipeline.scorers import make_judge, make_scorer
-from ruie_training.pipeline.stages import Context
+from ruie_training.pipeline.context import CANDIDATES, Context
+from ruie_training.pipeline.reading import make_recipe
+from ruie_training.pipeline.stages import STAGES
 from ruie_training.preferences import prompt_and_answer
-from ruie_training.recipes import Preferences, Recipe
+from ruie_training.preferences.loading import check_scorer, load_scorer
+from ruie_training.preferences.settings import Preferences
 
 from ruie_components.types import Example
 
-from ..integration.ollama_server import OllamaServer
+from ...integration.ollama_server import OllamaServer
 
 
-def context_of(folder, **by):
-    keywords = by.pop("keywords", "none")
-    preferences = Preferences.model_validate({"by": by, "keywords": keywords, "per_query": 3})
-    return Context(Recipe(name="x", preferences=preferences), folder, folder, progress=False)
+def settings_of(**scorer):
+    return Preferences.model_validate({"scorer": scorer}).scorer
 
 
-def scorer_of(folder, **by):
-    context = context_of(folder, **by)
-    return make_scorer(context, context.recipe.preferences)
+def scorer_of(keywords="none", **scorer):
+    settings = Preferences.model_validate({"scorer": scorer, "keywords": keywords})
+    return load_scorer(settings.scorer, settings.keywords)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def language_model_folder(tmp_path_factory, starter_rows):
 def test_a_local_model_sees_the_tags_that_the_recipe_asks_for(language_model_folder, starter_rows, tmp_path):
     pairs = [tuple(starter_rows("NER")[:2])]
     found = {
-        keywords: scorer_of(tmp_path, scorer="local", model=str(language_model_folder), keywords=keywords).score(pairs)
+        keywords: scorer_of(kind="local", model=str(language_model_folder), keywords=keywords).score(pairs)
         for keywords in ("none", "plain")
     }
     assert all(math.isfinite(scores[0]) for scores in found.values())
@@ -55,18 +55,18 @@ def test_a_local_model_sees_the_tags_that_the_recipe_asks_for(language_model_fol
 
 
 def test_a_served_model_has_the_recipe_s_settings(language_model_folder, tmp_path, monkeypatch):
-    by = {"scorer": "served", "model": "x", "urls": ["http://localhost:1/v1"]}
+    by = {"kind": "served", "model": "x", "urls": ["http://localhost:1/v1"]}
     given = {"concurrency": 3, "retries": 1, "timeout": 9.0, "protocol": "prompt_logprobs"}
     monkeypatch.setenv("SERVER_KEY", "secret")
     tokenizer = str(language_model_folder)
-    scorer = scorer_of(tmp_path, **by, **given, tokenizer=tokenizer, key_variable="SERVER_KEY", keywords="plain")
+    scorer = scorer_of(**by, **given, tokenizer=tokenizer, key_variable="SERVER_KEY", keywords="plain")
     assert {name: getattr(scorer, name) for name in given} == given
     assert scorer.keywords == "plain"
     assert scorer._headers == {"Authorization": "Bearer secret"}
     with pytest.raises(TrainingError, match="names NO_KEY, which is not set"):
-        scorer_of(tmp_path, **by, key_variable="NO_KEY")
+        scorer_of(**by, key_variable="NO_KEY")
     with pytest.raises(TrainingError, match="no tokenizer can be loaded from no/such"):
-        scorer_of(tmp_path, **by, tokenizer="no/such")
+        scorer_of(**by, tokenizer="no/such")
 
 
 def test_ollama_scores_by_outcome_and_never_on_a_cut_prompt(starter_rows, tmp_path):
@@ -74,24 +74,36 @@ def test_ollama_scores_by_outcome_and_never_on_a_cut_prompt(starter_rows, tmp_pa
     text = "Ada slept. " * 2500
     long = Example(task="NER", text=text, labels=rows[0].labels, dataset=rows[0].dataset)
     with OllamaServer({"tiny:1b": 8192, "tiny:small": 1024}) as server:
-        by = {"scorer": "outcome", "url": server.url}
-        scores = scorer_of(tmp_path, **by, model="tiny:1b").score([(rows[0], rows[1]), (rows[1], rows[2])])
+        by = {"kind": "outcome", "url": server.url}
+        scores = scorer_of(**by, model="ollama:tiny:1b").score([(rows[0], rows[1]), (rows[1], rows[2])])
         assert all(0 <= score <= 1 for score in scores)
         assert all(len(server.fitted(body)) == len(body["messages"]) for body in server.chats)
-        (score,) = scorer_of(tmp_path, **by, model="tiny:small").score([(rows[0], long)])
+        (score,) = scorer_of(**by, model="ollama:tiny:small").score([(rows[0], long)])
         assert math.isnan(score)
 
 
-def test_bm25_keeps_its_own_scores(starter_rows, tmp_path):
-    context = context_of(tmp_path, scorer="bm25")
+def test_bm25_keeps_its_own_scores(starter_rows, starter_data, tmp_path):
+    tables = {"name": "x", "preferences": {"scorer": {"kind": "bm25"}, "per_query": 3}}
+    context = Context(make_recipe(tables), starter_data, tmp_path, progress=False)
     mined = mine(starter_rows("NER"), starter_rows("NER"), k=8, progress=False)
-    judged = make_judge(context, context.recipe.preferences)(mined)
-    assert judged.kind == "bm25"
-    for (_, ids, scores), (_, offered, known) in zip(judged, mined, strict=True):
+    for stage in ("mine", "preferences"):
+        context.folder(stage).mkdir()
+    mined.save(context.folder("mine") / CANDIDATES)
+    STAGES["preferences"].run(context)
+    scored = context.candidates("preferences")
+    assert scored.kind == "bm25"
+    for (_, ids, scores), (_, offered, known) in zip(scored, mined, strict=True):
         assert len(ids) == 3
         assert set(zip(ids, scores, strict=True)) <= set(zip(offered, known, strict=True))
 
 
+def test_a_scorer_that_cannot_work_is_refused_before_the_run(tmp_path):
+    with pytest.raises(TrainingError, match="1 of 1 pairs have no score"):
+        check_scorer(settings_of(kind="served", model="x", urls=["http://localhost:1/v1"]))
+    with pytest.raises(TrainingError, match="no language model can be loaded from no/such"):
+        check_scorer(settings_of(kind="local", model="no/such"))
+
+
 def test_no_such_model_is_named(tmp_path):
     with pytest.raises(TrainingError, match="no language model can be loaded from no/such"):
-        scorer_of(tmp_path, scorer="local", model="no/such")
+        scorer_of(kind="local", model="no/such")

@@ -1,0 +1,74 @@
+"""Recipe files: TOML tables, of which one may extend another."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ruie_training.errors import RecipeError
+
+
+def built_in() -> dict[str, Path]:
+    """The recipes that come with this package, by name."""
+    folder = Path(str(files("ruie_training").joinpath("recipes")))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def find_recipe(name: str | Path, beside: Path | None = None) -> Path:
+    """The file of a recipe.
+
+    Args:
+        name: A TOML file, or the name of a recipe of this package, with or without ``.toml``.
+        beside: A folder in which a recipe of this name comes before those of the package.
+
+    Raises:
+        RecipeError: There is no such recipe.
+    """
+    path = Path(name) if beside is None else beside / f"{str(name).removesuffix('.toml')}.toml"
+    if path.is_file():
+        return path
+    known = built_in()
+    if (short := str(name).removesuffix(".toml")) not in known:
+        raise RecipeError(f"no recipe {str(name)!r}: give a TOML file, or one of {', '.join(known)}")
+    return known[short]
+
+
+def read_tables(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A recipe's tables, merged over those of the recipe that it extends, without the sections that it drops.
+
+    Raises:
+        RecipeError: The file is not TOML, extends itself, or drops a section that doesn't exist.
+    """
+    if path in extended_by:
+        raise RecipeError(f"{path} extends itself, through {' and '.join(map(str, extended_by))}")
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not a TOML file: {error}") from error
+    base, dropped = tables.pop("extends", None), tables.pop("drop", [])
+    if base is None:
+        return tables
+    extended = read_tables(find_recipe(base, path.parent), (*extended_by, path))
+    for name in dropped:
+        *parents, last = name.split(".")
+        table = extended
+        for parent in parents:
+            table = table.get(parent, {})
+        if table.pop(last, None) is None:
+            raise RecipeError(f"{path} drops {name}, and {base} has no such section")
+    return _merge(extended, tables)
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        known = merged.get(key)
+        # a table of another kind has other keys: it replaces the one that it extends
+        if isinstance(known, dict) and isinstance(value, dict) and value.get("kind") in (None, known.get("kind")):
+            merged[key] = _merge(known, value)
+        else:
+            merged[key] = value
+    return merged
