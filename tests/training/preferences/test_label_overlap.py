@@ -20,8 +20,8 @@ def test_the_best_and_the_worst_candidates_of_a_teacher_are_told_apart():
     scored = Candidates((query.content_id,), (ids,), ((0.9, 0.1, 0.5, 0.0),))
     ends = label_f1_of_ends(scored, examples, top=2, bottom=2)
     assert ends == {
-        "label agreement of the 2 best": pytest.approx((1 + 0) / 2),  # "PP" and "L"
-        "label agreement of the 2 worst": pytest.approx((2 / 3 + 0) / 2),  # "P" and nothing
+        "label F1 of the 2 best": pytest.approx((1 + 0) / 2),  # "PP" and "L"
+        "label F1 of the 2 worst": pytest.approx((2 / 3 + 0) / 2),  # "P" and nothing
     }
     assert LabelOverlap().score([(rows[0], query), (rows[2], query)]) == [1.0, 0.0]
     assert label_f1_of_ends(scored, examples) == {}

@@ -102,7 +102,8 @@ def _sections_in(annotation: Any) -> Iterator[type[Section]]:
 
 def _values(field: FieldInfo) -> str:
     """What values a key takes, in a word or as a list of choices."""
-    schema = TypeAdapter(field.annotation).json_schema()
+    annotation: Any = field.annotation
+    schema = TypeAdapter(annotation).json_schema()
     definitions = schema.get("$defs", {})
 
     def words(part: Mapping[str, Any]) -> Iterator[str]:
