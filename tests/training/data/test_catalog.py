@@ -2,8 +2,9 @@ import gzip
 import json
 
 import pytest
-from ruie_training.data.catalog import DataError, Role, choose, read_catalog, training_sets
+from ruie_training.data.catalog import DataError, Role, choose, read_catalog, read_sets, training_sets
 
+from ruie_components import DemonstrationStore, Example
 from ruie_components.errors import RowError
 
 
@@ -108,3 +109,41 @@ def test_the_real_catalog_holds_nothing_out_of_training_by_mistake(data_folder):
     sets = training_sets(data_folder)
     assert all(found.permissive and found.role is not Role.HELD_OUT for found in sets)
     assert {"en", "zh", "pt"} <= {found.language for found in sets}
+
+
+def test_plain_rows_are_a_set_with_a_train_and_a_dev_split(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(json.dumps(row(f"Ada met Bob {number}.")) + "\n" for number in range(40)), "utf-8")
+    (found,) = read_sets(path)
+    assert (found.name, found.role) == ("NER/mine", Role.OWN)
+    train, dev = ({example.text for example in found.examples(split)} for split in ("train", "dev"))
+    assert not train & dev
+    assert len(train | dev) == 40
+    assert found.size("dev") == len(dev)
+    assert choose([found], roles=["held-out"], permissive=True) == [found]
+    (again,) = read_sets(tmp_path)
+    assert again.examples("dev") == found.examples("dev")
+    assert again.content_hash("dev") == found.content_hash("dev") != found.content_hash("train")
+
+
+def test_a_pool_of_a_store_is_a_set(tmp_path):
+    rows = [Example.model_validate(row(f"Ada met Bob {number}.")) for number in range(30)]
+    with DemonstrationStore.create(rows, path=tmp_path / "store", pool="people", progress=False):
+        pass
+    (found,) = read_sets(tmp_path / "store", "people")
+    assert found.name == "NER/people"
+    assert found.size("train") + found.size("dev") == 30
+
+
+def test_too_few_rows_and_no_rows_are_errors(tmp_path):
+    with pytest.raises(DataError, match="holds no data: expected a .jsonl"):
+        read_sets(tmp_path)
+    (tmp_path / "one.jsonl").write_text(json.dumps(row("Ada met Bob.")) + "\n", "utf-8")
+    with pytest.raises(DataError, match="has 1 rows, too few"):
+        read_sets(tmp_path)
+
+
+def test_the_condition_that_leaves_no_set_is_named(folder):
+    sets = choose(read_catalog(folder), roles=["held-in"])
+    with pytest.raises(DataError, match=r"the stage x: no set has role held-out; the 2 sets .* have held-in"):
+        choose(sets, roles=["held-out"], purpose="the stage x")

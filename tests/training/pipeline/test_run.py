@@ -13,6 +13,7 @@ import pytest
 import torch
 from ruie_training.cli.train import train_app
 from ruie_training.data.candidates import Candidates
+from ruie_training.data.catalog import DataError
 from ruie_training.errors import RecipeError, RunError, TrainingError
 from ruie_training.models.trainers import check_batch, train
 from ruie_training.pipeline.context import Context
@@ -525,3 +526,19 @@ def test_estimates_grow_with_the_work(starter_data):
     settings = recipe.model_dump()
     settings["preferences"]["scorer"] = {"kind": "served", "model": "x", "urls": ["http://localhost:1"]}
     assert seconds(make_recipe(settings)) is None
+
+
+def test_every_key_of_a_recipe_is_described():
+    keys = describe_keys()
+    assert "| `learning_rate` | number | required | The highest, after the warm-up. |" in keys
+    assert "### [preferences.scorer]" in keys
+    assert [line for line in keys.splitlines() if line.endswith("|  |")] == []
+
+
+def test_a_catalog_without_a_set_to_measure_names_section_and_condition(tiny, starter_data, tmp_path):
+    shutil.copytree(starter_data, tmp_path / "data")
+    path = tmp_path / "data" / "catalog.json"
+    rows = [{**each, "role": "held-in"} for each in json.loads(path.read_text("utf-8"))]
+    path.write_text(json.dumps(rows), "utf-8")
+    with pytest.raises(DataError, match=r"section \[evaluate\] of the recipe: no set has role held-out"):
+        plan(Context(tiny, tmp_path / "data", tmp_path / "run", progress=False))

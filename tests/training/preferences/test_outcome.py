@@ -63,5 +63,5 @@ def test_a_fault_of_the_program_is_not_hidden():
 
 
 def test_what_cannot_be_asked_is_refused():
-    with pytest.raises(TypeError, match="no chat model"):
+    with pytest.raises(TypeError, match="expected a chat model, got int"):
         OutcomeScorer(7)
