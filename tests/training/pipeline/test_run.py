@@ -18,7 +18,7 @@ from ruie_training.errors import RecipeError, RunError, TrainingError
 from ruie_training.models.trainers import check_batch, train
 from ruie_training.pipeline.context import Context
 from ruie_training.pipeline.manifest import read_record
-from ruie_training.pipeline.reading import make_recipe, read_recipe, stages_of
+from ruie_training.pipeline.reading import describe_keys, make_recipe, read_recipe, stages_of
 from ruie_training.pipeline.run import plan, run
 from ruie_training.pipeline.shards import score_in_shards
 from ruie_training.pipeline.stage import Workload
