@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import chain
@@ -75,7 +75,9 @@ def _saturate(frequencies: NDArray[np.floating], lengths: NDArray[np.floating], 
     return np.asarray(frequencies / (frequencies + K1 * (1 - B + B * lengths / mean)))
 
 
-def score_documents(documents: Sequence[Counter[str]], query: Counter[str]) -> NDArray[np.float64]:
+def score_documents(
+    documents: Sequence[Counter[str]], query: Counter[str], token_weights: Mapping[str, float] | None = None
+) -> NDArray[np.float64]:
     """BM25 scores of a few documents, counted over these documents alone, with Lucene's weights.
 
     No index is needed: a word that all of them contain says nothing, one that few of them share with the query does. A
@@ -84,6 +86,7 @@ def score_documents(documents: Sequence[Counter[str]], query: Counter[str]) -> N
     Args:
         documents: The tokens of n documents, counted.
         query: The tokens of the query, counted.
+        token_weights: What the weights of words are multiplied by, where it is not 1.
 
     Returns:
         (n,)
@@ -95,6 +98,8 @@ def score_documents(documents: Sequence[Counter[str]], query: Counter[str]) -> N
     counts = [[document[word] for word in words] for document in documents]
     frequencies = np.array(counts, float).reshape(len(documents), len(words))
     weights = word_weights((frequencies > 0).sum(0), len(documents), "lucene")
+    if token_weights:
+        weights *= np.array([token_weights.get(word, 1.0) for word in words])
     lengths = np.array([document.total() for document in documents], float)[:, None]  # (n, 1)
     mean = max(float(lengths.mean()), 1) if len(documents) else 1
     return np.asarray((_saturate(frequencies, lengths, mean) * weights).sum(1))  # a product would round equals apart

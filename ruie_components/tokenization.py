@@ -24,6 +24,15 @@ def tokenize(text: str) -> list[str]:
     return _TOKEN.findall(text.lower())
 
 
+def locate_tokens(text: str) -> list[tuple[str, int, int]]:
+    """The tokens of a text with their offsets, end-exclusive.
+
+    >>> locate_tokens("Ada's 北京")
+    [('ada', 0, 3), ('s', 4, 5), ('北', 6, 7), ('京', 7, 8)]
+    """
+    return [(match.group().lower(), match.start(), match.end()) for match in _TOKEN.finditer(text)]
+
+
 def is_spaced(character: str) -> bool:
     """Whether a character is a letter or digit of a script with visible word boundaries, so that names end at one.
 

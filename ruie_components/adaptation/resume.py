@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,10 @@ class KeptArrays:
         except (OSError, EOFError, ValueError, zipfile.BadZipFile):
             pass  # absent, or broken by whatever interrupted the run
         arrays = compute()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as part:
-            np.savez(part, allow_pickle=False, **arrays)
+        with suppress(OSError):  # a folder that can't be written to keeps nothing
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with atomic_path(path) as part:
+                np.savez(part, allow_pickle=False, **arrays)
         return arrays
 
     def clear(self) -> None:

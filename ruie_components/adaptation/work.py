@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ruie_components.adaptation.encoders import AdaptableEncoder, AdaptableStaticEncoder
-from ruie_components.adaptation.measure import Figures, Gain, gains, is_significant, join, measure
+from ruie_components.adaptation.measure import Figures, Gain, gains, join, measure, sure_gain
 from ruie_components.adaptation.pool import MAX_ROWS, Pool, Rows
 from ruie_components.adaptation.resume import Arrays, KeptArrays
 from ruie_components.adaptation.teachers import TeacherSource, load_teacher
@@ -31,6 +31,9 @@ EMBEDDED = "embedded"
 
 CHECKPOINTS = "ruie.adapt"
 """The group of the entry point that makes an ``AdaptableEncoder`` of a sentence-transformers checkpoint."""
+
+SMALLEST_GAIN = 1e-3
+"""What the objective, label F1@8 (0 to 1) and half of label recall@8, has to gain with certainty."""
 
 MIN_TEXTS = 10
 """Different texts that a pool needs, so that some can be held out."""
@@ -93,8 +96,8 @@ def adapt(
 
     What it gains is measured first, by cross-validation: queries that the training has not seen, for which rows that it
     has seen are chosen by label voting. The encoder is replaced if label F1@8 and half of label recall@8 together rise
-    by more than twice the standard error of the difference. A pool that was adapted before starts again from the
-    encoder that it had at first. Interrupting it leaves the pool as it is.
+    by more than the standard error of the difference. A pool that was adapted before starts again from the encoder that
+    it had at first. Interrupting it leaves the pool as it is.
 
     Args:
         store: The store. A folder keeps the adapted encoder; a server and a store in memory do not.
@@ -132,10 +135,10 @@ def adapt(
         weight, before, after = _cross_validate(encoder, pool, folds, kept, advance)
         measured = gains(pool, before, after)
         seconds = {"measure": time.monotonic() - clock}
-        if (significant := is_significant(before, after)) is False or measure_only:
+        if (gained := sure_gain(before, after) > SMALLEST_GAIN) is False or measure_only:
             kept.clear()
-            reason = "measured only" if significant else "the pool keeps its encoder: adapting gained nothing"
-            return Adaptation(False, reason, measured, seconds, weight if significant else 0.0)
+            reason = "measured only" if gained else "the pool keeps its encoder: adapting gained nothing"
+            return Adaptation(False, reason, measured, seconds, weight if gained else 0.0)
         clock = time.monotonic()
         trained = encoder.train(np.arange(len(pool)), advance)
         seconds["train"] = time.monotonic() - clock
@@ -190,7 +193,7 @@ def _cross_validate(
             [Figures(arrays["rows"], *both) for both in zip(arrays["label_f1"], arrays["label_recall"], strict=True)]
         )
     before, *after = (join(figures) for figures in zip(*parts, strict=True))
-    best = max(range(len(after)), key=lambda index: float(after[index].objective.mean()))
+    best = max(range(len(after)), key=lambda index: sure_gain(before, after[index]))
     return encoder.interpolation_weights[best], before, after[best]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,10 @@ _ROUNDING = 1e-9  # scores that differ by less are equal
 
 
 def hybrid_scores(
-    scores: Sequence[float] | NDArray[np.floating], texts: Sequence[Counter[str]], query: Counter[str]
+    scores: Sequence[float] | NDArray[np.floating],
+    texts: Sequence[Counter[str]],
+    query: Counter[str],
+    token_weights: Mapping[str, float] | None = None,
 ) -> NDArray[np.float64]:
     """The sum of similarity and BM25 of n candidates, each standardized to mean 0 and standard deviation 1, (n,).
 
@@ -22,12 +25,13 @@ def hybrid_scores(
         scores: The candidates' similarity to the query, (n,).
         texts: The tokens of their texts, counted; BM25 counts over these alone.
         query: The tokens of the query's text, counted.
+        token_weights: From ``weigh_tokens``: tokens that are rarely in or beside annotations count less in BM25.
 
     >>> rare, common = Counter(["the", "heron"]), Counter(["the", "boat"])
     >>> hybrid_scores([0.5, 0.5, 0.5], [common, rare, common], Counter(["a", "heron"])).argmax()
     np.int64(1)
     """
-    return _standardize(np.asarray(scores, float)) + _standardize(score_documents(texts, query))
+    return _standardize(np.asarray(scores, float)) + _standardize(score_documents(texts, query, token_weights))
 
 
 def _standardize(values: NDArray[np.float64]) -> NDArray[np.float64]:

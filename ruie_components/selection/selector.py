@@ -12,6 +12,7 @@ from typing import Any
 
 from ruie_components.selection.bm25 import LexicalIndex
 from ruie_components.selection.diversity import cover, mmr
+from ruie_components.selection.token_weights import SAMPLE, weigh_tokens
 from ruie_components.selection.voting import count_tokens, elect
 from ruie_components.store import DemonstrationStore, Hit, records
 from ruie_components.types import Demonstration, Query, Task
@@ -126,7 +127,7 @@ class Selector:
             self._look_further(store, queries, near, places, self.k, records.event_filter(event_type))
         counts = cache(count_tokens)  # many queries have candidates in common
         return [
-            elect(candidates, query, self.k, word_counts=counts)
+            elect(candidates, query, self.k, word_counts=counts, token_weights=_token_weights(store, query.task))
             for candidates, query in zip(near, queries, strict=True)
         ]
 
@@ -199,6 +200,10 @@ def _unshown(queries: Sequence[Query], near: Sequence[Sequence[Hit]]) -> dict[tu
 def _seed(seed: int, query: Query) -> int:
     content = f"{seed} {query.model_dump_json()}".encode()
     return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
+
+
+def _token_weights(store: DemonstrationStore, task: Task) -> dict[str, float]:
+    return store.remember(f"token weights {task}", task, lambda: weigh_tokens(store.sample(task, SAMPLE)))
 
 
 def _lexical_index(store: DemonstrationStore, task: Task) -> LexicalIndex:

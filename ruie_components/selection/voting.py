@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -51,7 +51,12 @@ Near = TypeVar("Near", bound=Voter)
 
 
 def elect(
-    candidates: Sequence[Near], query: Query, k: int, *, word_counts: Callable[[str], Counter[str]] = count_tokens
+    candidates: Sequence[Near],
+    query: Query,
+    k: int,
+    *,
+    word_counts: Callable[[str], Counter[str]] = count_tokens,
+    token_weights: Mapping[str, float] | None = None,
 ) -> list[Near]:
     """The candidates that agree best with what the nearest say of the query's labels, and together show these labels.
 
@@ -65,6 +70,7 @@ def elect(
         query: What is asked for.
         k: How many to choose.
         word_counts: ``count_tokens``, or one that remembers for many queries.
+        token_weights: From ``weigh_tokens``, for the pool and task.
 
     Returns:
         The chosen, in the order of choice.
@@ -73,7 +79,7 @@ def elect(
         return []
     scores = [candidate.score for candidate in candidates]
     texts = [word_counts(candidate.text) for candidate in candidates]
-    order = np.argsort(-hybrid_scores(scores, texts, count_tokens(query.text)), kind="stable")
+    order = np.argsort(-hybrid_scores(scores, texts, count_tokens(query.text), token_weights), kind="stable")
     candidates = [candidates[i] for i in order]
     if query.event:
         about = query.event.type

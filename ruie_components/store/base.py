@@ -270,6 +270,18 @@ class DemonstrationStore:
                         page = self._collections[each].get(limit=_BATCH, offset=start, include=["metadatas"])
                     yield from self._read(page).values()
 
+    def sample(self, task: Task | str, size: int) -> list[Example]:
+        """At most ``size`` examples of a task, in runs from all parts of the pool, the same ones each time."""
+        collection = self._collection(Task(task))
+        with chroma_errors(self._connection.location, "reading"):
+            count = collection.count()
+            runs = 1 if count <= size else 4
+            pages = [
+                collection.get(limit=size // runs, offset=run * count // runs, include=["metadatas"])
+                for run in range(runs)
+            ]
+        return [example for page in pages for example in self._read(page).values()]
+
     def labels(self, task: Task | str) -> tuple[str, ...]:
         """All labels of the schemas of a task's examples, in the order in which they were added.
 
@@ -467,9 +479,7 @@ class DemonstrationStore:
             steps=steps,
             seed=seed,
             progress=progress,
-            scratch=Path(self._connection.location) / ".ruie" / "adapting" / self.pool
-            if self._connection.lock
-            else None,
+            scratch=folder / ".ruie" / "adapting" / self.pool if (folder := self._connection.folder) else None,
         )
 
     def _collection(self, task: Task) -> Any:

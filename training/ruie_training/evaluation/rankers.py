@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ruie_components.labels import count_matrices, label_f1_matrix
 from ruie_components.lexical import BM25Index, example_tokens, query_tokens
 from ruie_components.selection import Selector
+from ruie_components.selection.token_weights import SAMPLE, weigh_tokens
 from ruie_components.selection.voting import count_tokens, elect
 from ruie_components.types import Example
 from ruie_training.mining.rank_lists import Ranker, Rows, Scores, best, rank_by_encoder
@@ -117,12 +118,13 @@ def vote(scores: Scores, queries: Sequence[Example], pool: Sequence[Example], k:
     types = np.array([_type(example) for example in pool], object)
     rows = np.full((len(queries), k), -1, np.int64)
     counts = cache(count_tokens)
+    weights = weigh_tokens(pool[:: max(1, len(pool) // SAMPLE)][:SAMPLE])
     for place, query in enumerate(queries):
         found = near[place][near[place] >= 0]
         if query.query.event:
             found = _with_own_type(found, scores[place], types == query.query.event.type, query, pool, k)
         voters = [_Voter(row, float(scores[place, row]), pool[row]) for row in found]
-        chosen = elect(voters, query.query, k, word_counts=counts)
+        chosen = elect(voters, query.query, k, word_counts=counts, token_weights=weights)
         order = sorted((voter.row for voter in chosen), key=lambda row: -scores[place, row])
         rows[place, : len(order)] = order
     return rows
