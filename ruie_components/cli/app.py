@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(pools.index)
+app.command()(pools.sync)
 app.command()(adapt)
 app.command()(work.retrieve)
 app.command()(work.prompt)

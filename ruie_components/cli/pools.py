@@ -1,4 +1,4 @@
-"""Commands that make pools."""
+"""Commands that build pools: index and sync."""
 
 from __future__ import annotations
 
@@ -9,55 +9,73 @@ from typing import Annotated
 
 import typer
 
-from ruie_components.cli.adapt import show_adaptation
 from ruie_components.cli.console import console, write_json
 from ruie_components.cli.options import AsJson, EncoderOption, Pool
+from ruie_components.errors import RuieError
 from ruie_components.formats.jsonl import read_examples
-from ruie_components.store import DemonstrationStore
+from ruie_components.store import DemonstrationStore, SyncResult
 
-WORTH_ADAPTING = 100
-"""Rows from which on adapting is recommended."""
-ADAPTING_GAINS = "label F1@8 53.5% after, 48.4% before"
-"""The averages of the table in training/README.md."""
+Files = Annotated[
+    list[Path], typer.Argument(help="Files of labelled examples (.jsonl, .jsonl.gz).", exists=True, dir_okay=False)
+]
+Store = Annotated[str, typer.Option("--store", "-s", help="Folder of the store, or the URL of a Chroma server.")]
 
 
 def index(
-    files: Annotated[
-        list[Path], typer.Argument(help="Files of labelled examples (.jsonl, .jsonl.gz).", exists=True, dir_okay=False)
-    ],
-    store: Annotated[str, typer.Option("--store", "-s", help="Folder of the store, or the URL of a Chroma server.")],
-    pool: Pool = "default",
-    encoder: EncoderOption = None,
-    adapt: Annotated[
-        bool, typer.Option("--adapt", help="Then train the encoder on the pool, as `ruie adapt` does.")
-    ] = False,
-    as_json: AsJson = False,
+    files: Files, store: Store, pool: Pool = "default", encoder: EncoderOption = None, as_json: AsJson = False
 ) -> None:
-    """Put labelled examples into a pool. Running it again adds only what is new; an interrupted run resumes."""
+    """Add labelled examples to a pool. Rows that are in it stay as they are; an interrupted run resumes."""
     examples = [example for file in files for example in read_examples(file)]
-    with closing(DemonstrationStore.create(examples, path=store, pool=pool, encoder=encoder)) as built:
+    with closing(DemonstrationStore.create(path=store, pool=pool, encoder=encoder)) as built:
+        new = built.add(examples, progress=True)
         counts = {str(task): built.count(task) for task in built.tasks}
-        result = built.adapt(progress=True) if adapt else None
         name = built.encoder.name
-        adapted = name.endswith(f", adapted to {pool}")
     if as_json:
-        told = {"store": store, "pool": pool, "read": len(examples), "examples": counts, "encoder": name}
-        if result:
-            told["adaptation"] = asdict(result)
+        told = {"store": store, "pool": pool, "read": len(examples), "new": new, "examples": counts, "encoder": name}
         write_json(console, told, indent=2)
         return
     held = ", ".join(f"{count:,} {task}" for task, count in counts.items()) or "nothing"
     console.print(
-        f"Read {len(examples):,} examples. Pool {pool!r} in {store} now holds {held} (encoder: {name}).",
+        f"Read {len(examples):,} examples, {new:,} new. Pool {pool!r} in {store} now holds {held} (encoder: {name}).",
         markup=False,
         soft_wrap=True,
     )
-    if result:
-        show_adaptation(result)
-    elif not adapted and sum(counts.values()) >= WORTH_ADAPTING:
-        console.print(
-            f"Next: ruie adapt --store {store} --pool {pool} trains the encoder on this pool, which takes about a "
-            f"minute. On nine held-out sets the demonstrations agreed better with the inputs: {ADAPTING_GAINS}.",
-            markup=False,
-            soft_wrap=True,
+
+
+def sync(
+    files: Files,
+    store: Store,
+    pool: Pool = "default",
+    encoder: EncoderOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Let files without examples empty the pool.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a pool equal to files: add, replace and remove rows, and say how many. An interrupted run resumes."""
+    examples = [example for file in files for example in read_examples(file)]
+    if not examples and not allow_empty:
+        raise RuieError(
+            f"{', '.join(map(str, files))}: no examples, so every row of the pool would be removed; "
+            f"pass --allow-empty if that is what you want"
         )
+    if dry_run and not _exists(store):
+        result = SyncResult(added=len({example.content_id for example in examples}))
+    else:
+        with closing(DemonstrationStore.create(path=store, pool=pool, encoder=encoder)) as opened:
+            result = opened.sync(examples, dry_run=dry_run, progress=True)
+    if as_json:
+        told = {"store": store, "pool": pool, "read": len(examples), "dry_run": dry_run, **asdict(result)}
+        write_json(console, told, indent=2)
+        return
+    console.print(
+        f"Pool {pool!r} in {store}{' would change' if dry_run else ''}: {result.added:,} added, {result.changed:,} "
+        f"changed, {result.removed:,} removed, {result.unchanged:,} unchanged.",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _exists(store: str) -> bool:
+    return store.startswith(("http://", "https://")) or Path(store).expanduser().is_dir()

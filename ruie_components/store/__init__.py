@@ -1,7 +1,9 @@
-"""Labelled examples in Chroma, and the nearest of them to a query."""
+"""Labelled examples in Chroma, and a search for those that are similar to a query."""
 
 from ruie_components.store.base import DemonstrationStore
+from ruie_components.store.index_check import IndexCheck
 from ruie_components.store.integrity import rescue
 from ruie_components.store.records import Hit
+from ruie_components.store.syncing import SyncResult
 
-__all__ = ["DemonstrationStore", "Hit", "rescue"]
+__all__ = ["DemonstrationStore", "Hit", "IndexCheck", "SyncResult", "rescue"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
@@ -13,11 +15,15 @@ from ruie_components import prompts
 from ruie_components.encoders import Encoder, load_encoder
 from ruie_components.errors import StoreError
 from ruie_components.progress import track
-from ruie_components.store import records, reindexing
-from ruie_components.store.collections import create_collection, find_collection, keep_labels, kept_labels, pools
+from ruie_components.store import records, reindexing, search
+from ruie_components.store.collections import find_collection, kept_labels, pools, set_labels
 from ruie_components.store.connections import Connection, chroma_errors, connect
+from ruie_components.store.index_check import IndexCheck, check_all
+from ruie_components.store.integrity import forget_damage, mark_damaged
 from ruie_components.store.records import Hit
 from ruie_components.store.search import EmptyCollectionError, Wanted, nearest
+from ruie_components.store.syncing import Plan, SyncResult, by_task, make_plan
+from ruie_components.store.writing import Writer, batch_size
 from ruie_components.tokenization import text_hash
 from ruie_components.types import Demonstration, Example, Query, Task
 
@@ -25,8 +31,14 @@ if TYPE_CHECKING:
     from ruie_components.adaptation import Adaptation, TeacherSource
 
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,500}")
+_LOG = logging.getLogger(__name__)
+_PAGE = 1000  # rows that are read in one call
 Remembered = TypeVar("Remembered")
-_BATCH = 1000  # rows of one write; Chroma's own limit is asked for and is higher
+Item = TypeVar("Item")
+
+
+class _DamagedIndexError(StoreError):
+    """An index that can't be loaded, and was marked to be rebuilt."""
 
 
 class DemonstrationStore:
@@ -55,6 +67,7 @@ class DemonstrationStore:
         self.pool = pool
         self.encoder = encoder
         self.path = path
+        self.index_check = IndexCheck(0, 0, 0)
         # a store that is dropped without being closed gives its folder back, but not while the interpreter ends
         self._finalizer = weakref.finalize(self, connection.close)
         self._finalizer.atexit = False
@@ -119,6 +132,13 @@ class DemonstrationStore:
 
     @classmethod
     def _connect(cls, path: str | Path | None, pool: str, encoder: Any, client: Any, *, create: bool) -> Self:
+        try:
+            return cls._connect_once(path, pool, encoder, client, create=create)
+        except _DamagedIndexError:  # marked; Chroma has to start anew to open it
+            return cls._connect_once(path, pool, encoder, client, create=create)
+
+    @classmethod
+    def _connect_once(cls, path: str | Path | None, pool: str, encoder: Any, client: Any, *, create: bool) -> Self:
         if not _POOL.fullmatch(pool) or ".." in pool or not pool[-1].isalnum():
             raise StoreError(
                 f"pool name {pool!r} can't be used: take letters, digits, single dots, '_' and '-', with a letter or "
@@ -139,6 +159,7 @@ class DemonstrationStore:
         try:
             with chroma_errors(connection.location, "opening"):
                 store._find_collections()
+                store._heal()
         except BaseException:
             store.close()
             raise
@@ -197,28 +218,78 @@ class DemonstrationStore:
             StoreError: Another process has the folder open, or the write failed. What was written stays.
         """
         self._check_open()
-        if isinstance(examples, (str, Path, Example)):
-            raise TypeError("a store takes a list of Examples: [example], or read_examples(path) for those of a file")
-        size = self._batch_size()
-        new = 0
         total = len(examples) if isinstance(examples, Sequence) else None
-        with self._connection.writing(), chroma_errors(self._connection.location, "adding examples"):
-            with track("index", total=total, enabled=progress) as advance:
-                waiting: dict[Task, dict[str, Example]] = {}
-                for example in examples:
-                    if not isinstance(example, Example):
-                        raise TypeError(
-                            f"a {type(example).__name__} is no Example: Example.model_validate(row) makes one"
-                        )
-                    batch = waiting.setdefault(example.task, {})
-                    batch.setdefault(example.content_id, example)
-                    if len(batch) >= size:
-                        new += self._write(example.task, waiting.pop(example.task))
+        with self._writing("adding examples") as writer:
+            with track("index", total=total, enabled=progress) as advance, writer:
+                for example in _checked(examples):
+                    writer.put(example)
                     advance(1)
-                for task, batch in waiting.items():
-                    new += self._write(task, batch)
-            self._remembered.clear()
-        return new
+            self._tell(writer.check())
+        return writer.new
+
+    def sync(self, examples: Iterable[Example], *, dry_run: bool = False, progress: bool = False) -> SyncResult:
+        """Make the pool equal to a list of examples: add, replace and remove rows, in one operation that resumes.
+
+        Rows are added before others are removed, so an interrupted sync loses nothing; call it again to finish. Tasks
+        that have no example left are removed, and so are labels that no example's schema has.
+
+        Args:
+            examples: All that the pool shall hold, of any tasks, mixed; they are in memory together. An empty list
+                removes every row.
+            dry_run: Only say what would change.
+            progress: Show a progress bar if it takes longer than a second.
+
+        Returns:
+            How many rows were added, changed (same ``id``, else same text), removed, and left as they are.
+
+        Raises:
+            StoreError: Another process has the folder open, or the write failed.
+        """
+        self._check_open()
+        wanted = by_task(_checked(examples))
+        with chroma_errors(self._connection.location, "comparing examples"):
+            plans = {
+                task: make_plan(self._connection, self._collections.get(task), wanted.get(task, {})) for task in Task
+            }
+        if not dry_run:
+            self._apply(plans, wanted, progress=progress)
+        results = [plan.result for plan in plans.values()]
+        return SyncResult(
+            added=sum(each.added for each in results),
+            changed=sum(each.changed for each in results),
+            removed=sum(each.removed for each in results),
+            unchanged=sum(each.unchanged for each in results),
+        )
+
+    def _apply(self, plans: dict[Task, Plan], wanted: dict[Task, dict[str, Example]], *, progress: bool) -> None:
+        size = batch_size(self._connection)
+        steps = sum(plan.steps for plan in plans.values())
+        with (
+            self._writing("syncing examples") as writer,
+            track("sync", total=steps, enabled=progress) as advance,
+        ):
+            with writer:
+                for example in (example for plan in plans.values() for example in plan.new):
+                    writer.put(example)
+                    advance(1)
+            for task, plan in plans.items():
+                collection = self._collections.get(task)
+                if collection is None:
+                    continue
+                for updated in _pages(plan.updated, size):
+                    metadatas = [records.metadata(example) for example in updated]
+                    collection.update(ids=[example.content_id for example in updated], metadatas=metadatas)
+                    advance(len(updated))
+                if not wanted.get(task):
+                    self._connection.client.delete_collection(collection.name)
+                    del self._collections[task]
+                    continue
+                for stale in _pages(plan.stale, size):
+                    collection.delete(ids=stale)
+                    advance(len(stale))
+                labels = dict.fromkeys(label for example in wanted[task].values() for label in example.labels)
+                set_labels(self._connection, collection, labels)
+            self._tell(writer.check())
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete examples by their ``content_id``; unknown ids are passed over.
@@ -232,13 +303,12 @@ class DemonstrationStore:
         self._check_open()
         wanted = iter(dict.fromkeys(ids))
         deleted = 0
-        with self._connection.writing(), chroma_errors(self._connection.location, "deleting examples"):
-            while batch := list(islice(wanted, self._batch_size())):
+        with self._writing("deleting examples"):
+            while batch := list(islice(wanted, batch_size(self._connection))):
                 for collection in self._collections.values():
                     if known := collection.get(ids=batch, include=[])["ids"]:
                         collection.delete(ids=known)
                         deleted += len(known)
-            self._remembered.clear()
         return deleted
 
     def count(self, task: Task | str | None = None) -> int:
@@ -254,21 +324,28 @@ class DemonstrationStore:
         wanted = list(dict.fromkeys(ids))
         found: dict[str, Example] = {}
         with chroma_errors(self._connection.location, "reading"):
-            for start in range(0, len(wanted), _BATCH):
+            for ids in _pages(wanted, _PAGE):
                 for task in self.tasks:
-                    page = self._collections[task].get(ids=wanted[start : start + _BATCH], include=["metadatas"])
-                    found |= self._read(page)
+                    found |= self._read(self._collections[task].get(ids=ids, include=["metadatas"]))
         return [found[row_id] for row_id in wanted if row_id in found]
 
     def examples(self, task: Task | str | None = None) -> Iterator[Example]:
-        """All examples, of one task or of all; the way to export a pool."""
+        """All examples, of one task or of all; the way to export a pool.
+
+        Which rows there are is read at the start of a task. Rows that are deleted meanwhile are passed over, and no
+        others; rows that are added meanwhile are not among them.
+        """
         self._check_open()
         for each in self.tasks if task is None else (Task(task),):
             if each in self._collections:
-                for start in range(0, self.count(each), _BATCH):
+                with chroma_errors(self._connection.location, "reading"):
+                    ids = self._collections[each].get(include=[])["ids"]
+                for page in _pages(ids, _PAGE):
+                    self._check_open()
                     with chroma_errors(self._connection.location, "reading"):
-                        page = self._collections[each].get(limit=_BATCH, offset=start, include=["metadatas"])
-                    yield from self._read(page).values()
+                        rows = self._collections[each].get(ids=page, include=["metadatas"])
+                    read = self._read(rows)
+                    yield from (read[row_id] for row_id in page if row_id in read)
 
     def sample(self, task: Task | str, size: int) -> list[Example]:
         """At most ``size`` examples of a task, in runs from all parts of the pool, the same ones each time."""
@@ -430,12 +507,13 @@ class DemonstrationStore:
         loaded = load_encoder(encoder)
         if loaded.fingerprint == self.encoder.fingerprint:
             return
-        with self._connection.writing(), chroma_errors(self._connection.location, "embedding the pool again"):
+        with self._writing("embedding the pool again"):
             with track("embed again", total=self.count(), enabled=progress) as advance:
                 reindexing.reindex(self._connection, self.pool, loaded, advance=advance)
             self.encoder = loaded
             self._find_collections()
-            self._remembered.clear()
+            checks = [check_all(collection) for collection in self._collections.values()]
+            self._tell(sum(checks, IndexCheck(0, 0, 0)))
 
     def adapt(
         self,
@@ -494,36 +572,122 @@ class DemonstrationStore:
             f"pool {self.pool!r} in {self._connection.location} has no {task} examples to show; tasks it has: {there}"
         )
 
-    def _write(self, task: Task, batch: dict[str, Example]) -> int:
-        if task not in self._collections:
-            self._collections[task] = create_collection(self._connection, self.pool, task, self.encoder)
-        collection = self._collections[task]
-        known = set(collection.get(ids=list(batch), include=[])["ids"])
-        new = {row_id: example for row_id, example in batch.items() if row_id not in known}
-        if new:
-            encoder = self.encoder
-            passages = [prompts.render_passage(each, encoder.keywords, encoder.layout) for each in new.values()]
-            # before the rows, so that a kill in between leaves a label too many and not one too few
-            keep_labels(self._connection, collection, (label for each in new.values() for label in each.labels))
-            collection.add(  # passes over an id that another process on a server wrote in this moment
-                ids=list(new),
-                embeddings=encoder.encode_passages(passages),
-                documents=[records.document(example) for example in new.values()],
-                metadatas=[records.metadata(example) for example in new.values()],
-            )
-        return len(new)
-
     def _read(self, page: Any) -> dict[str, Example]:
         return {
             row_id: records.from_json(row_id, (metadata or {}).get(records.EXAMPLE), self._connection.location)
             for row_id, metadata in zip(page["ids"], page["metadatas"], strict=True)
         }
 
-    def _batch_size(self) -> int:
-        return min(_BATCH, int(self._connection.client.get_max_batch_size()))
+    @contextmanager
+    def _writing(self, doing: str) -> Iterator[Writer]:
+        """A writer, with the folder to this process alone; a mark in the folder tells of a process that is killed."""
+        with self._connection.writing(), chroma_errors(self._connection.location, doing):
+            mark = self._mark()
+            if mark is not None:
+                mark.touch()
+            try:
+                yield Writer(self._connection, self.pool, self.encoder, self._collections)
+            finally:
+                self._remembered.clear()
+                if mark is not None:
+                    mark.unlink(missing_ok=True)
+
+    def _mark(self) -> Path | None:
+        folder = self._connection.folder
+        return folder / ".ruie" / f"writing-{self.pool}" if folder else None
+
+    def _tell(self, check: IndexCheck) -> None:
+        self.index_check = check
+        if check.unreachable:
+            _LOG.warning(
+                "%d of %d rows in %s could not be found through the index; %d of them were repaired (recall now %.4f)",
+                check.unreachable,
+                check.checked,
+                self._connection.location,
+                check.repaired,
+                check.recall,
+            )
+
+    def check_index(self, *, progress: bool = False) -> IndexCheck:
+        """Look up every row by its own vector, and repair the index where one is not found.
+
+        The index is approximate and may lose rows. ``add``, ``sync`` and ``reindex`` check what they write, and a pool
+        whose writer was killed is checked when it is opened; the last result is in ``index_check``.
+
+        Args:
+            progress: Show a progress bar if it takes longer than a second.
+
+        Raises:
+            StoreError: Another process has the folder open, or the pool can't be read.
+        """
+        self._check_open()
+        with self._writing("checking the index"), track("check", total=self.count(), enabled=progress) as advance:
+            checks = [check_all(collection, advance) for collection in self._collections.values()]
+            self._tell(sum(checks, IndexCheck(0, 0, 0)))
+        return self.index_check
+
+    def _heal(self) -> None:
+        """Rebuild damaged indexes of the pool from its rows, and check the index after a killed write.
+
+        Raises:
+            _DamagedIndexError: An index turned out to be damaged when it was loaded; it is marked for the next opening.
+        """
+        folder = self._connection.folder
+        if folder is None:
+            return
+        names = {name for task in Task for name in (f"{self.pool}.{task}", f"{self.pool}.{task}.next")}
+        damaged = self._connection.damaged_indexes()
+        problems = {name: problem for name, problem in damaged.items() if name in names}
+        if problems:
+            with self._connection.writing():
+                rebuilt = reindexing.rebuild(self._connection, self.pool, self.encoder, set(problems))
+                for name in problems:
+                    forget_damage(folder, name)
+                    del damaged[name]
+                self._find_collections()
+            for name, count in rebuilt.items():
+                _LOG.warning(
+                    "the index of %s in %s was damaged (%s); it was rebuilt from the %d rows, and nothing is lost",
+                    *(name, folder, problems[name], count),
+                )
+        for collection in self._collections.values():
+            if (problem := search.index_problem(collection)) is not None:
+                with self._connection.writing():
+                    mark_damaged(folder, collection.name, problem)
+                raise _DamagedIndexError(
+                    f"the index of {collection.name} in {folder} is damaged ({problem}); close the other stores of "
+                    f"this process that have it open, and open it again: it is rebuilt from its rows"
+                )
+        mark = self._mark()
+        if problems or (mark is not None and mark.exists()):
+            try:
+                self.check_index()
+            except StoreError:
+                _LOG.info("the index of %s is not checked while other processes have it open", folder)
 
     def _check_open(self) -> None:
         if self._closed:
             raise StoreError("the store is closed")
         if (problem := self._connection.problem()) is not None:
             raise StoreError(problem)
+
+
+def _checked(examples: Iterable[Example]) -> Iterator[Example]:
+    """The examples, each of which is one.
+
+    Raises:
+        TypeError: Something else was given.
+    """
+    if isinstance(examples, (str, Path, Example)):
+        raise TypeError("a store takes a list of Examples: [example], or read_examples(path) for those of a file")
+    return map(_as_example, examples)
+
+
+def _as_example(value: object) -> Example:
+    if not isinstance(value, Example):
+        raise TypeError(f"expected an Example, got {type(value).__name__}; use Example.model_validate(row)")
+    return value
+
+
+def _pages(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

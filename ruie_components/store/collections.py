@@ -85,6 +85,12 @@ def keep_labels(connection: Connection, collection: Any, labels: Iterable[str]) 
         stored.modify(metadata={**stored.metadata, _LABELS: json.dumps(both)})
 
 
+def set_labels(connection: Connection, collection: Any, labels: Iterable[str]) -> None:
+    """Make these the labels that a collection keeps."""
+    stored = _stored(connection, collection)
+    stored.modify(metadata={**stored.metadata, _LABELS: json.dumps(list(labels))})
+
+
 def _stored(connection: Connection, collection: Any) -> Any:
     stored = get_collection(connection, collection.name)
     if stored is None:

@@ -34,6 +34,8 @@ class Connection:
     """A block in which nobody else has the folder open."""
     problem: Callable[[], str | None] = lambda: None
     """Why the connection can't be used any more."""
+    damaged_indexes: Callable[[], dict[str, str]] = dict
+    """The collections of a folder whose index files are damaged, with what is wrong; to be updated after a rebuild."""
     close: Callable[[], None] = lambda: None
 
 
@@ -171,6 +173,7 @@ def _folder(path: Path, *, create: bool) -> Connection:
         folder=path,
         writing=writing,
         problem=engine.problem,
+        damaged_indexes=lambda: engine.damaged_indexes,
         close=engine.release,
     )
 

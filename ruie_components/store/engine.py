@@ -29,7 +29,7 @@ from chromadb.telemetry.product import ProductTelemetryClient
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from ruie_components.errors import StoreError
-from ruie_components.store.integrity import DATABASE, check_folder
+from ruie_components.store.integrity import DATABASE, check_folder, reset_damaged
 from ruie_components.store.locks import FolderLock
 
 _TIMEOUT = httpx.Timeout(300, connect=10)  # seconds; Chroma itself would wait for ever
@@ -84,10 +84,15 @@ class Engine:
         _process.start()
         self.folder = folder
         self.lock = lock
+        self.damaged_indexes: dict[str, str] = {}
+        """By collection, what is wrong with the files of its index."""
         where: dict[str, Any] = {"is_persistent": False}
         if folder is not None:
             files = folder if lock is not None else self._mirror(folder)
-            check_folder(files)
+            self.damaged_indexes = check_folder(files)
+            if self.damaged_indexes and lock is not None:
+                with lock.writing():
+                    reset_damaged(files)  # Chroma may crash on what is half written
             where = {"is_persistent": True, "persist_directory": str(files)}
         self._system = _started(**where)
         self.client = _Client(self._system)

@@ -5,6 +5,7 @@ Chroma crashes on some half-written files and searches silently without the lost
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import struct
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ruie_components.errors import StoreError
+from ruie_components.files import atomic_write
 from ruie_components.store import records
 from ruie_components.types import Example, Task
 
@@ -19,10 +21,10 @@ DATABASE = "chroma.sqlite3"
 
 _HEADER = struct.Struct("<iQQQQ")  # hnswlib: version, offset, room, rows, bytes a row; 64 more bytes follow
 _HEADER_SIZE, _HEADER_VERSION = 100, 1
-_WRITTEN_INDEXES = """
-    SELECT segments.id, collections.name FROM segments
+_INDEXES = """
+    SELECT segments.id, collections.name, max_seq_id.seq_id IS NOT NULL FROM segments
     JOIN collections ON collections.id = segments.collection
-    JOIN max_seq_id ON max_seq_id.segment_id = segments.id
+    LEFT JOIN max_seq_id ON max_seq_id.segment_id = segments.id
     WHERE segments.scope = 'VECTOR' AND segments.type = 'urn:chroma:segment/vector/hnsw-local-persisted'
 """
 _EXAMPLES = """
@@ -34,27 +36,68 @@ _EXAMPLES = """
 """
 
 
-def check_folder(folder: Path) -> None:
-    """See that the database can be read and that every index that was written is whole.
+def check_folder(folder: Path) -> dict[str, str]:
+    """Check that the database can be read and that every index that was written is whole.
+
+    Returns:
+        The collections whose index is damaged, with what is wrong.
 
     Raises:
-        StoreError: Something is damaged; the message says which file.
+        StoreError: The database is damaged.
     """
-    if not (folder / DATABASE).exists():
+    return {collection: problem for collection, (_, problem) in _damaged(folder).items()}
+
+
+def reset_damaged(folder: Path) -> None:
+    """Take damaged indexes away, so that Chroma opens their collections; their rows stay, and make the index again.
+
+    A mark in the folder says which collections lack an index until ``forget_damage``. Chroma must not have it open.
+    """
+    damaged = _damaged(folder)
+    if not damaged:
         return
+    for collection, (_, problem) in damaged.items():
+        mark_damaged(folder, collection, problem)
+    with _database(folder) as database:
+        for segment, _ in damaged.values():
+            shutil.rmtree(folder / segment, ignore_errors=True)
+            database.execute("DELETE FROM max_seq_id WHERE segment_id = ?", (segment,))
+        database.commit()
+
+
+def mark_damaged(folder: Path, collection: str, problem: str) -> None:
+    """Note that a collection's index has to be built again."""
+    mark = _mark(folder, collection)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(mark, problem)
+
+
+def forget_damage(folder: Path, collection: str) -> None:
+    """Note that a collection's index is whole."""
+    _mark(folder, collection).unlink(missing_ok=True)
+
+
+def _mark(folder: Path, collection: str) -> Path:
+    return folder / ".ruie" / "rebuild" / collection
+
+
+def _damaged(folder: Path) -> dict[str, tuple[str, str]]:
+    """By collection the name of its index's folder and what is wrong with it."""
+    if not (folder / DATABASE).exists():
+        return {}
     with _database(folder) as database:
         database.execute("SELECT count(*) FROM sqlite_master").fetchone()
         try:
-            indexes = database.execute(_WRITTEN_INDEXES).fetchall()
+            indexes = database.execute(_INDEXES).fetchall()
         except sqlite3.OperationalError:  # an empty database, or the tables of another Chroma version
-            return
-    for segment, collection in indexes:
-        if (problem := _index_problem(folder / segment)) is not None:
-            raise StoreError(
-                f"the index of collection {collection!r} in {folder} is damaged: {problem}. Perhaps a build was "
-                f"killed while it wrote. Nothing was deleted: ruie_components.store.rescue({str(folder)!r}) reads its "
-                f"examples, which can be stored in another folder."
-            )
+            return {}
+    damaged: dict[str, tuple[str, str]] = {}
+    for segment, collection, written in indexes:
+        if (mark := _mark(folder, collection)).is_file():
+            damaged[collection] = segment, mark.read_text("utf-8")
+        elif written and (problem := _index_problem(folder / segment)) is not None:
+            damaged[collection] = segment, problem
+    return damaged
 
 
 def rescue(folder: str | Path, pool: str = "default") -> Iterator[Example]:
@@ -105,6 +148,10 @@ def _index_problem(folder: Path) -> str | None:
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         return f"{folder / missing[0]} is missing"
+    with (folder / "index_metadata.pickle").open("rb") as labels:  # looked at, never loaded
+        labels.seek(max(0, labels.seek(0, 2) - 1))
+        if labels.read() != b".":
+            return f"{folder / 'index_metadata.pickle'} is cut off"
     header = (folder / "header.bin").read_bytes()
     if len(header) < _HEADER_SIZE:
         return f"{folder / 'header.bin'} is cut off"

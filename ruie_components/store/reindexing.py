@@ -50,6 +50,32 @@ def reindex(
     _forget_unused(connection)
 
 
+def rebuild(connection: Connection, pool: str, encoder: Encoder, damaged: set[str]) -> dict[str, int]:
+    """Build the damaged indexes of a pool again, from its rows and with its own encoder.
+
+    Args:
+        connection: Where the pool is, locked for writing.
+        pool: Its name.
+        encoder: The pool's encoder.
+        damaged: The names of the collections whose index is damaged, copies among them.
+
+    Returns:
+        The names of the rebuilt collections, with their numbers of rows.
+    """
+    rebuilt: dict[str, int] = {}
+    for task in Task:
+        name = f"{pool}.{task}"
+        copy = get_collection(connection, _next(name))
+        if copy is not None and (copy.name in damaged or name not in damaged):
+            connection.client.delete_collection(copy.name)  # it belongs to a reindexing that begins again
+        if name in damaged and (old := get_collection(connection, name)) is not None:
+            _copy(connection, old, encoder, lambda _: None)
+            rebuilt[name] = old.count()
+    connection.client.get_or_create_collection(_mark(pool), embedding_function=None)
+    finish(connection, pool)
+    return rebuilt
+
+
 def finish(connection: Connection, pool: str) -> bool:
     """Let the copies take their originals' places, where a replacement had come so far.
 

@@ -157,3 +157,20 @@ def _metadatas(collection: Any, ids: list[str]) -> dict[str, dict[str, Any]]:
         page = collection.get(ids=ids[start : start + _PAGE], include=["metadatas"])
         found |= {row_id: metadata or {} for row_id, metadata in zip(page["ids"], page["metadatas"], strict=True)}
     return found
+
+
+def index_problem(collection: Any) -> str | None:
+    """Why a collection can't be searched, or ``None`` where it can."""
+    from chromadb.errors import ChromaError
+
+    if not collection._model.dimension:
+        return None  # nothing was ever written to it
+    try:
+        collection.query(query_embeddings=[[1.0] * collection._model.dimension], n_results=1, include=[])
+    except ChromaError as error:
+        return str(error)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of Chroma's Rust code; its type can't be imported
+            raise
+        return str(error)
+    return None

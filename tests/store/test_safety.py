@@ -7,14 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import chromadb
 import pytest
-from chromadb.config import Settings
 
-from ruie_components import DemonstrationStore, Example, Query, StoreError
+from ruie_components import DemonstrationStore, Example, StoreError
 
 EXAMPLES = [Example(task="NER", text=f"Ada {number} slept in Rome.", labels=["person"]) for number in range(20)]
-QUERY = Query(task="NER", text="Bob slept.", labels=["person"])
 
 
 @pytest.fixture
@@ -231,19 +228,35 @@ def test_no_address_is_looked_up(tmp_path, encoder_folder, own):
     assert run.stdout == "[]\n['nowhere.invalid']\n", run.stderr
 
 
-def test_clients_of_others_with_other_settings_live_beside_a_store(tmp_path, encoder):
-    with chromadb.EphemeralClient(Settings(anonymized_telemetry=False)) as theirs:
-        theirs.get_or_create_collection("theirs", embedding_function=None)
-        with DemonstrationStore.create(EXAMPLES, encoder=encoder) as store:
-            assert len(store.search(QUERY)) == 8
-            assert [each.name for each in theirs.list_collections()] == ["theirs"]
-        theirs.delete_collection("theirs")
-    with (
-        DemonstrationStore.create(EXAMPLES, tmp_path, encoder=encoder) as store,
-        chromadb.PersistentClient(str(tmp_path), Settings(anonymized_telemetry=False, allow_reset=True)) as theirs,
-    ):
-        assert [each.name for each in theirs.list_collections()] == ["default.NER"]
-        assert len(store.search(QUERY)) == 8
+BESIDE = """
+import sys
+import chromadb
+from chromadb.config import Settings
+from ruie_components import DemonstrationStore, Example, Query
+path, encoder, first = sys.argv[1:]
+examples = [Example(task="NER", text=f"Ada {n} slept.", labels=["person"]) for n in range(20)]
+query = Query(task="NER", text="Bob slept.", labels=["person"])
+settings = dict(anonymized_telemetry=False, allow_reset=True)
+makers = {
+    "ours": lambda: [DemonstrationStore.create(examples, where, encoder=encoder) for where in (None, path)],
+    "theirs": lambda: [
+        chromadb.EphemeralClient(Settings(**settings)), chromadb.PersistentClient(path, Settings(**settings))
+    ],
+}
+made = {first: makers[first]()}
+for name in makers:
+    made.setdefault(name, None)
+    made[name] = made[name] or makers[name]()
+print([len(store.search(query)) for store in made["ours"]], [c.name for c in made["theirs"][0].list_collections()])
+print([collection.name for collection in made["theirs"][1].list_collections()])
+"""
+
+
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+def test_clients_of_others_with_other_settings_live_beside_a_store(tmp_path, encoder_folder, first):
+    command = [sys.executable, "-c", BESIDE, str(tmp_path), str(encoder_folder), first]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.stdout == "[8, 8] []\n['default.NER']\n", run.stderr
 
 
 READ_ONLY = """

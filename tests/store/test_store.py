@@ -85,6 +85,20 @@ def test_adding_twice_changes_nothing(store):
     assert store.count("ED") == 0
 
 
+def test_rows_may_be_deleted_while_they_are_read(encoder):
+    pool = [labelled(f"Ada {number}", "person") for number in range(2500)]
+    with DemonstrationStore.create(pool, encoder=encoder, progress=False) as store:
+        seen = []
+        for example in store.examples("NER"):
+            seen.append(example)
+            store.delete([example.content_id, seen[-1].content_id])
+            if len(seen) == 3:
+                store.delete([pool[2400].content_id])  # passed over, and it alone
+                store.add([labelled("new", "person")])
+        assert len(seen) == 2499
+        assert [each.text for each in store.examples("NER")] == ["new"]
+
+
 def test_all_that_is_stored_can_be_exported(store):
     assert {each.content_id for each in store.examples()} == {each.content_id for each in EXAMPLES}
     assert list(store.examples("RE")) == [EXAMPLES[4]]
@@ -133,7 +147,7 @@ def test_arguments_of_other_types_are_told_the_right_call(store, encoder):
     for examples in ("file.jsonl", EXAMPLES[0]):
         with pytest.raises(TypeError, match=r"list of Examples: \[example\], or read_examples"):
             DemonstrationStore.create(examples, encoder=encoder)
-    with pytest.raises(TypeError, match=r"a dict is no Example: Example\.model_validate\(row\)"):
+    with pytest.raises(TypeError, match=r"expected an Example, got dict; use Example\.model_validate\(row\)"):
         store.add([EXAMPLES[0].to_row()])
 
 
@@ -313,12 +327,23 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("name", DAMAGE)
-def test_a_half_written_store_is_an_error_and_nothing_is_deleted(tmp_path, built, encoder, name):
-    path = tmp_path / "store"
-    shutil.copytree(built, path)
-    (header,) = path.glob("*/header.bin")
-    DAMAGE[name](path / "chroma.sqlite3", header.parent)
+@pytest.fixture
+def damaged(tmp_path, built):
+    """A copy of the built store, damaged by name."""
+
+    def damage(name: str):
+        path = tmp_path / "store"
+        shutil.copytree(built, path)
+        (header,) = path.glob("*/header.bin")
+        DAMAGE[name](path / "chroma.sqlite3", header.parent)
+        return path
+
+    return damage
+
+
+@pytest.mark.parametrize("name", [name for name in DAMAGE if "database" in name])
+def test_a_damaged_database_is_an_error_and_nothing_is_deleted(damaged, encoder, name):
+    path = damaged(name)
     before = {each: each.stat().st_size for each in path.rglob("*") if each.is_file() and ".ruie" not in each.parts}
     with (
         pytest.raises(StoreError, match=r"Nothing was (changed|deleted)"),
@@ -326,10 +351,25 @@ def test_a_half_written_store_is_an_error_and_nothing_is_deleted(tmp_path, built
     ):
         store.search(query("Ada slept."))
     assert {each: each.stat().st_size for each in before} == before
-    if "database" not in name:
-        assert len({each.content_id for each in rescue(path)}) == 1050
-        with pytest.raises(StoreError, match=r"no pool 'other' in .*; pools there: default"):
-            list(rescue(path, "other"))
+
+
+@pytest.mark.parametrize("name", [name for name in DAMAGE if "database" not in name])
+def test_a_damaged_index_is_rebuilt_from_the_rows(damaged, encoder, caplog, name):
+    path = damaged(name)
+    assert len({each.content_id for each in rescue(path)}) == 1050
+    with pytest.raises(StoreError, match=r"no pool 'other' in .*; pools there: default"):
+        list(rescue(path, "other"))
+    with DemonstrationStore.open(path, encoder=encoder) as store:
+        assert store.count() == 1050
+        found = store.nearest([query("Ada slept.")], 1050)[0]
+        assert len({hit.id for hit in found}) == 1050
+        assert store.index_check.recall == 1
+    assert "was damaged" in caplog.text
+    assert "rebuilt from the 1050 rows" in caplog.text
+    caplog.clear()
+    with DemonstrationStore.open(path, encoder=encoder) as store:
+        assert store.add([ner("Cy slept.")]) == 1
+    assert caplog.text == ""
 
 
 def test_the_examples_of_one_pool_alone_are_rescued(tmp_path, encoder):

@@ -1,0 +1,84 @@
+"""Checks that the approximate index finds every row by its own vector, and repairs it where it does not.
+
+An HNSW graph can lose rows: when links are pruned, when rows are deleted, and when a process is killed between two
+writes. Such a row is stored and never found. Linking it again repairs that nearly always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_PAGE = 500
+_HITS = 10  # a row may tie with others that have the same vector
+_ROUNDING = 1e-5
+_ROUNDS = 6
+_SAMPLE, _SHARE = 256, 0.05  # rows checked after a write: this share of it, but at least this many
+
+
+@dataclass(frozen=True)
+class IndexCheck:
+    """What a check of a pool's index gave."""
+
+    checked: int
+    """Rows that were looked up by their own vectors."""
+    unreachable: int
+    """Those that were not found."""
+    repaired: int
+    """Those of them that are found now."""
+
+    @property
+    def recall(self) -> float:
+        """The fraction of the checked rows that a search for their own vector finds now."""
+        return 1 - (self.unreachable - self.repaired) / self.checked if self.checked else 1.0
+
+    def __add__(self, other: IndexCheck) -> IndexCheck:
+        return IndexCheck(
+            self.checked + other.checked, self.unreachable + other.unreachable, self.repaired + other.repaired
+        )
+
+
+def check_all(collection: Any, advance: Callable[[int], None] = lambda _: None) -> IndexCheck:
+    """Look up every row of a collection, and repair what can't be found."""
+    ids = collection.get(include=[])["ids"]
+    lost = _unreachable(collection, ids, advance)
+    left = _repair(collection, lost)
+    return IndexCheck(len(ids), len(lost), len(lost) - len(left))
+
+
+def check_written(collection: Any, written: Sequence[str]) -> IndexCheck:
+    """Look up some of the rows that were written, evenly spread; all rows where one of them can't be found."""
+    size = min(len(written), max(_SAMPLE, round(_SHARE * len(written))))
+    sample = [written[index] for index in np.linspace(0, len(written) - 1, size, dtype=int)] if size else []
+    if _unreachable(collection, sample):
+        return check_all(collection)
+    return IndexCheck(len(sample), 0, 0)
+
+
+def _unreachable(collection: Any, ids: Sequence[str], advance: Callable[[int], None] = lambda _: None) -> list[str]:
+    lost: list[str] = []
+    for start in range(0, len(ids), _PAGE):
+        page = collection.get(ids=list(ids[start : start + _PAGE]), include=["embeddings"])
+        if page["ids"]:
+            hits = collection.query(query_embeddings=page["embeddings"], n_results=_HITS, include=["distances"])
+            own = 1 - np.linalg.norm(np.asarray(page["embeddings"], np.float64), axis=1).round()  # (n,), 1 for zeros
+            for row_id, distance, near, distances in zip(page["ids"], own, hits["ids"], hits["distances"], strict=True):
+                among_equals = len(near) == _HITS and distances[-1] <= distance + _ROUNDING
+                if row_id not in near and not among_equals:
+                    lost.append(row_id)
+        advance(min(_PAGE, len(ids) - start))
+    return lost
+
+
+def _repair(collection: Any, lost: list[str]) -> list[str]:
+    for _ in range(_ROUNDS):
+        if not lost:
+            break
+        for start in range(0, len(lost), _PAGE):
+            page = collection.get(ids=lost[start : start + _PAGE], include=["embeddings"])
+            collection.update(ids=page["ids"], embeddings=page["embeddings"])  # the index links the same vectors anew
+        lost = _unreachable(collection, lost)
+    return lost

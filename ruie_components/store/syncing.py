@@ -1,0 +1,125 @@
+"""What has to change so that a pool equals a list of examples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ruie_components.errors import StoreError
+from ruie_components.store import records
+from ruie_components.store.connections import Connection
+from ruie_components.tokenization import text_hash
+from ruie_components.types import Example, Task
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class SyncResult:
+    """How many rows a sync changed, or would change."""
+
+    added: int = 0
+    changed: int = 0
+    """Replaced by a row with the same ``id``, or else with the same text; or the same content with other metadata."""
+    removed: int = 0
+    unchanged: int = 0
+
+
+@dataclass
+class Plan:
+    """The work of a sync on one task."""
+
+    new: list[Example] = field(default_factory=list)
+    """Rows that are not in the pool."""
+    updated: list[Example] = field(default_factory=list)
+    """Rows that are in the pool with another id or other metadata."""
+    stale: list[str] = field(default_factory=list)
+    """The ids of the pool's rows that are not wanted."""
+    replaced: int = 0
+    """How many new rows replace a stale one."""
+    unchanged: int = 0
+
+    @property
+    def steps(self) -> int:
+        """How many rows are written or deleted."""
+        return len(self.new) + len(self.updated) + len(self.stale)
+
+    @property
+    def result(self) -> SyncResult:
+        """The plan in numbers."""
+        return SyncResult(
+            added=len(self.new) - self.replaced,
+            changed=self.replaced + len(self.updated),
+            removed=len(self.stale) - self.replaced,
+            unchanged=self.unchanged,
+        )
+
+
+def by_task(examples: Iterable[Example]) -> dict[Task, dict[str, Example]]:
+    """Examples by task and content id; of several with the same content the first counts."""
+    wanted: dict[Task, dict[str, Example]] = {}
+    for example in examples:
+        wanted.setdefault(example.task, {}).setdefault(example.content_id, example)
+    return wanted
+
+
+def make_plan(connection: Connection, collection: Any | None, wanted: Mapping[str, Example]) -> Plan:
+    """Compare a collection with the rows that it shall hold.
+
+    A new row replaces a stale one that has the same ``id``, or else the same text; each stale row is replaced once.
+    """
+    plan = Plan()
+    stale_by_id: dict[str, list[str]] = {}
+    stale_by_text: dict[str, list[str]] = {}
+    seen: set[str] = set()
+    ids = collection.get(include=[])["ids"] if collection is not None else []
+    for start in range(0, len(ids), _PAGE):
+        page = collection.get(ids=ids[start : start + _PAGE], include=["metadatas"])  # type: ignore[union-attr]
+        for row_id, metadata in zip(page["ids"], page["metadatas"], strict=True):
+            stored = (metadata or {}).get(records.EXAMPLE)
+            if row_id not in wanted:
+                plan.stale.append(row_id)
+                stale_by_text.setdefault((metadata or {}).get(records.TEXT, ""), []).append(row_id)
+                if (own := _own_id(stored)) is not None:
+                    stale_by_id.setdefault(own, []).append(row_id)
+                continue
+            seen.add(row_id)
+            if stored == records.to_json(wanted[row_id]) or _same(connection, row_id, stored, wanted[row_id]):
+                plan.unchanged += 1
+            else:
+                plan.updated.append(wanted[row_id])
+    plan.new = [example for row_id, example in wanted.items() if row_id not in seen]
+    taken: set[str] = set()
+    rest = [each for each in plan.new if not _take(stale_by_id.get(_key(each.id), []), taken)]
+    left = [each for each in rest if not _take(stale_by_text.get(text_hash(each.text), []), taken)]
+    plan.replaced = len(plan.new) - len(left)
+    return plan
+
+
+def _take(candidates: list[str], taken: set[str]) -> bool:
+    chosen = next((row_id for row_id in candidates if row_id not in taken), None)
+    if chosen is None:
+        return False
+    taken.add(chosen)
+    return True
+
+
+def _own_id(stored: Any) -> str | None:
+    try:
+        own = json.loads(stored).get("id")
+    except (TypeError, ValueError, AttributeError):
+        return None  # not readable, so it is replaced by its text or removed
+    return None if own is None else _key(own)
+
+
+def _key(own: object) -> str:
+    return json.dumps(own)  # the id 1 is not the id "1"
+
+
+def _same(connection: Connection, row_id: str, stored: Any, example: Example) -> bool:
+    try:
+        return records.from_json(row_id, stored, connection.location).to_row() == example.to_row()
+    except StoreError:
+        return False  # a damaged row is written again
