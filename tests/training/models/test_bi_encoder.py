@@ -17,6 +17,7 @@ from ruie_training.models.bi_encoder import freeze_positions, load_bi_encoder, p
 from ruie_training.models.settings import Distil, Optimisation, Split
 from ruie_training.models.trainers import last_checkpoint
 
+from ruie_components.encoders import load_encoder
 from ruie_components.keywords import KeywordStrategy
 from ruie_components.prompts import Layout
 
@@ -194,3 +195,10 @@ def test_two_processes_give_the_loss_and_gradients_of_one_with_the_joined_batch(
         assert found["gradients"].keys() >= joined["gradients"].keys()
         for name, sums in joined["gradients"].items():
             assert found["gradients"][name] == pytest.approx(sums, rel=1e-3, abs=1e-4), name
+
+
+def test_the_encoder_of_the_package_can_be_the_start():
+    model = load_bi_encoder("embedded", settings())
+    texts = ["Ada flew to Lisbon.", "The pump failed."]
+    found, wanted = model.encode(texts), load_encoder().encode_queries(texts)
+    assert (found * wanted).sum(1).min() > 0.99

@@ -7,15 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
+from tokenizers import Tokenizer
 
+from ruie_components.encoders import StaticEncoder, load_encoder
 from ruie_components.keywords import KeywordStrategy
 from ruie_components.types import Example
 from ruie_training.data.candidates import Candidates
 from ruie_training.data.groups import GroupRows, Groups
 from ruie_training.data.rendering import passage_of, search_query_of
+from ruie_training.data.settings import EMBEDDED
 from ruie_training.errors import TrainingError
 from ruie_training.models.cross_encoder import add_keyword_tokens
 from ruie_training.models.losses import RUIEDistillationLoss
@@ -31,7 +35,8 @@ def load_bi_encoder(source: str | Path, settings: Distil, *, seed: int = 123) ->
     """A bi-encoder, ready to be trained: a sentence-transformers checkpoint, or a plain transformer with mean pooling.
 
     Args:
-        source: A path or a hub name.
+        source: A folder or a hub name, or ``embedded`` for the token vectors of the encoder in the package. As a
+            starting point these count a repeated token in full, not to the power that the package's encoder uses.
         settings: With any keyword strategy but ``none`` the two tags become tokens of their own.
         seed: Of the rows of new tokens.
 
@@ -40,7 +45,7 @@ def load_bi_encoder(source: str | Path, settings: Distil, *, seed: int = 123) ->
     """
     torch.manual_seed(seed)
     try:
-        model = SentenceTransformer(str(source))
+        model = _embedded() if str(source) == EMBEDDED else SentenceTransformer(str(source))
     except (OSError, ValueError) as error:
         raise TrainingError(f"no encoder can be loaded from {source}: {error}") from error
     if isinstance(model[0], StaticEmbedding):  # knows no longest text by itself, but the exported encoder will
@@ -50,6 +55,19 @@ def load_bi_encoder(source: str | Path, settings: Distil, *, seed: int = 123) ->
         if settings.keywords is not KeywordStrategy.NONE:
             add_keyword_tokens(model)
     return model
+
+
+def _embedded() -> SentenceTransformer:
+    """The token vectors of the encoder in the package, at a mean length of 1."""
+    encoder = load_encoder()
+    if not isinstance(encoder, StaticEncoder):
+        raise TrainingError("the encoder in the package has no token vectors to start from")
+    vectors = encoder.token_vectors.vectors(np.arange(len(encoder.token_vectors)))
+    tokenizer = Tokenizer.from_str(encoder.tokenizer.to_str())
+    tokenizer.no_padding()
+    scaled = vectors / np.linalg.norm(vectors, axis=1).mean()
+    modules = [StaticEmbedding(tokenizer, embedding_weights=scaled), Normalize()]
+    return SentenceTransformer(modules=modules, device="cpu")
 
 
 def freeze_positions(model: SentenceTransformer) -> int:

@@ -16,6 +16,7 @@ class LocalModel(Section):
     operational: ClassVar[frozenset[str]] = frozenset({"batch_tokens", "parameters"})
 
     kind: Literal["local"]
+    """Always ``local``."""
     model: str
     """A folder, a GGUF file, a hub name, or ``scratch``."""
     precision: Literal["float32", "bf16", "fp16"] = "float32"
@@ -32,6 +33,7 @@ class ServedModel(Section):
     operational: ClassVar[frozenset[str]] = frozenset({"urls", "concurrency", "retries", "timeout", "key_variable"})
 
     kind: Literal["served"]
+    """Always ``served``."""
     model: str
     """The model's name on the server."""
     urls: tuple[str, ...] = Field(min_length=1)
@@ -56,6 +58,7 @@ class Outcome(Section):
     operational: ClassVar[frozenset[str]] = frozenset({"url", "concurrency"})
 
     kind: Literal["outcome"]
+    """Always ``outcome``."""
     model: str
     """A chat model's name: ``ollama:llama3.1:8b``, ``openai:MODEL``, ``gguf:PATH``, or a server's URL."""
     url: str | None = None
