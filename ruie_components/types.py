@@ -339,6 +339,21 @@ class Extraction(_Annotated):
     rejected: tuple[Rejected, ...] = ()
     answer: str = ""
     """The model's answer as it came."""
+    answer_ranges: tuple[tuple[int, int], ...] = Field(default=(), exclude=True, repr=False)
+    """For each of ``annotations`` the start and end of the part of ``answer`` that it was read from.
+
+    Empty where the extraction was not read from an answer. Not part of rows or of equality.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Extraction):
+            return NotImplemented
+        return all(
+            getattr(self, name) == getattr(other, name) for name in type(self).model_fields if name != "answer_ranges"
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.task, self.text, self.annotation_labels, self.answer))
 
     @model_validator(mode="after")
     def _valid(self) -> Self:

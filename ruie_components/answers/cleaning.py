@@ -1,30 +1,56 @@
-"""Which part of a model's message is the answer: no thoughts, role headers, echoes of the prompt or further blocks."""
+"""The part of a model's message that is the answer: without reasoning, role headers, echoes and further blocks.
+
+Everything here keeps offsets: what is no answer is overwritten with white space of the same length.
+"""
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from ruie_components.prompts import TASK_NAMES
 
-_NAMES = r"think|thinking|thoughts?|reasoning|reasoning_process|reflection|scratchpad|analysis|inner_monologue"
-_OPENS = rf"[<\[\u25c1](?:seed:)?(?:\|?begin_of_|\|?start_)?(?P<name>{_NAMES})\|?[>\]\u25b7]|<\|channel>\s*thought\b"
-_CLOSES = rf"[<\[\u25c1]/(?:seed:)?(?:{_NAMES})[>\]\u25b7]|<\|?(?:end_of_|end_)(?:{_NAMES})\|?>|<channel\|>"
-_OPEN_THOUGHT, _CLOSE_THOUGHT = re.compile(_OPENS, re.IGNORECASE), re.compile(_CLOSES, re.IGNORECASE)
-
-_MARKER = re.compile(
-    r"<[|\uff5c][A-Za-z_\u2581\d]{1,40}[|\uff5c]>"  # ChatML, Llama, harmony, Phi, DeepSeek, Command
-    r"|</?s>|<(?:bos|eos|pad|unk)>|\[/?INST\]|<</?SYS>>"  # Llama 2, Mistral
-    r"|<(?:start|end)_of_turn>|<\|?turn\|?>"  # Gemma
+_REASONING = (
+    r"(?:ant|seed:|inner_?|x)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|analysis|monologue|scratch_?pad"
+    r"|thought_process|chain_of_thought|cot)"
 )
-_HEADERS = {"start", "start_header_id", "im_start", "start_of_turn", "turn", "channel"}
-"""Names of markers behind which a role or a channel stands."""
-_HIDDEN_CHANNELS = {"analysis", "thought", "thinking"}
-_USER_ROLES = {"user", "system", "human", "tool", "developer"}
-_ROLES = _USER_ROLES | {"assistant", "model", "ai", "bot", "chatbot", "gpt"}
-_TURN_ENDS = {"end", "eot_id", "eom_id", "im_end", "end_of_turn", "return", "endoftext", "eos", "s"}
+_BAR, _GAP = "[|\uff5c]", "[\u2581_ ]"
+_ASSISTANT = r"assistant|model|ai|bot|gpt|chatbot|final"
+_OTHER_ROLE = r"user|human|system|tool|developer|ipython|function|observation|environment|context"
+_ROLE = rf"(?P<role>{_ASSISTANT}|{_OTHER_ROLE})"
 
+# One marker of a chat template or of reasoning. The names of the groups say what follows the marker.
+_MARKER = re.compile(
+    rf"""
+    (?P<think><{_REASONING}(?:\s[^<>\n]{{0,80}})?>|\[{_REASONING}\]|<\|(?:begin|start)_of_(?:thought|thinking)\|>
+        |\u25c1think\u25b7|<\|channel>(?:thought|analysis)|<\|{_REASONING}\|>|<\|START_THINKING\|>)
+    |(?P<unthink></{_REASONING}>|\[/{_REASONING}\]|<\|end_of_(?:thought|thinking)\|>|\u25c1/think\u25b7|<channel\|>
+        |<\|/{_REASONING}\|>|<\|END_THINKING\|>)
+    |(?:<\|start\|>(?P<starts>[\w.]{{1,40}})[^<\n]{{0,80}})?<\|channel\|>(?P<channel>[\w]{{1,30}})[^<\n]{{0,80}}
+        (?:<\|constrain\|>[^<\n]{{0,40}})?<\|message\|>
+    |<\|start\|>(?P<started>[\w.]{{1,40}})[^<\n]{{0,80}}(?:<\|message\|>)?
+    |<\|(?:start_header_id|header_start|start_of_role)\|>\s*(?P<header>\w{{1,30}})[^<\n]{{0,80}}
+        <\|(?:end_header_id|header_end|end_of_role)\|>
+    |(?:<\|im_start\|>|<start_of_turn>|<\|turn>)[ ]?(?P<turn>\w{{1,30}})(?:[ ]*\n|<\|im_sep\|>|(?=<)|[ ]*$|:)
+    |<{_BAR}{_ROLE}{_BAR}>
+    |<\|(?P<command>CHATBOT|USER|SYSTEM)_TOKEN\|>
+    |(?P<answer><\|(?:begin|start)_of_solution\|>|<\|START_(?:RESPONSE|TEXT)\|>)
+    |(?P<ask>\[INST\]|<<SYS>>|\[SYSTEM_PROMPT\])
+    |(?P<reply>\[/INST\]|<</SYS>>|\[/SYSTEM_PROMPT\])
+    |(?P<end><{_BAR}[A-Za-z](?:\w|{_GAP}|/){{0,40}}{_BAR}>|</?s>|<(?:eos|bos|pad|unk)>|<end_of_turn>|<turn\|>
+        |<start_of_turn>|\[(?:TOOL_CALLS|/?TOOL_RESULTS)\])
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_MOST_DISTINCT_MARKERS = 100  # that are looked up in the text; chat templates have a dozen
+_MARKER_BEGINS = re.compile(r"[<\[\u25c1]")
+_STRIPPED_HARMONY = re.compile(r"\s*analysis(?=[A-Z\"'])(?:.*?assistantfinal|.*)", re.DOTALL)
+_STRIPPED_ROLE = re.compile(r"\s*(?:assistant|model)[ \t]*\n")
+_ANSWER_TAG = re.compile(
+    r"<(/?)(answer|final_?answer|output|result|response|solution|json|extraction|final|tool_call|function_call)>",
+    re.IGNORECASE,
+)
 _TASKS = "|".join(map(re.escape, TASK_NAMES.values()))
 _BLOCK = re.compile(
     rf"Task:[ \t]{{0,9}}(?:{_TASKS})"
@@ -32,108 +58,177 @@ _BLOCK = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _OUTPUT = re.compile(r"^[ \t*#]{0,9}Output:", re.IGNORECASE | re.MULTILINE)
-_ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8}\d?);", re.IGNORECASE)
 
 
-def answer_part(message: str, text: str, has_items: Callable[[str], bool]) -> str:
-    """The part of a message that answers the query.
+class CleanAnswer(NamedTuple):
+    """A message's answer, at the message's offsets, and the texts beside the tag that marks the answer."""
 
-    Removed are the thoughts of reasoning models, the role headers, channels and end markers of chat templates, and
-    everything from another block (``Task:``, ``Schema:``, ``Input:``) on. A block before the first item is an echo of
-    the prompt: the answer then follows its ``Output:``. HTML entities become characters.
+    answer: str
+    beside: tuple[str, ...] = ()
+
+
+def clean(message: str, text: str, has_items: Callable[[str], bool]) -> CleanAnswer:
+    """Overwrite with white space what of a model's message is no answer to the query.
+
+    Overwritten are reasoning blocks (``<think>``, ``[THINK]``, harmony's analysis channel and their like), the role
+    headers and end markers of chat templates with the turns of other roles, tags such as ``<answer>``, and everything
+    from another block (``Task:``, ``Schema:``, ``Input:``) on. A block before the first item is an echo of the
+    prompt: the answer then follows its ``Output:``.
 
     Args:
-        message: What the model wrote.
-        text: The query's text: what it holds is no marker.
+        message: The model's message.
+        text: The query's text: a marker that it contains is no marker.
         has_items: Whether a part of a message holds an item or says ``None``.
+
+    Returns:
+        Strings of the message's length in which the answer has the message's offsets.
     """
-    answer = _without_entities(_without_headers(_without_thoughts(message, text), text), text)
-    for _ in range(2):
-        block = _BLOCK.search(answer)
-        if block is None:
-            return answer
-        if has_items(answer[: block.start()]):
-            return answer[: block.start()]
-        output = _OUTPUT.search(answer, block.end())
-        answer = answer[output.end() :] if output else ""
-    block = _BLOCK.search(answer)
-    return answer[: block.start()] if block else answer
+    answer, *beside = _without_tags(_without_markers(message, text, has_items), text)
+    return CleanAnswer(_without_blocks(answer, has_items), tuple(beside))
 
 
-def _without_entities(answer: str, text: str) -> str:
-    """The answer with HTML entities as characters, except those that the text itself holds."""
-    if "&" not in answer:
-        return answer
-    return _ENTITY.sub(lambda entity: entity[0] if entity[0] in text else html.unescape(entity[0]), answer)
+def _blank(text: str) -> str:
+    """White space as long as a text; it begins with a line break so that what is around it is not joined."""
+    return "\n" + " " * (len(text) - 1) if text else ""
 
 
-def _markers(pattern: re.Pattern[str], message: str, text: str) -> Iterator[re.Match[str]]:
-    known: dict[str, bool] = {}
-    for marker in pattern.finditer(message):
-        if marker[0] not in known:
-            known[marker[0]] = marker[0] not in text
-        if known[marker[0]]:
-            yield marker
-
-
-def _without_thoughts(message: str, text: str) -> str:
-    """The message without blocks of thought; without an opening tag the thoughts reach back to the start.
-
-    Where the text itself holds a tag, only a thought that opens the message counts, up to the first closing tag.
-    """
-    opening = _OPEN_THOUGHT.match(message, len(message) - len(message.lstrip()))
-    if opening and _CLOSE_THOUGHT.search(text):
-        closing = _CLOSE_THOUGHT.search(message, opening.end())
-        return message[closing.end() :] if closing else ""
-    kept: list[str] = []
-    at, depth = 0, 0
-    tags = [(tag.start(), tag.end(), True) for tag in _markers(_OPEN_THOUGHT, message, text)]
-    tags += [(tag.start(), tag.end(), False) for tag in _markers(_CLOSE_THOUGHT, message, text)]
-    for start, end, opens in sorted(tags):
-        if opens:
-            if depth == 0:
-                kept.append(message[at:start])
-            depth += 1
-        else:
-            if depth == 0:
-                kept.clear()  # the template of the model opened the thought
-            depth = 0  # a tag that a thought quotes opens nothing
+def _keep(text: str, ranges: list[tuple[int, int]]) -> str:
+    parts, at = [], 0
+    for start, end in ranges:
+        if start < end:
+            parts += [_blank(text[at:start]), text[start:end]]
             at = end
-    if depth == 0:
-        kept.append(message[at:])
-    return "\n".join(part for part in kept if part.strip()) if tags else message
+    return "".join([*parts, _blank(text[at:])])
 
 
-def _without_headers(message: str, text: str) -> str:
-    """What the assistant says in its final channel, up to the end of its turn."""
-    markers = list(_markers(_MARKER, message, text))
-    if not markers:
-        return message
-    parts: list[tuple[str, str]] = []  # channel and content
-    role = channel = ""
-    header: str | None = None
+def _is_assistant(role: str) -> bool:
+    return re.fullmatch(_ASSISTANT, role, re.IGNORECASE) is not None
+
+
+class _Turns:
+    """Sorts a message into the turns of the assistant, without reasoning and what other roles say."""
+
+    def __init__(self) -> None:
+        self.turns: list[list[tuple[int, int]]] = [[]]
+        self._thinking: bool = False
+        self._role = "assistant"
+
+    def text(self, start: int, end: int) -> None:
+        if start < end and not self._thinking and self._role == "assistant":
+            self.turns[-1].append((start, end))
+
+    def marker(self, match: re.Match[str]) -> None:
+        group = match.groupdict()
+        if group["think"]:
+            self._thinking = True
+        elif group["unthink"]:
+            if not self._thinking:  # the template had begun the reasoning
+                self.turns[-1] = []
+            self._thinking = False
+        elif self._thinking and group["end"]:
+            return
+        elif group["answer"] or group["reply"]:
+            self._turn("assistant")
+        elif group["ask"]:
+            self._turn("user")
+        elif channel := group["channel"]:
+            self._turn("assistant" if channel.lower() == "final" else "reasoning")
+        elif group["end"]:
+            self._turn(self._role)
+        else:
+            role = group["starts"] or group["started"] or group["header"] or group["turn"] or group["role"]
+            role = role or ("assistant" if (group["command"] or "").upper() == "CHATBOT" else "user")
+            self._turn("assistant" if _is_assistant(role) else "other")
+
+    def _turn(self, role: str) -> None:
+        self._role, self._thinking = role, False
+        self.turns.append([])
+
+
+def _markers(message: str, text: str) -> Iterator[re.Match[str]]:
+    """The markers of a message. A marker that the text contains is one only around reasoning at the very start."""
+    begun: str | None = None
+    quoted: dict[str, bool] = {}
     at = 0
-    for marker in [*markers, None]:
-        content = message[at : marker.start() if marker else len(message)]
-        if header == "channel":
-            channel, content = content.split()[0] if content.split() else "", ""
-        elif header is not None:
-            first, _, rest = content.lstrip(" ").partition("\n")
-            if first.strip().lower() in _ROLES:
-                role, content = first.strip().lower(), rest
-        if content.strip() and role not in _USER_ROLES:
-            parts.append((channel, content))
-        if marker is None:
-            break
-        name = marker[0].strip("<>|[]/\uff5c").lower()
-        header = name if name in _HEADERS and marker[0] != "<turn|>" else None
-        if (header and header != "channel") or name in _TURN_ENDS or marker[0] in ("<turn|>", "[/INST]"):
-            role = channel = ""
-        elif name in _ROLES:
-            role = name
-        elif name == "inst":
-            role = "user"
+    while begin := _MARKER_BEGINS.search(message, at):
+        match = _MARKER.match(message, begin.start())
+        at = match.end() if match else begin.end()
+        if match is None:
+            continue
+        if match["think"] and not message[: match.start()].strip():
+            begun = match["think"]
+        elif not (match["unthink"] and begun) and _is_quoted(match[0], text, quoted):
+            continue
+        if match["unthink"]:
+            begun = None
+        yield match
+
+
+def _is_quoted(marker: str, text: str, known: dict[str, bool]) -> bool:
+    if marker not in known and len(known) < _MOST_DISTINCT_MARKERS:
+        known[marker] = marker in text
+    return known.get(marker, False)
+
+
+def _without_markers(message: str, text: str, has_items: Callable[[str], bool]) -> str:
+    for stripped in (_STRIPPED_HARMONY, _STRIPPED_ROLE):
+        if (match := stripped.match(message)) and match[0].strip() not in text:
+            message = _blank(match[0]) + message[match.end() :]
+    if _MARKER_BEGINS.search(message) is None:
+        return message
+    turns, at = _Turns(), 0
+    for marker in _markers(message, text):
+        turns.text(at, marker.start())
+        turns.marker(marker)
         at = marker.end()
-    final = [content for channel, content in parts if channel == "final"]
-    shown = [content for channel, content in parts if channel not in _HIDDEN_CHANNELS]
-    return next(iter(final or shown), "")
+    if at == 0:
+        return message
+    turns.text(at, len(message))
+    said = [turn for turn in turns.turns if any(message[start:end].strip() for start, end in turn)]
+    if not said:
+        return _blank(message)
+    for turn in said[:4] if len(said) > 1 else []:
+        answer = _keep(message, turn)
+        if has_items(answer):
+            return answer
+    return _keep(message, said[0])
+
+
+def _without_tags(answer: str, text: str) -> tuple[str, ...]:
+    """The answer without tags such as ``<answer>``; then what is before and after the tags, where there is any."""
+    if "<" not in answer:
+        return (answer,)
+    quoted = {tag: tag in text for tag in {tag[0] for tag in _ANSWER_TAG.finditer(answer)}}
+    tags = [tag for tag in _ANSWER_TAG.finditer(answer) if not quoted[tag[0]]]
+    if not tags:
+        return (answer,)
+    opened = [tag for tag in tags if not tag[1] and "call" not in tag[2].lower()]
+    start = opened[-1].end() if opened else 0
+    if opened and not answer[start:].replace(f"</{opened[-1][2]}>", "").strip() and len(opened) > 1:
+        start = opened[0].end()
+    ranges, at = [], start
+    for tag in tags:
+        if tag.start() >= start:
+            ranges.append((at, tag.start()))
+            at = tag.end()
+            if tag[1] and opened and tag[2].lower() == opened[-1][2].lower():
+                break
+    else:
+        ranges.append((at, len(answer)))
+        at = len(answer)
+    outside = [(0, start), (at, len(answer))] if opened else []
+    return _keep(answer, ranges), *(_keep(answer, [part]) for part in outside if answer[slice(*part)].strip())
+
+
+def _without_blocks(answer: str, has_items: Callable[[str], bool]) -> str:
+    start = 0
+    for _ in range(2):
+        block = _BLOCK.search(answer, start)
+        if block is None:
+            return _keep(answer, [(start, len(answer))])
+        if has_items(answer[start : block.start()]):
+            return _keep(answer, [(start, block.start())])
+        output = _OUTPUT.search(answer, block.end())
+        start = output.end() if output else len(answer)
+    block = _BLOCK.search(answer, start)
+    return _keep(answer, [(start, block.start() if block else len(answer))])

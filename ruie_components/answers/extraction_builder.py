@@ -1,4 +1,4 @@
-"""From items to an extraction: lists and pairs split, spans grounded and assigned, the rest rejected."""
+"""Build an extraction from the items of an answer: split lists and pairs, ground the spans, reject the rest."""
 
 from __future__ import annotations
 
@@ -6,19 +6,12 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 from ruie_components.answers.grounding import Grounder, SpanMatch
-from ruie_components.answers.items import Item
+from ruie_components.answers.items import Item, Offsets
 from ruie_components.answers.label_matcher import LabelMatcher, says_nothing
-from ruie_components.answers.mention_assignment import (
-    AssignedSpan,
-    PredictedSpan,
-    RelationAssigner,
-    Sentences,
-    assign_in_order,
-    assign_near,
-)
+from ruie_components.answers.mention_assignment import AssignedSpan, MentionAssigner, PredictedSpan
 from ruie_components.prompts import one_line
 from ruie_components.types import (
     Argument,
@@ -35,12 +28,16 @@ from ruie_components.types import (
     Task,
 )
 
+MentionMode = Literal["first", "all"]
+
 _LISTED = re.compile(r"[,\uff0c\u3001;\uff1b]")
 _BETWEEN_SIDES = re.compile(r"->|\u2192|[,\uff0c\u3001|]")
-_PAIR = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>")
-_PAIRS = re.compile(rf"(?:{_PAIR.pattern})(?:\s*[,;\uff0c\uff1b]?\s*(?:{_PAIR.pattern}))+\s*[.]?")
 _SEMICOLON = re.compile(r"[;\uff1b]")
+_GROUP = re.compile(r"[(\[]([^()\[\]]*)[)\]]")
+_BETWEEN_GROUPS = re.compile(r"(?:[\s,;.|*_`-]|and\b)*")
+_OFFSETS = re.compile(r"\s*[(\[@]\s*(\d{1,12})\s*(?:[-:,\u2013]|\.\.|to)\s*(\d{1,12})\s*[)\]]?$")
 _MOST_SPLITS = 32  # of a relation into head and tail
+_MOST_ALL = 10_000  # mentions that ``mentions="all"`` adds
 _RANK = {Grounding.EXACT: 3, Grounding.NORMALISED: 2, Grounding.FUZZY: 1}
 
 
@@ -50,20 +47,21 @@ class ExtractionBuilder:
     def __init__(
         self,
         query: Query,
-        labels: LabelMatcher,
+        matcher: LabelMatcher,
         grounder: Grounder,
         demonstrations: Sequence[Demonstration] = (),
         *,
-        all_mentions: bool = False,
+        mentions: MentionMode = "first",
     ) -> None:
-        self._query, self._labels, self._grounder = query, labels, grounder
-        self._demonstrations, self._all_mentions = demonstrations, all_mentions
+        self._query, self._matcher, self._grounder = query, matcher, grounder
+        self._demonstrations, self._mentions = demonstrations, mentions
+        self._assigner = MentionAssigner(grounder)
         self._rejected: list[Rejected] = []
         self._predicted: list[PredictedSpan] = []
-        self._relations: list[Relation] = []
+        self._relations: list[tuple[Relation, Item]] = []
 
     def add(self, item: Item) -> None:
-        """Take an item in."""
+        """Add an item to the results or to what is rejected."""
         if item.superseded:
             self._reject(item, Rejection.SUPERSEDED)
         elif not item.label:
@@ -75,55 +73,75 @@ class ExtractionBuilder:
         else:
             self._add_span(item)
 
-    @cached_property
-    def _sentences(self) -> Sentences:
-        return Sentences(self._query.text)
-
-    @cached_property
-    def _assigner(self) -> RelationAssigner:
-        return RelationAssigner(self._grounder, self._sentences)
-
     def extraction(self, answer: str) -> Extraction:
-        """The extraction of all items, with what was rejected."""
-        entities: tuple[Entity, ...] = ()
-        events: tuple[Event, ...] = ()
-        match self._query.task:
-            case Task.NER:
-                entities = tuple(Entity(type=label, **self._span(match)) for label, match, _ in self._in_order())
-            case Task.ED:
-                spans = self._in_order(many_labels=True)
-                events = tuple(Event(type=label, trigger=Span(**self._span(match))) for label, match, _ in spans)
-            case Task.EAE:
-                events = self._event_of_query()
-            case Task.RE:
-                pass
+        """The results, and what was rejected."""
+        entities: list[Entity] = []
+        events: list[Event] = []
+        ranges: list[Offsets] = [item.answer_range for _, item in self._relations]
+        if self._query.task is Task.EAE:
+            events, ranges = self._event_of_query()
+        elif self._query.task is not Task.RE:
+            many_labels = self._query.task is Task.ED
+            assigned = self._assigner.in_order(self._predicted, many_labels=many_labels)
+            assigned += self._other_mentions(assigned, free_of_others=not many_labels)
+            ranges = [item.answer_range for _, _, item in assigned]
+            for label, match, _ in assigned:
+                if many_labels:
+                    events.append(Event(type=label, trigger=Span(**self._span(match))))
+                else:
+                    entities.append(Entity(type=label, **self._span(match)))
         return Extraction(
             task=self._query.task,
             text=self._query.text,
             labels=self._query.labels,
-            entities=entities,
-            relations=tuple(self._relations),
-            events=events,
+            entities=tuple(entities),
+            relations=tuple(relation for relation, _ in self._relations),
+            events=tuple(events),
             rejected=tuple(self._rejected),
             answer=answer,
-        )
-
-    def _in_order(self, *, many_labels: bool = False) -> list[AssignedSpan]:
-        return assign_in_order(
-            self._predicted, self._grounder, many_labels=many_labels, all_mentions=self._all_mentions
+            answer_ranges=tuple(ranges),
         )
 
     def _span(self, match: SpanMatch) -> dict[str, Any]:
         start, end, grounding = match
         return {"text": self._query.text[start:end], "start": start, "end": end, "grounding": grounding}
 
+    def _is_mentioned(self, span: str) -> bool:
+        return self._grounder.mentions(span).get(0) is not None
+
+    def _other_mentions(self, assigned: Sequence[AssignedSpan], *, free_of_others: bool) -> list[AssignedSpan]:
+        """With ``mentions="all"``: the mentions of the assigned spans to which nothing was assigned."""
+        if self._mentions != "all":
+            return []
+        taken: dict[Offsets, set[str]] = {}
+        for label, match, _ in assigned:
+            taken.setdefault(match[:2], set()).add(label)
+        spans = {(label, self._query.text[match.start : match.end]): item for label, match, item in assigned}
+        others = []
+        for (label, span), item in spans.items():
+            matches = self._grounder.mentions(span).first(_MOST_ALL)
+            for match in matches:
+                here = taken.setdefault(match[:2], set())
+                if match.grounding == matches[0].grounding and label not in here and not (here and free_of_others):
+                    here.add(label)
+                    others.append(AssignedSpan(label, match, item))
+        return others
+
     # spans with a label: entities, triggers, arguments
 
+    def _predict(self, item: Item, span: str, offsets: Offsets | None = None) -> None:
+        self._predicted.append(PredictedSpan(item.label, span, item, offsets))
+
     def _add_span(self, item: Item) -> None:
+        if len(item.spans) != 1:
+            self._reject(item, Rejection.UNREADABLE)
+            return
         (body,) = item.spans
         offsets = item.offsets[0] if item.offsets else None
-        if self._grounder.grounds(body):
-            self._predicted.append(PredictedSpan(item.label, body, item.raw, offsets))
+        if self._is_mentioned(body):
+            if offsets is None and (given := _OFFSETS.search(body)) and not self._grounder.contains(body):
+                body, offsets = body[: given.start()], (int(given[1]), int(given[2]))
+            self._predict(item, body, offsets)
             return
         if says_nothing(body):
             return
@@ -132,78 +150,84 @@ class ExtractionBuilder:
             for group in groups:
                 self._add_span(group)
             return
+        if (given := _OFFSETS.search(body)) and self._is_mentioned(bare := body[: given.start()]):
+            self._predict(item, bare, (int(given[1]), int(given[2])))
+            return
         listed = [part for part in (part.strip(" []") for part in _LISTED.split(body)) if part]
-        stands = [self._grounder.grounds(part) for part in listed]
-        if len(listed) < 2 or not all(stands):
-            if self._grounder.nearest(body):
-                self._predicted.append(PredictedSpan(item.label, body, item.raw))
+        mentioned = [self._is_mentioned(part) for part in listed]
+        if len(listed) < 2 or not all(mentioned):
+            if self._grounder.most_similar(body):
+                self._predict(item, body)
                 return
-            if not any(stands):
+            if not any(mentioned):
                 listed = [body]
         for part in listed:
             if self._grounder.matches(part).get(0):
-                self._predicted.append(PredictedSpan(item.label, part, item.raw))
+                self._predict(item, part)
             else:
-                self._reject(Item(item.label, (part,), item.raw), self._reason([part]))
+                self._reject(_part_of(item, part), self._reason([part]))
 
     def _inner_items(self, item: Item, body: str) -> list[Item]:
-        """The items of a body in which labels of the schema follow on commas: ``Ada, place: Paris``."""
+        """The items of a body in which labels of the schema follow commas: ``Ada, place: Paris``."""
         cuts: list[tuple[int, str, int]] = [(0, item.label, 0)]
         for comma in _LISTED.finditer(body):
-            match = self._labels.at(body, comma.end(), len(body))
+            match = self._matcher.at(body, comma.end(), len(body))
             cuts += [(comma.start(), match.label, match.body)] if match else []
         ends = [start for start, _, _ in cuts[1:]] + [len(body)]
         return [
-            Item(label, (body[begin:end].strip(),), body[start:end].strip())
+            Item(label, (body[begin:end].strip(),), body[start:end].strip(), answer_range=item.answer_range)
             for (start, label, begin), end in zip(cuts, ends, strict=True)
         ]
 
     # the event of an EAE query
 
-    def _event_of_query(self) -> tuple[Event, ...]:
+    def _event_of_query(self) -> tuple[list[Event], list[Offsets]]:
         event = self._query.event
         if event is None:
-            return ()
+            return [], []
         trigger = self._grounder.matches(event.trigger).get(0)
         if event.start is not None:
             trigger = SpanMatch(event.start, event.start + len(event.trigger), Grounding.EXACT)
-        spans = assign_near(self._predicted, self._grounder, self._sentences, trigger, all_mentions=self._all_mentions)
+        assigned = self._assigner.near(self._predicted, trigger)
+        assigned += self._other_mentions(assigned, free_of_others=False)
         if trigger is None:
             self._reject(Item(event.type, (event.trigger,), ""), Rejection.UNGROUNDED)
-            for label, match, raw in spans:
-                self._reject(Item(label, (self._query.text[match.start : match.end],), raw), Rejection.UNGROUNDED)
-            return ()
-        arguments = tuple(Argument(role=label, **self._span(match)) for label, match, _ in spans)
-        return (Event(type=event.type, trigger=Span(**self._span(trigger)), arguments=arguments),)
+            for label, match, item in assigned:
+                text = self._query.text[match.start : match.end]
+                self._reject(Item(label, (text,), item.raw), Rejection.UNGROUNDED)
+            return [], []
+        arguments = tuple(Argument(role=label, **self._span(match)) for label, match, _ in assigned)
+        ranges = [item.answer_range for _, _, item in assigned]
+        return [Event(type=event.type, trigger=Span(**self._span(trigger)), arguments=arguments)], ranges
 
     # relations
 
     def _add_relation(self, item: Item) -> None:
         if len(item.spans) == 2:
-            self._relate(item, item.spans)
+            self._relate(item, *item.spans)
             return
         (body,) = item.spans
         sides = self._sides(body)
-        if sides and all(map(self._grounder.grounds, sides)):
-            self._relate(item, sides)
+        if sides and all(map(self._is_mentioned, sides)):
+            self._relate(item, *sides)
             return
-        groups = self._bracketed(item, body) or self._inner_items(item, body)
-        if len(groups) == 1:
-            parts = [part.strip() for part in _SEMICOLON.split(body)]
-            groups = [Item(item.label, (part,), part) for part in parts if part]
+        groups = self._groups(item, body)
         if len(groups) > 1:
             for group in groups:
                 self._add_relation(group)
         elif sides:
-            self._relate(item, sides)
+            self._relate(item, *sides)
         elif not says_nothing(body):
             self._reject(item, Rejection.UNREADABLE)
 
-    def _bracketed(self, item: Item, body: str) -> list[Item]:
-        """The pairs of ``(Ada, Rex), (Bob, Rex)``."""
-        if not _PAIRS.fullmatch(body):
-            return []
-        return [Item(item.label, (pair,), pair) for pair in _PAIR.findall(body)]
+    def _groups(self, item: Item, body: str) -> list[Item]:
+        """The pairs of a body: by labels of the schema, ``(Ada, Corvex), (Ada, Lindal)``, or semicolons."""
+        groups = self._inner_items(item, body)
+        if len(groups) == 1 and _BETWEEN_GROUPS.fullmatch(_GROUP.sub("", body)):
+            groups = [_part_of(item, group[1].strip()) for group in _GROUP.finditer(body)]
+        if len(groups) <= 1:
+            groups = [_part_of(item, part.strip()) for part in _SEMICOLON.split(body)]
+        return [group for group in groups if group.spans[0]]
 
     def _sides(self, body: str) -> tuple[str, str] | None:
         """Head and tail: the split at a comma of which both sides match the text, as exactly as possible."""
@@ -219,19 +243,18 @@ class ExtractionBuilder:
                     best = rank, sides
         return best[1] if best else None
 
-    def _relate(self, item: Item, sides: tuple[str, ...]) -> None:
-        if any(map(says_nothing, sides)) and not all(map(self._grounder.grounds, sides)):
-            return  # "works for: Ada, None"
-        offsets = item.offsets if len(item.offsets) == len(sides) else (None, None)
-        head, tail = (
-            PredictedSpan(item.label, side, item.raw, given) for side, given in zip(sides, offsets, strict=True)
-        )
-        missing = [side for side in sides if self._grounder.matches(side).get(0) is None]
+    def _relate(self, item: Item, head: str, tail: str) -> None:
+        missing = [side for side in (head, tail) if self._grounder.matches(side).get(0) is None]
         if missing:
-            self._reject(Item(item.label, sides, item.raw), self._reason(missing))
-        elif pair := self._assigner.assign(head, tail):
-            ends = {"head": Span(**self._span(pair[0])), "tail": Span(**self._span(pair[1]))}
-            self._relations.append(Relation(type=item.label, **ends))
+            if not (says_nothing(head) and says_nothing(tail)):  # one side alone would be lost
+                self._reject(Item(item.label, (head, tail), item.raw), self._reason(missing))
+            return
+        offsets = item.offsets if len(item.offsets) == 2 else (None, None)
+        one = PredictedSpan(item.label, head, item, offsets[0])
+        pair = self._assigner.pair(one, PredictedSpan(item.label, tail, item, offsets[1]))
+        if pair:
+            sides = {name: Span(**self._span(match)) for name, match in zip(("head", "tail"), pair, strict=True)}
+            self._relations.append((Relation(type=item.label, **sides), item))
 
     # what is no result
 
@@ -241,8 +264,12 @@ class ExtractionBuilder:
         return Grounder("\n".join(texts), answer_length=len(self._query.text), threshold=None)
 
     def _reason(self, missing: Sequence[str]) -> Rejection:
-        leaked = self._demonstrations and all(map(self._shown.grounds, missing))
+        leaked = self._demonstrations and all(self._shown.mentions(span).get(0) for span in missing)
         return Rejection.LEAKED if leaked else Rejection.UNGROUNDED
 
     def _reject(self, item: Item, reason: Rejection) -> None:
         self._rejected.append(Rejected(reason=reason, label=item.label, spans=item.spans, answer=item.raw))
+
+
+def _part_of(item: Item, span: str) -> Item:
+    return Item(item.label, (span,), item.raw if span in item.raw else span, answer_range=item.answer_range)

@@ -1,37 +1,45 @@
-"""What the readers of both formats return: items as the model wrote them, before they are grounded in the text."""
+"""The items of an answer as a model wrote them, before their spans are matched with the text."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 Offsets = tuple[int, int]
+"""Start (inclusive) and end (exclusive), in code points."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item of an answer.
+    """One item of a raw answer.
 
     Attributes:
-        label: The label of the schema, or the unknown one as it was written. Empty for a part that cannot be read.
-        spans: One string in the linear format, where a relation's head and tail are still together; one for each span
+        label: The label of the schema, or what the answer has in its place; empty for text that is no item.
+        spans: One string in the linear format, where a relation's head and tail are still joined; one string a span
             in the JSON format.
-        raw: The part of the answer that it was read from.
+        raw: The part of the answer from which the item was read.
         known: Whether the label is in the schema.
-        offsets: For each span the offsets that the answer gives, or None.
-        superseded: Whether it is part of a draft that a later part of the answer replaces.
+        answer_range: Where ``raw`` begins and ends in the answer.
+        offsets: For each span the offsets in the text that the answer gives, or None.
+        superseded: The item belongs to a draft that a later part of the answer replaces.
     """
 
     label: str
     spans: tuple[str, ...]
     raw: str
     known: bool = True
+    answer_range: Offsets = (0, 0)
     offsets: tuple[Offsets | None, ...] = ()
     superseded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedAnswer:
-    """The items of an answer, and whether it says that there are none."""
+    """The items of an answer in its order, and whether the answer states that there are none."""
 
     items: tuple[Item, ...]
     says_nothing: bool = False
+
+    @property
+    def has_known_labels(self) -> bool:
+        """Whether an item has a label of the schema."""
+        return any(item.known for item in self.items)

@@ -1,315 +1,560 @@
-"""Items of answers in the JSON format, in whichever of the usual shapes a model chose.
-
-Nothing of an answer disappears: a value ends as (part of) an item, or as an item that cannot be read, which holds its
-text. Only numbers, ``null`` and ``true``, and words about the items (``"reasoning": ...``) are passed over.
-"""
+"""Read the items of an answer in the JSON format, in whichever of the usual shapes a model chose."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
-from ruie_components.answers.grounding import Grounder
-from ruie_components.answers.items import Item, Offsets
-from ruie_components.answers.keys import END, HEAD, LABEL, SPAN, START, TAIL, is_prose, is_wrapper, kind_of_key
-from ruie_components.answers.label_matcher import LabelMatcher
-from ruie_components.answers.loose_json import OPENING, Array, Object, Text, Value
-from ruie_components.answers.normalization import normalize
-from ruie_components.types import Query, Task
+from ruie_components.answers.items import Item, Offsets, ParsedAnswer
+from ruie_components.answers.label_matcher import LabelMatcher, says_nothing
+from ruie_components.answers.loose_json import OPENING, Array, Object, Text, Value, read
+from ruie_components.types import EventQuery, Query, Task
+
+# Names of keys as `_name` writes them: lower case, no underscores, without the prefix "extraction".
+_LABEL_NAMES = (
+    *("type", "label", "role", "relation", "entitytype", "eventtype", "relationtype", "relationship"),
+    *("predicate", "category", "class", "entitygroup", "entitylabel", "argumentrole", "tag", "kind", "rel", "verb"),
+    *("property", "argumenttype", "labelname", "typename"),
+)
+_SPAN_NAMES = (
+    *("text", "span", "trigger", "entity", "name", "value", "mention", "argument", "word", "phrase", "content"),
+    *("surface", "surfaceform", "entitytext", "entityname", "entitymention", "triggerword", "triggertext", "token"),
+    *("argumenttext", "string", "quote", "match", "answer", "filler", "spantext", "mentiontext"),
+)
+_HEAD_NAMES = (
+    *("head", "subject", "source", "from", "arg1", "entity1", "e1", "subj", "headentity", "sourceentity", "first"),
+    *("subjectentity", "headtext", "subjecttext", "start", "agent", "left", "argument1", "domain"),
+)
+_TAIL_NAMES = (
+    *("tail", "object", "target", "to", "arg2", "entity2", "e2", "obj", "tailentity", "targetentity", "second"),
+    *("objectentity", "tailtext", "objecttext", "end", "patient", "right", "argument2", "range"),
+)
+_START_NAMES = ("start", "begin", "startpos", "startchar", "charstart", "startoffset", "startindex", "from", "offset")
+_END_NAMES = ("end", "endpos", "endchar", "charend", "endoffset", "endindex", "to", "stop")
+_OFFSET_NAMES = (
+    "charinterval",
+    "offsets",
+    "position",
+    "positions",
+    "charspan",
+    "indices",
+    "interval",
+    "location",
+    "span",
+    "spans",
+    "loc",
+    "charoffsets",
+    "offsetmapping",
+)
+_PROSE_NAMES = (
+    *("reasoning", "reason", "explanation", "thinking", "thought", "thoughts", "analysis", "note", "notes", "comment"),
+    *("comments", "confidence", "score", "rationale", "justification", "summary", "language", "evidence", "message"),
+    *("status", "count", "total", "instruction", "description", "version", "model", "context", "sentence"),
+)
+_ECHO_NAMES = ("task", "text", "input", "schema", "labels", "id", "dataset", "language", "document", "candidates")
+_WRAPPERS = (
+    *("entit", "relation", "event", "argument", "result", "extract", "output", "answer", "data", "item", "triple"),
+    *("response", "trigger", "mention", "label", "annotation", "propert", "parameter", "args", "role", "type", "list"),
+)
+_CALL_BODIES = ("arguments", "args", "parameters", "input", "function")
+_CALL_NAMES = ("name", "id", "type", "index")
+_MOST_NESTED_STRINGS = 2  # JSON within a string within JSON: arguments of a tool call
 
 
-def json_start(answer: str) -> int | None:
-    """Where something like JSON begins in an answer, or None."""
-    match = OPENING.search(answer)
+def opening(answer: str, start: int = 0) -> int | None:
+    """The offset at which something like JSON begins in an answer, or None."""
+    match = OPENING.search(answer, start)
     return match.start() if match else None
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """A span of an item as the model wrote it."""
+class JsonBlock:
+    """One object or list at the top level of an answer.
 
-    text: str
-    offsets: Offsets | None = None
-    closed: bool = True
+    ``is_whole`` is false for a single item, which others may follow.
+    """
+
+    start: int
+    end: int
+    items: tuple[Item, ...]
+    is_whole: bool
+
+
+def read_blocks(
+    answer: str,
+    query: Query,
+    matcher: LabelMatcher,
+    contains: Callable[[str], bool],
+    *,
+    start: int = 0,
+    partial: bool = False,
+) -> list[JsonBlock]:
+    """Read the JSON of an answer: an object with a list of items, a bare list, or items one after another.
+
+    Also read are objects whose keys are labels, ``{"person": ["Ada"]}``, or spans, ``{"Ada": "person"}``; triples and
+    pairs as lists; the arguments of tool calls; rows of this package; and the usual other names of keys. A string
+    that belongs to no item becomes an item without a label, unless it is prose (``reasoning``) or repeats the query.
+
+    Args:
+        answer: The answer.
+        query: What was asked; its task says how many spans an item has.
+        matcher: Matches the labels of the schema.
+        contains: Whether the text has exactly these characters.
+        start: Where the JSON begins.
+        partial: The answer is still being written: items that are not closed are left out. Otherwise such an item is
+            read if its strings are complete.
+
+    Returns:
+        The objects and lists of the top level in the order of the answer, with their items.
+    """
+    blocks = []
+    for value in read(answer, start):
+        reader = _ItemReader(answer, query, matcher, contains, partial=partial)
+        reader.walk([value])
+        single = len(reader.items) == 1 and reader.items[0].answer_range == (value.start, value.end)
+        whole = isinstance(value, Array) or not single
+        blocks.append(JsonBlock(value.start, value.end, tuple(reader.items), whole))
+    return blocks
+
+
+def read_items(
+    answer: str,
+    query: Query,
+    matcher: LabelMatcher,
+    contains: Callable[[str], bool],
+    *,
+    start: int = 0,
+    partial: bool = False,
+) -> ParsedAnswer:
+    """The items of all blocks of ``read_blocks``; ``says_nothing`` where there is JSON and nothing in it."""
+    blocks = read_blocks(answer, query, matcher, contains, start=start, partial=partial)
+    items = tuple(item for block in blocks for item in block.items)
+    return ParsedAnswer(items, says_nothing=bool(blocks) and not items)
+
+
+def _name(key: str) -> str:
+    name = "".join(character for character in key.casefold() if character.isalnum())
+    return name.removeprefix("extraction") or name
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, Text) and not value.quoted and value.text.lstrip("-").replace(".", "", 1).isdigit()
+
+
+def _integer(value: Value | None) -> int | None:
+    if isinstance(value, Text) and value.text.isascii() and value.text.isdigit() and len(value.text) < 16:
+        return int(value.text)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
-class _Context:
-    """What the keys around a value say of it: the label, and the side of a relation."""
+class _Answered:
+    """A span's string, and the offsets that the answer gives for it."""
 
+    text: str
+    offsets: Offsets | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Todo:
+    """A value that is still to be read, with the label and the span under whose keys it is."""
+
+    value: Value
     label: str | None = None
-    head: _Said | None = None
+    span: str | None = None
 
 
-class JSONItemReader:
-    """Reads the items of JSON values.
-
-    Args:
-        answer: The answer that the values were read from.
-        query: The query, whose task says how many spans an item has.
-        labels: The labels of the schema.
-        grounder: Tells which strings the text holds, where a shape can be read in two ways.
-        partial: The answer is still being written: items that are not closed are left out. Otherwise such an item is
-            read as far as its strings are whole.
-    """
-
+class _ItemReader:
     def __init__(
-        self, answer: str, query: Query, labels: LabelMatcher, grounder: Grounder, *, partial: bool = False
+        self, answer: str, query: Query, matcher: LabelMatcher, contains: Callable[[str], bool], *, partial: bool
     ) -> None:
-        self._answer, self._query, self._labels, self._grounder = answer, query, labels, grounder
+        self._answer, self._query, self._matcher, self._contains = answer, query, matcher, contains
         self._partial = partial
-        self._relations = query.task is Task.RE
+        self._pairs = query.task is Task.RE
+        self._names = (_HEAD_NAMES, _TAIL_NAMES) if self._pairs else (_SPAN_NAMES,)
+        self._todo: list[_Todo] = []
+        self._within: Text | None = None  # the string whose content is being read as JSON
+        self._depth = 0
         self.items: list[Item] = []
 
-    def read(self, values: Sequence[Value]) -> None:
-        """Read items in document order, with a stack of our own: nesting may be as deep as it likes."""
-        waiting: list[tuple[Value, _Context]] = [(value, _Context()) for value in reversed(values)]
-        while waiting:
-            value, context = waiting.pop()
-            if isinstance(value, Text):
-                self._text(value, context)
-            elif isinstance(value, Array):
-                if not self._tuple(value, context):
-                    waiting += [(inner, context) for inner in reversed(value.values)]
-            elif not self._item(value, context):
-                waiting += reversed(self._children(value, context))
+    def walk(self, values: Sequence[Value]) -> None:
+        """Read items in document order. The stack is a list, so that nesting may be of any depth."""
+        self._todo = [_Todo(value) for value in reversed(values)]
+        while self._todo:
+            todo = self._todo.pop()
+            if isinstance(todo.value, Text):
+                self._text(todo.value, todo)
+            elif isinstance(todo.value, Array):
+                if not self._list_item(todo.value, todo):
+                    self._todo += [_Todo(value, todo.label, todo.span) for value in reversed(todo.value.values)]
+            elif not self._is_other_event(todo.value) and not self._object_items(todo.value, todo):
+                self._keys(todo.value, todo)
 
     # objects
 
-    def _item(self, value: Object, context: _Context) -> bool:
-        """Read an object as an item, if it is one."""
-        if self._arguments_of(value) is not None:
-            return self._is_other_event(value)
-        label = self._label_of(value)
-        said = label.text if label else context.label
-        spans = self._spans_of(value, label, context)
-        if said is None or not spans or not all(spans):
+    def _object_items(self, value: Object, todo: _Todo) -> bool:
+        """Read an object as an item, or as several where its keys repeat; False where it is none."""
+        groups = _groups(value)
+        if len(groups) > 1:
+            self._todo += [_Todo(group, todo.label, todo.span) for group in reversed(groups)]
+            return True
+        named: dict[str, Value] = {}
+        for key, each in value.pairs:
+            named.setdefault(_name(key), each)
+        label_key = self._label_key(named)
+        written = named[label_key] if label_key else None
+        label = written.text if isinstance(written, Text) else todo.label
+        if label is None:
             return False
-        whole = all(each.closed for side in spans for each in side) and (label is None or label.closed)
-        if not value.closed and (self._partial or not whole):
+        keys = [
+            next((name for name in names if name in named and name != label_key and _spans_of(named[name])), None)
+            for names in self._names
+        ]
+        if keys == [None]:
+            keys = [self._only_string(value, label_key, written is not None and self._matcher.known(label) is not None)]
+        spans = [_spans_of(named[key]) if key else [] for key in keys]
+        if not all(spans) and todo.span is not None and sum(not each for each in spans) == 1:
+            spans = [each or [_Answered(todo.span)] for each in spans]
+        if not all(spans):
+            if label_key in _LABEL_NAMES and not any(not isinstance(each, Text) for _, each in value.pairs):
+                self._unreadable(value)  # a label without a span
+                return True
+            return False
+        texts = [text for key in keys if key for text in _strings(named[key])]
+        texts += [written] if isinstance(written, Text) else []
+        if not (value.closed or all(text.closed for text in texts)) or (self._partial and not value.closed):
             self._unreadable(value)
-        elif len(spans) == 1:
-            for each in spans[0]:  # a list of spans: each an item of its own
-                self._add(said, (each,), value)
-        elif len(spans[0]) > 1 and len(spans[1]) > 1:
-            self._unreadable(value)  # which head belongs to which tail?
+            return True
+        self._add_rows(label, self._with_offsets(spans, keys, named), value)
+        used = {label_key, *keys}
+        for key, each in reversed(value.pairs):
+            if _name(key) not in used and not isinstance(each, Text) and _holds_items(each):
+                self._todo.append(_Todo(each))
+        return True
+
+    def _label_key(self, named: dict[str, Value]) -> str | None:
+        """The key of an object that holds its label."""
+        written = {name: each for name, each in named.items() if isinstance(each, Text) and each.text.strip()}
+        usual = [name for name in _LABEL_NAMES if name in written]
+        known = [name for name in [*usual, *written] if self._matcher.known(written[name].text)]
+        if self._query.task is Task.ED and "eventtype" in known:
+            return "eventtype"
+        return next(iter(known), None) or next(iter(usual), None)
+
+    def _only_string(self, value: Object, label_key: str | None, known: bool) -> str | None:
+        """The key of the span where its name says nothing: the only other string, or the only one of the text."""
+        if not known:
+            return None
+        others = [
+            (key, each)
+            for key, each in value.pairs
+            if key and isinstance(each, Text) and each.quoted and _name(key) != label_key and each.text.strip()
+        ]
+        held = [(key, each) for key, each in others if self._contains(each.text)]
+        chosen = others if len(others) == 1 else held
+        return _name(chosen[0][0]) if len(chosen) == 1 else None
+
+    def _with_offsets(
+        self, spans: list[list[_Answered]], keys: list[str | None], named: dict[str, Value]
+    ) -> list[list[_Answered]]:
+        """The spans with the offsets that stand beside them: ``start`` and ``end``, or ``head_start`` for a side."""
+        if any(len(each) != 1 for each in spans):
+            return spans
+        if len(spans) == 1:
+            offsets = _offsets(named)
+            return [[_Answered(spans[0][0].text, spans[0][0].offsets or offsets)]]
+        sides = []
+        for (answered,), key in zip(spans, keys, strict=True):
+            start, end = _integer(named.get(f"{key}start")), _integer(named.get(f"{key}end"))
+            given = None if start is None else (start, end if end is not None else start + len(answered.text))
+            sides.append([_Answered(answered.text, answered.offsets or given)])
+        return sides
+
+    def _add_rows(self, label: str, spans: list[list[_Answered]], value: Value) -> None:
+        """One item for each span of a list; for relations a head with each of its tails, or the reverse."""
+        if len(spans) == 1:
+            rows: list[tuple[_Answered, ...]] = [(each,) for each in spans[0]]
+        elif 1 in (len(spans[0]), len(spans[1])):
+            rows = list(product(*spans))
         else:
-            for head in spans[0]:
-                for tail in spans[1]:
-                    self._add(said, (head, tail), value)
-        return True
+            self._unreadable(value)  # which head belongs to which tail is not said
+            return
+        for row in rows:
+            self._add(label, row, value)
 
-    def _arguments_of(self, value: Object) -> Value | None:
-        """The arguments of an object that is a whole event, for EAE."""
-        arguments = _named(value, "arguments") if self._query.task is Task.EAE else None
-        return None if isinstance(arguments, Text) else arguments
+    def _keys(self, value: Object, todo: _Todo) -> None:
+        """Read an object that is no item: its keys are labels, spans, or names of what they hold."""
+        is_call = any(
+            _name(key) in _CALL_BODIES and (not isinstance(each, Text) or each.text.lstrip()[:1] in ("{", "["))
+            for key, each in value.pairs
+        )
+        todos = []
+        for key, each in value.pairs:
+            label = self._matcher.known(key) or (None if isinstance(each, Text) else self._plural(key))
+            if label is None and (self._is_echo(key, each) or (is_call and _name(key) in _CALL_NAMES)):
+                continue
+            if isinstance(each, Text):
+                todos += self._string_value(key, each, label, todo, closed=value.closed)
+            elif label is not None:
+                todos.append(_Todo(each, label, todo.span))
+            elif self._is_span(key, each, todo):
+                todos.append(_Todo(each, todo.label, key))
+            else:
+                todos.append(_Todo(each, todo.label, todo.span))
+        self._todo += reversed(todos)
 
-    def _is_other_event(self, value: Object) -> bool:
-        """Whether an event with arguments is another one than the query's; its arguments are rejected then."""
-        trigger, event = _named(value, "trigger"), self._query.event
-        said = _first_text(trigger) if trigger is not None else None
-        if said is None or event is None or normalize(said.text) == normalize(event.trigger):
+    def _plural(self, key: str) -> str | None:
+        return None if _name(key) in ("entities", "relations", "events", "arguments") else self._matcher.plural(key)
+
+    def _is_span(self, key: str, value: Value, todo: _Todo) -> bool:
+        """Whether a key that is no label is a span: a head, or what has the label that it holds."""
+        if not key.strip() or todo.span is not None:
             return False
-        self._unreadable(value)
-        return True
+        if any(wrapper in _name(key) for wrapper in _WRAPPERS) and not self._contains(key):
+            return False
+        if self._pairs:
+            return todo.label is not None or isinstance(value, Object)
+        return isinstance(value, Object) or (
+            isinstance(value, Array)
+            and bool(value.values)
+            and all(isinstance(each, Text) and self._matcher.known(each.text) for each in value.values)
+        )
 
-    def _label_of(self, value: Object) -> Text | None:
-        """The string that names the label: under a label's key, if possible of the schema; else any of the schema."""
-        strings = [(key, each) for key, each in value.pairs if isinstance(each, Text) and not each.bare]
-        named = [each for key, each in value.pairs if kind_of_key(key) == LABEL and isinstance(each, Text)]
-        known = [each for each in named if self._labels.known(each.text)]
-        if known or named:
-            # {"role": "agent", "label": "person"}: the key of the prompt comes first among those of the schema
-            return (known or named)[0]
-        if any(self._labels.known(key) for key, _ in value.pairs):
-            return None  # {"person": "Ada"}
-        values = [each for _, each in strings if self._labels.known(each.text)]
-        return values[0] if len(values) == 1 and len(value.pairs) > 1 else None
-
-    def _spans_of(self, value: Object, label: Text | None, context: _Context) -> list[list[_Said]]:
-        """For each side of an item its strings."""
-        offsets = _offsets_of(value)
-        if not self._relations:
-            keyed = [each for key, each in value.pairs if kind_of_key(key) == SPAN and each is not label]
-            if said := next(filter(None, map(_strings, keyed)), None):
-                return [[_Said(one.text, one.offsets or offsets, one.closed) for one in said]]
-            return [self._other_strings(value, label)[:1]] if label and len(value.pairs) > 1 else []
-        heads = next((_strings(each) for key, each in value.pairs if kind_of_key(key) == HEAD), None)
-        tails = next((_strings(each) for key, each in value.pairs if kind_of_key(key) == TAIL), None)
-        heads = heads or ([context.head] if context.head else None)
-        if heads and tails:
-            return [heads, tails]
-        if heads is None and tails is None and label:
-            others = self._other_strings(value, label)
-            return [others[:1], others[1:]] if len(others) == 2 else []
+    def _string_value(self, key: str, value: Text, label: str | None, todo: _Todo, *, closed: bool) -> list[_Todo]:
+        """Read a string under a key; ``closed`` says whether the object that it is in is."""
+        if not value.text.strip() and not key.strip():
+            return []
+        if label is not None:
+            return [_Todo(value, label, todo.span)]
+        if not key:
+            return [_Todo(value, todo.label, todo.span)] if closed or not self._partial else []
+        if value.quoted and value.text.lstrip()[:1] in ("{", "[") and _name(key) in (*_CALL_BODIES, *_WRAPPERS):
+            return [_Todo(value)]
+        if self._partial and not value.closed:
+            return []
+        if not self._pairs and _name(key) not in _LABEL_NAMES and (named := self._matcher.known(value.text)):
+            self._add(named, (_Answered(key),), value)
+        elif self._pairs and todo.label is not None and todo.span is None:
+            self._add(todo.label, (_Answered(key), _Answered(value.text)), value)
+        elif todo.label is not None and _name(key) in _SPAN_NAMES:
+            return [_Todo(value, todo.label, todo.span)]
+        elif not (self._partial and not closed) and not (
+            (says_nothing(value.text) or _is_number(value)) and self._is_plain_name(key)
+        ):
+            self._unreadable(value, f"{key}: ")
         return []
 
-    def _other_strings(self, value: Object, label: Text | None) -> list[_Said]:
-        """Quoted strings that the text holds, under keys that say nothing."""
-        strings = [each for key, each in value.pairs if isinstance(each, Text) and not each.bare and not is_prose(key)]
-        return [
-            _Said(each.text, None, each.closed)
-            for each in strings
-            if each is not label and self._grounder.grounds(each.text)
-        ]
+    def _is_plain_name(self, key: str) -> bool:
+        """Whether a key without a value names a part of an answer, rather than a span that would be lost."""
+        name = _name(key)
+        usual = (*_PROSE_NAMES, *_ECHO_NAMES, *_LABEL_NAMES, *_SPAN_NAMES, *_HEAD_NAMES, *_TAIL_NAMES, *_OFFSET_NAMES)
+        return name in usual or any(wrapper in name for wrapper in _WRAPPERS)
 
-    def _children(self, value: Object, context: _Context) -> list[tuple[Value, _Context]]:
-        """What to read of an object that is no item itself; strings that belong to nothing are unreadable."""
-        if (arguments := self._arguments_of(value)) is not None:
-            return [(arguments, context)]
-        containers = any(not isinstance(each, Text) for _, each in value.pairs)
-        children: list[tuple[Value, _Context]] = []
-        unread = 0
-        for key, each in value.pairs:
-            label = self._labels.known(key)
-            if label:
-                children.append((each, _Context(label, context.head)))
-            elif isinstance(each, Text):
-                if each.bare and not self._labels.known(each.text):
-                    continue
-                if (inverted := self._inverted(key, each, context)) is not None:
-                    self.items.append(inverted)
-                elif not (is_prose(key) or (kind_of_key(key) and containers)):
-                    unread += 1
-            elif self._is_side(key, each, context):
-                children.append((each, _Context(context.label, _Said(key))))
-            else:
-                children.append((each, context))
-        if unread:
-            self._unreadable(value)
-        return children
-
-    def _inverted(self, key: str, value: Text, context: _Context) -> Item | None:
-        """``{"Ada": "person"}``, and under a relation's label ``{"Ada": "Rex"}``: the key is a span."""
-        raw = self._answer[value.start : value.end]
-        raw = f"{key}: {raw}"
-        label = self._labels.known(value.text)
-        if label and not (self._relations or kind_of_key(key) or context.label) and value.closed:
-            return Item(label, (key,), raw)
-        if self._relations and context.label and context.head is None and not kind_of_key(key):
-            return Item(context.label, (key, value.text), raw) if value.closed else None
-        return None
-
-    def _is_side(self, key: str, value: Value, context: _Context) -> bool:
-        """Whether a key is the head of the relations in its value: ``{"Ada": {"works for": ["Rex"]}}``."""
-        if not self._relations or context.head is not None or is_wrapper(key) or kind_of_key(key) in (HEAD, TAIL):
+    def _is_echo(self, key: str, value: Value) -> bool:
+        """Whether a key holds prose, or what the query or a row of this package has beside the annotations."""
+        name = _name(key)
+        if name in _PROSE_NAMES:
+            return isinstance(value, Text) or not _holds_items(value)
+        if name not in _ECHO_NAMES:
             return False
-        if context.label is not None:
-            return isinstance(value, Array)  # {"works for": {"Ada": ["Rex", "Kim"]}}
-        return isinstance(value, Object) and any(self._labels.known(inner) for inner, _ in value.pairs)
+        if name in ("schema", "labels", "candidates"):
+            return all(self._matcher.known(text.text) for text in _strings(value)) and not isinstance(value, Object)
+        return isinstance(value, Text) and (
+            name not in ("text", "input", "document") or value.text.strip() == self._query.text.strip()
+        )
+
+    def _is_other_event(self, value: Object) -> bool:
+        """In an EAE answer: read the arguments of an event object; refuse it where it is of another trigger."""
+        if self._query.task is not Task.EAE or self._query.event is None:
+            return False
+        named = {_name(key): each for key, each in value.pairs}
+        arguments = named.get("arguments")
+        if arguments is None or isinstance(arguments, Text) or "name" in named:
+            return False
+        triggers = [each.text for each in _strings(named["trigger"])] if "trigger" in named else []
+        if triggers and not any(_is_same_trigger(trigger, self._query.event) for trigger in triggers):
+            self._unreadable(value)
+        else:
+            self._todo.append(_Todo(arguments))
+        return True
 
     # lists and strings
 
-    def _tuple(self, value: Array, context: _Context) -> bool:
-        """Read ``[head, tail]`` under a relation's label, ``[head, label, tail]``, ``[span, label]`` and the like."""
+    def _list_item(self, value: Array, todo: _Todo) -> bool:
+        """Read a list as one item: a pair under a relation's label, or a triple or pair that holds the label."""
         texts = [each for each in value.values if isinstance(each, Text)]
-        if len(texts) != len(value.values) or not texts or not all(each.closed for each in texts):
+        if len(texts) != len(value.values) or (self._partial and not value.closed):
             return False
-        if self._partial and not value.closed:
+        if all(map(_is_number, texts)):
+            return todo.label is None and bool(texts) and self._refuse(value)
+        if todo.label is None:
+            return self._labelled_list(texts, value, todo)
+        if not self._pairs or todo.span is not None or len(texts) != 2:
             return False
-        if self._relations and context.label and not context.head and len(texts) == 2:
-            if not all(self._grounder.grounds(each.text) for each in texts) and any(map(_has_sides, texts)):
-                return False  # each string is a pair of its own
-            self._add(context.label, tuple(_Said(each.text) for each in texts), value)
-            return True
-        sides = 2 if self._relations else 1
-        if context.label is not None or context.head or len(texts) != sides + 1:
-            return False
-        for index in (1, 0, 2)[: len(texts)]:
-            if self._labels.known(texts[index].text):
-                spans = tuple(_Said(each.text) for i, each in enumerate(texts) if i != index)
-                self._add(texts[index].text, spans, value)
-                return True
-        return False
+        sides = [text.text for text in texts]
+        if not all(map(self._contains, sides)) and all("," in side or "->" in side for side in sides):
+            return False  # two pairs
+        self._add(todo.label, (_Answered(sides[0]), _Answered(sides[1])), value)
+        return True
 
-    def _text(self, value: Text, context: _Context) -> None:
-        if (value.bare and not value.text.strip("-")) or (self._partial and not value.closed):
+    def _labelled_list(self, texts: list[Text], value: Array, todo: _Todo) -> bool:
+        spans = 1 + self._pairs - (todo.span is not None)
+        if not 1 + spans <= len(texts) <= 3 + spans:
+            return False
+        numbers = [text for text in texts if _is_number(text)]
+        words = [text for text in texts if not _is_number(text)] if len(texts) > 1 + spans else texts
+        if len(words) != 1 + spans:
+            return False
+        known = [i for i, text in enumerate(words) if self._matcher.known(text.text)]
+        if self._pairs and 1 in known:
+            known = [1]
+        if len(known) > 1:  # a label that is also a span: ["person", "person"], ["Ada", "person"] is the usual order
+            known = [i for i in known if not self._contains(words[i].text)] or [len(words) - 1]
+        if len(known) != 1:
+            return False
+        rest = [word.text for i, word in enumerate(words) if i != known[0]]
+        given = [_integer(number) for number in numbers]
+        offsets = (given[0], given[1]) if len(given) == 2 and given[0] is not None and given[1] is not None else None
+        answered = [_Answered(text, offsets if len(rest) == 1 else None) for text in rest]
+        if todo.span is not None:
+            answered.insert(0, _Answered(todo.span))
+        self._add(words[known[0]].text, tuple(answered), value)
+        return True
+
+    def _refuse(self, value: Value) -> bool:
+        self._unreadable(value)
+        return True
+
+    def _text(self, value: Text, todo: _Todo) -> None:
+        if self._partial and not value.closed:
             return
-        if value.bare and value.text.strip().casefold() in ("null", "none", "true", "false", "nan", "undefined"):
+        label = todo.label
+        if says_nothing(value.text) or not value.text.strip():
             return
-        head = self._labels.at(value.text, 0, len(value.text))
-        inverted = None if head or context.label else self._labels.behind(value.text, 0, len(value.text))
-        if head and context.label is None:
-            self._add(head.label, (_Said(value.text[head.body :].strip()),), value)
-        elif inverted:
-            self._add(inverted[0], (_Said(inverted[1]),), value)
-        elif context.label is not None and value.closed:
-            spans = (context.head, _Said(value.text)) if context.head else (_Said(value.text),)
-            self._add(context.label, spans, value)
-        elif value.bare and value.text.replace(".", "", 1).lstrip("-").isdigit():
+        if value.quoted and value.text.lstrip()[:1] in ("{", "[") and self._nested(value, todo):
             return
+        head = self._matcher.at(value.text, 0, len(value.text))
+        if head and label is None:
+            self._add(head.label, (_Answered(value.text[head.body :].strip()),), value)
+        elif label is not None and value.closed:
+            spans = (_Answered(value.text),) if todo.span is None else (_Answered(todo.span), _Answered(value.text))
+            self._add(label, spans, value)
+        elif todo.span is not None and not self._pairs and self._matcher.known(value.text):
+            self._add(value.text, (_Answered(todo.span),), value)
         else:
             self._unreadable(value)
 
-    # results
+    def _nested(self, value: Text, todo: _Todo) -> bool:
+        """Read JSON that is the content of a string, as the arguments of a tool call are."""
+        if self._depth >= _MOST_NESTED_STRINGS or self._contains(value.text) or not (inner := read(value.text)):
+            return False
+        reader = _ItemReader(value.text, self._query, self._matcher, self._contains, partial=self._partial)
+        reader._depth = self._depth + 1
+        reader.walk(inner)
+        place = (value.start, value.end)
+        self.items += [Item(item.label, item.spans, item.raw, item.known, place, item.offsets) for item in reader.items]
+        return bool(reader.items) or todo.label is None
 
-    def _add(self, label: str, spans: tuple[_Said, ...], value: Value) -> None:
-        known = self._labels.known(label)
-        raw = self._answer[value.start : value.end]
-        strings, offsets = tuple(each.text for each in spans), tuple(each.offsets for each in spans)
-        self.items.append(Item(known or label, strings, raw, known=known is not None, offsets=offsets))
+    # items
 
-    def _unreadable(self, value: Value) -> None:
+    def _add(self, label: str, spans: tuple[_Answered, ...], value: Value) -> None:
+        known = self._matcher.known(label)
+        self.items.append(
+            Item(
+                known or label.strip(),
+                tuple(span.text for span in spans),
+                self._answer[value.start : value.end],
+                known is not None,
+                (value.start, value.end),
+                tuple(span.offsets for span in spans),
+            )
+        )
+
+    def _unreadable(self, value: Value, prefix: str = "") -> None:
         if value.end <= len(self._answer) and not (self._partial and not value.closed):
-            self.items.append(Item("", (), self._answer[value.start : value.end], known=False))
+            raw = prefix + self._answer[value.start : value.end]
+            self.items.append(Item("", (), raw, known=False, answer_range=(value.start, value.end)))
 
 
-def _has_sides(text: Text) -> bool:
-    return any(separator in text.text for separator in (",", "->", "\u2192", "|"))
-
-
-def _named(value: Object, name: str) -> Value | None:
-    return next((each for key, each in value.pairs if key.strip().casefold() == name), None)
-
-
-def _first_text(value: Value) -> Text | None:
+def _strings(value: Value) -> list[Text]:
+    """The strings that a key of an item holds: one, several of a list, or the ``text`` of an object."""
     if isinstance(value, Text):
-        return value
-    if isinstance(value, Object):
-        return next((each for key, each in value.pairs if kind_of_key(key) == SPAN and isinstance(each, Text)), None)
-    return None
-
-
-def _strings(value: Value) -> list[_Said]:
-    """The strings that a key of an item holds: one, several of a list, or the text of an object with its offsets."""
-    if isinstance(value, Text):
-        return [_Said(value.text, None, value.closed)] if value.text.strip() and not _is_null(value) else []
+        return [value]
     if isinstance(value, Array):
-        return [said for each in value.values if not isinstance(each, Array) for said in _strings(each)]
-    text = _first_text(value)
-    return [_Said(text.text, _offsets_of(value), text.closed)] if text else []
+        return [text for each in value.values for text in ([each] if isinstance(each, Text) else _text_of(each))]
+    return _text_of(value)
 
 
-def _is_null(value: Text) -> bool:
-    return value.bare and value.text.strip().casefold() in ("null", "none")
-
-
-def _offsets_of(value: Object) -> Offsets | None:
-    """The offsets that an object gives: ``start`` and ``end``, or a list of two numbers, or both in an object."""
-    numbers: dict[str, int] = {}
-    for key, each in value.pairs:
-        kind = kind_of_key(key)
-        if kind in (START, END) and (number := _number(each)) is not None:
-            numbers.setdefault(str(kind), number)
-        elif len(pair := _interval(key, each)) == 2:
-            numbers = {START: pair[0], END: pair[1], **numbers}
-    if START not in numbers:
-        return None
-    return numbers[START], numbers.get(END, numbers[START])
-
-
-def _interval(key: str, value: Value) -> list[int]:
-    """The numbers of ``[start, end]``, or of an object under a key such as ``char_interval``."""
-    if isinstance(value, Array) and len(value.values) == 2:
-        numbers = list(map(_number, value.values))
-    elif isinstance(value, Object) and "interval" in key.casefold():
-        numbers = [_number(each) for inner, each in value.pairs if kind_of_key(inner) in (START, END)]
-    else:
+def _text_of(value: Value) -> list[Text]:
+    if not isinstance(value, Object):
         return []
-    return [number for number in numbers if number is not None]
+    named = {_name(key): each for key, each in reversed(value.pairs) if isinstance(each, Text)}
+    return [named[name] for name in _SPAN_NAMES if name in named][:1]
 
 
-def _number(value: Value) -> int | None:
-    if isinstance(value, Text) and value.text.strip().isdecimal() and len(value.text) < 12:
-        return int(value.text)
-    return None
+def _spans_of(value: Value) -> list[_Answered]:
+    """The spans that a key of an item holds, with the offsets that an object gives."""
+    parts = value.values if isinstance(value, Array) else [value]
+    spans = []
+    for part in parts:
+        if isinstance(part, Text):
+            spans += [_Answered(part.text)] if part.text.strip() and not _is_number(part) else []
+            spans += [_Answered(part.text)] if _is_number(part) and len(parts) == 1 else []
+        elif texts := _text_of(part):
+            named = {_name(key): each for key, each in part.pairs} if isinstance(part, Object) else {}
+            spans.append(_Answered(texts[0].text, _offsets(named)))
+    return spans
+
+
+def _offsets(named: dict[str, Value]) -> Offsets | None:
+    """Start and end where an object gives them, as two numbers, an object or a list of two."""
+    for name in _OFFSET_NAMES:
+        if isinstance(inner := named.get(name), Object):
+            named = named | {_name(key): each for key, each in inner.pairs}
+        elif isinstance(inner, Array) and len(inner.values) == 2:
+            named = named | {"start": inner.values[0], "end": inner.values[1]}
+    start = next((number for name in _START_NAMES if (number := _integer(named.get(name))) is not None), None)
+    end = next((number for name in _END_NAMES if (number := _integer(named.get(name))) is not None), None)
+    length = _integer(named.get("length"))
+    if start is None:
+        return None
+    return start, end if end is not None else start + (length or 0)
+
+
+def _holds_items(value: Value) -> bool:
+    """Whether a value is an object with a label and a span, or holds one, two levels deep."""
+    level: list[Value] = [value]
+    for _ in range(3):
+        below: list[Value] = []
+        for each in level:
+            if isinstance(each, Object):
+                names = {_name(key) for key, _ in each.pairs}
+                if names & set(_LABEL_NAMES) and names & {*_SPAN_NAMES, *_HEAD_NAMES}:
+                    return True
+                below += [inner for _, inner in each.pairs]
+            elif isinstance(each, Array):
+                below += each.values
+        level = below
+    return False
+
+
+def _groups(value: Object) -> list[Object]:
+    """An object whose keys repeat, as one object for each repetition: ``{"type": .., "text": .., "type": ..}``."""
+    seen: set[str] = set()
+    starts = [0]
+    for i, (key, _) in enumerate(value.pairs):
+        name = _name(key)
+        if name in seen and (name in _LABEL_NAMES or name in _SPAN_NAMES or name in _HEAD_NAMES or name in _TAIL_NAMES):
+            starts.append(i)
+            seen = set()
+        seen.add(name)
+    if len(starts) == 1:
+        return [value]
+    ends = [*starts[1:], len(value.pairs)]
+    return [Object(value.start, value.end, value.closed, value.pairs[i:j]) for i, j in zip(starts, ends, strict=True)]
+
+
+def _is_same_trigger(trigger: str, event: EventQuery) -> bool:
+    one, other = trigger.casefold().strip(), event.trigger.casefold().strip()
+    return one in other or other in one

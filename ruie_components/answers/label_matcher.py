@@ -1,4 +1,4 @@
-"""Recognising the labels of a schema in what a model wrote."""
+"""Match what a model wrote with the labels of a schema."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 COLONS = ":\uff1a"
 _COLON = re.compile(f"[{COLONS}]")
 _PREFACE_ENDS = re.compile(rf"[{COLONS}]|[.!?](?=\s)")
-_AROUND = "*_`\"'\u2018\u2019\u201c\u201d \t"  # bold, code and quotes around a label
+_AROUND = "*_`#\"'\u2018\u2019\u201c\u201d \t"  # bold, code, heading and quotes around a label
 _BULLET = re.compile(
     r"[\s>#*_`\"'\u201c\u2018\-\u2022\u00b7\u2013\u2014\u25cf\u25aa\u25e6|]*"
     r"(?:[(\[]?[0-9]{1,4}[.):\]]+\s*)?"
@@ -18,21 +18,26 @@ _BULLET = re.compile(
 )
 _UNKNOWN = re.compile(r"([^\W\d_][^\s:\uff1a;,.!?\"]*(?: [^\s:\uff1a;,.!?\"]+){0,5})[*_`\"]{0,3} ?[:\uff1a](?!//)")
 _LONGEST_UNKNOWN = 80
+_REMEMBERED = 10_000  # names whose label is kept for the next time
 
-NOTHING_WORDS = frozenset(("none", "null", "nothing", "n/a", "na", "nil", "empty", "[]", "{}", "()", "-", "\u65e0"))
-_NOTHING = re.compile(r"none(?![\w-])(?!\s*[:\uff1a])", re.IGNORECASE)
+NOTHING_WORDS = frozenset(
+    ("none", "null", "nothing", "n/a", "na", "nil", "empty", "[]", "{}", "()", "-", "\u2014", "\u65e0", "\u6ca1\u6709")
+)
+_NOTHING = re.compile(
+    r"none(?![\w-])(?!\s*[:\uff1a])|nothing(?: (?:was|is|to|could|can) [\w ]{1,30})?(?: \w+)?(?: here)?$", re.IGNORECASE
+)
+_THINGS = (
+    r"(?:entit|relation|event|argument|trigger|mention|label|item|match|result|answer|information|instance|role|person)"
+)
 _NOTHING_SENTENCE = re.compile(
-    r"(?:there (?:are|is|were|was) )?(?:no|not any|nothing)(?: [\w-]+){0,3}?"
-    r"(?: (?:entit(?:y|ies)|relations?(?:hips?)?|events?|arguments?|triggers?|mentions?|items?|labels?|matches|spans?"
-    r"|information|annotations?|results?|extract(?:ed)?|found))(?: [\w',-]+){0,12}",
+    rf"(?:\w+[ ,]+){{0,6}}?(?:no|not|n't|neither|without)\b[^.;:\n]{{0,60}}?\b{_THINGS}\w*[^;:\n]{{0,60}}",
     re.IGNORECASE,
 )
-_BRACKETED = re.compile(r"(?P<span>[^()\[\]\n]+?)\s*[(\[](?P<label>[^()\[\]\n]+)[)\]]\W{0,3}")
-_DASHED = re.compile(r"(?P<span>[^\n]+?)\s+(?:-+>?|\u2013|\u2014|\u2192|=>|=)\s+(?P<label>[^\n]+?)\W{0,3}")
+_NEGATION = re.compile(r"\b(?:no|not|neither|without)\b|n't", re.IGNORECASE)
 
 
 class LabelMatch(NamedTuple):
-    """A label at the start of a part of an answer, and where its span begins."""
+    """A label at the head of a part of an answer, and the offset at which what it labels begins."""
 
     label: str
     known: bool
@@ -40,31 +45,49 @@ class LabelMatch(NamedTuple):
 
 
 def _key(label: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", label).casefold().replace("_", " ").split())
+    return " ".join(unicodedata.normalize("NFKC", label).casefold().replace("_", " ").replace("-", " ").split())
 
 
 class LabelMatcher:
-    """Recognises the labels of a schema, whatever their case, white space and underscores; the longest first."""
+    """Matches names with the labels of a schema, whatever their case, white space, underscores and plural."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         self._exact = set(labels)
         self._by_key = {_key(label): label for label in reversed(labels)}
-        self._known: dict[str, str | None] = {}  # of names looked up before
+        self._by_name: dict[str, str | None] = {}
         self._semicolons = any(";" in label or "\uff1b" in label for label in labels)
         self._colons = 2 + max(len(_COLON.findall(label)) for label in labels)
-        self._reach = 40 + 2 * max(map(len, labels))
+        self._longest = max(map(len, labels))
+        self._reach = 40 + 2 * self._longest
 
     def known(self, name: str) -> str | None:
-        """The label of the schema that is meant, or None."""
-        if name not in self._known:
+        """The label of the schema that a name stands for, or None."""
+        if len(name) > self._reach + 40:
+            return None
+        if name not in self._by_name:
+            if len(self._by_name) >= _REMEMBERED:
+                self._by_name.clear()
             bare = name.strip()
             label = self._by_key.get(_key(bare)) or self._by_key.get(_key(bare.strip(_AROUND)))
-            self._known[name] = bare if bare in self._exact else label
-        return self._known[name]
+            self._by_name[name] = bare if bare in self._exact else label
+        return self._by_name[name]
+
+    def plural(self, name: str) -> str | None:
+        """The label of a heading or key such as ``Persons`` or ``Cities``, or None."""
+        if label := self.known(name):
+            return label
+        bare = name.strip(_AROUND).casefold()
+        if bare == "people":
+            return self.known("person")
+        for ending, singular in (("ies", "y"), ("es", ""), ("s", "")):
+            stem = bare.removesuffix(ending)
+            if 1 < len(stem) < len(bare) and (label := self.known(stem + singular)):
+                return label
+        return None
 
     def at(self, text: str, start: int, end: int) -> LabelMatch | None:
         """The label of the schema, with its colon, that begins at ``start``, bullets and bold left aside."""
-        end = len(text) if self._semicolons else end  # a label may go on behind the end of a piece
+        end = len(text) if self._semicolons else end  # a label may extend beyond the end of a segment
         stop = min(end, start + self._reach + 40)
         if _COLON.search(text, start, stop) is None:
             return None
@@ -72,62 +95,54 @@ class LabelMatcher:
             start += 1
         begins = dict.fromkeys((start, skip_bullet(text, start, stop)))
         for begin in begins:
-            match = None
+            longest = None
             colons = _COLON.finditer(text, begin, min(end, begin + self._reach))
             for _, colon in zip(range(self._colons), colons, strict=False):
                 if label := self.known(text[begin : colon.start()]):
-                    match = LabelMatch(label, known=True, body=colon.end())
-            if match:
-                return match
+                    longest = LabelMatch(label, known=True, body=colon.end())
+            if longest:
+                return longest
         return None
 
     def within(self, text: str, start: int, end: int) -> LabelMatch | None:
-        """The first label of the schema behind a preface: ``Sure! person: Ada``, ``The result: person: Ada``."""
+        """The first label of the schema after a preface: ``Sure! person: Ada``, ``The result: person: Ada``."""
         prefaces = _PREFACE_ENDS.finditer(text, start, min(end, start + 200))
         for _, preface in zip(range(4), prefaces, strict=False):
             if match := self.at(text, preface.end(), end):
                 return match
         return None
 
-    def alone(self, text: str, start: int, end: int) -> LabelMatch | None:
-        """The label that is all of a line, as a heading for the lines below: ``**Person**``, ``### Person``."""
-        label = self.known(text[start:end].strip().strip("#*_`= \t"))
-        return LabelMatch(label, known=True, body=end) if label else None
-
-    def behind(self, text: str, start: int, end: int) -> tuple[str, str] | None:
-        """The label of the schema that follows its span, with the span: ``Ada (person)``, ``Ada - person``.
-
-        >>> LabelMatcher(["person"]).behind("- Ada (Person)", 0, 14)
-        ('person', 'Ada')
-        """
-        part = text[skip_bullet(text, start, end) : end].strip()
-        match = _BRACKETED.fullmatch(part) or _DASHED.fullmatch(part)
-        label = self.known(match["label"]) if match else None
-        return (label, match["span"].strip(_AROUND)) if match and label else None
-
 
 def unknown_at(text: str, start: int, end: int) -> LabelMatch | None:
-    """What looks like a label outside the schema: up to six words and a colon."""
+    """What looks like a label that is in no schema: up to six words and a colon."""
     begin = skip_bullet(text, start, end)
     match = _UNKNOWN.match(text, begin, min(end, begin + _LONGEST_UNKNOWN))
     return LabelMatch(match[1], known=False, body=match.end()) if match else None
 
 
 def skip_bullet(text: str, start: int, end: int) -> int:
-    """The offset behind the bullet, the number and the bold marker of a line."""
+    """The offset after the bullet, the number and the bold marker of a line."""
     match = _BULLET.match(text, start, end)
     return match.end() if match else start
 
 
 def says_nothing(text: str) -> bool:
-    """Whether a whole answer, or the span of a label, says that there is nothing: ``None``, and what may follow it.
+    """Whether a whole answer, or the span of a label, states that there is nothing: ``None``, and what may follow it.
 
     >>> says_nothing("None."), says_nothing("none (no entities)"), says_nothing("[]"), says_nothing("Nonetheless")
     (True, True, True, False)
-    >>> says_nothing("No entities found."), says_nothing("There are no relations in the text."), says_nothing("No. 5")
-    (True, True, False)
     """
+    if len(text) > 10_000:
+        return False
     bare = text.strip().strip("*_`\"'. \t")
-    if bare.casefold() in NOTHING_WORDS or text.strip() in NOTHING_WORDS:
-        return True
-    return bool(_NOTHING.match(bare) or _NOTHING_SENTENCE.fullmatch(bare))
+    return bare.casefold() in NOTHING_WORDS or text.strip() in NOTHING_WORDS or bool(_NOTHING.match(bare))
+
+
+def is_nothing_sentence(line: str) -> bool:
+    """Whether a line of an answer states in a sentence that there is nothing to extract.
+
+    >>> is_nothing_sentence("No entities found."), is_nothing_sentence("The text does not mention any event.")
+    (True, True)
+    """
+    bare = line.strip().strip("*_`\"'() \t")
+    return len(bare) <= 160 and _NEGATION.search(bare) is not None and _NOTHING_SENTENCE.fullmatch(bare) is not None

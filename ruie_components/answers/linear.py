@@ -1,24 +1,34 @@
-"""The linear format, ``type: span; type: span``, in the many ways in which small models write it."""
+"""Read the items of an answer in the linear format, ``type: span; type: span``, and its many variants."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from html.entities import html5
 
 from ruie_components.answers.items import Item, ParsedAnswer
-from ruie_components.answers.label_matcher import LabelMatch, LabelMatcher, says_nothing, skip_bullet, unknown_at
-from ruie_components.answers.tables import TableReader, is_table_line
-from ruie_components.types import LINE_BREAKS
+from ruie_components.answers.label_matcher import (
+    LabelMatch,
+    LabelMatcher,
+    is_nothing_sentence,
+    says_nothing,
+    skip_bullet,
+    unknown_at,
+)
+from ruie_components.answers.loose_lines import LooseLines
+from ruie_components.types import LINE_BREAKS, Task
 
-_SEPARATOR = re.compile(f"[;\uff1b{LINE_BREAKS}]")
-_RULES = " \t`~-=_*#|>."  # lines of these alone separate things: rules, empty bullets, code fences
+_HTML_ENTITY = "&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
+_SEPARATOR = re.compile(f"{_HTML_ENTITY}|[;\uff1b{LINE_BREAKS}]")
+_RULES = " \t`~-=_*#|>.:"  # a line of these alone separates: a rule, an empty bullet, a code fence
 _FENCE = re.compile(r"```\w{0,20}")
-_TAG = re.compile(r"</?(?:answer|output|result|response|final|final_answer)>", re.IGNORECASE)
+_MARKUP = "*_`\"'# \t"
+_SEMICOLONS = (";", "\uff1b")
 
 
 @dataclass
-class _OpenItem:
+class _Open:
     """An item that later segments may continue."""
 
     head: LabelMatch
@@ -27,154 +37,178 @@ class _OpenItem:
 
 
 class _Reader:
-    def __init__(self, text: str, labels: LabelMatcher, holds: Callable[[str], bool], sides: int) -> None:
-        self._text, self._labels, self._holds, self._sides = text, labels, holds, sides
-        self._open: _OpenItem | None = None
-        self._heading: LabelMatch | None = None  # a label alone on its line, for the lines below it
-        self._table: TableReader | None = None
+    def __init__(self, text: str, task: Task, matcher: LabelMatcher, contains: Callable[[str], bool]) -> None:
+        self._text, self._matcher, self._contains = text, matcher, contains
+        self._loose = LooseLines(task, matcher, contains)
+        self._pairs = task is Task.RE
+        self._open: _Open | None = None
+        self._header: LabelMatch | None = None  # a label alone on its line, for the lines below it
         self.items: list[Item] = []
         self.nothing = False
+
+    def _add(self, label: str, spans: tuple[str, ...], start: int, end: int, *, known: bool = True) -> None:
+        while start < end and self._text[start].isspace():
+            start += 1
+        while start < end and self._text[end - 1].isspace():
+            end -= 1
+        self.items.append(Item(label, spans, self._text[start:end], known, (start, end)))
 
     def close(self) -> None:
         if self._open is None:
             return
         head, start, end = self._open.head, self._open.start, self._open.end
         body = self._text[head.body : end].strip()
-        if body.strip("*_`\"' \t"):
-            self.items.append(self._item(head, body, self._text[start:end].strip()))
+        if body.strip(_MARKUP):
+            self._close_item(head, body, start, end)
         self._open = None
 
-    def _item(self, head: LabelMatch, body: str, raw: str) -> Item:
-        # "Ada: person", the other way round
-        if not head.known and self._sides == 1 and (label := self._labels.known(body)) and self._holds(head.label):
-            return Item(label, (head.label,), raw)
-        return Item(head.label, (body,), raw, known=head.known)
+    def _close_item(self, head: LabelMatch, body: str, start: int, end: int) -> None:
+        if not head.known and not self._pairs and (label := self._matcher.known(body.rstrip(". "))):
+            self._add(label, (head.label,), start, end)  # "Ada: person"
+        elif not head.known and (rows := self._loose.read(self._text[start:end])):
+            for label, spans, known in rows:
+                self._add(label, spans, start, end, known=known)
+        else:
+            self._add(head.label, (body,), start, end, known=head.known)
 
     def drop(self) -> None:
         self._open = None
 
+    def line(self, start: int, end: int) -> bool:
+        """Read a whole line that has no label at its head; False where its segments are to be read one by one."""
+        bare = self._text[start:end].strip()
+        if not bare or self._matcher.at(self._text, start, end):
+            return False
+        name = bare[skip_bullet(bare, 0, len(bare)) :].rstrip(":\uff1a \t*_`")
+        if label := self._matcher.plural(name):
+            self._header = LabelMatch(label, known=True, body=end)  # "**Person**", "## Persons:"
+            return True
+        rows = self._loose.read(bare)
+        if rows is None or (rows and self._header and self._contains(name)):
+            return False
+        for row_label, spans, known in rows:
+            self._add(row_label, spans, start, end, known=known)
+        return True
+
     def line_start(self, start: int, end: int) -> None:
         self.close()
-        head = self._labels.at(self._text, start, end) or self._labels.within(self._text, start, end)
-        head = head or (None if self._heading else unknown_at(self._text, start, end))
+        head = self._matcher.at(self._text, start, end) or self._matcher.within(self._text, start, end)
+        head = head or (None if self._header else unknown_at(self._text, start, end))
         if head:
-            self._heading = None
+            self._header = None
             self._begin(head, start, end)
         else:
             self._unlabelled(start, end)
 
-    def table_line(self, start: int, end: int) -> bool:
-        """Read a line as a row of a table, if it is one."""
-        line = self._text[start:end]
-        if not is_table_line(line):
-            self._table = None
-            return False
-        self.close()
-        self._table = self._table or TableReader(self._labels, self._sides)
-        if item := self._table.row(line):
-            self.items.append(item)
-        return True
-
     def line_end(self) -> None:
-        if self._open and not self._text[self._open.head.body : self._open.end].strip("*_`\"' \t"):
-            self._heading = self._open.head if self._open.head.known else None
+        if self._open and not self._text[self._open.head.body : self._open.end].strip(_MARKUP):
+            self._header = self._open.head if self._open.head.known else None
             self._open = None
 
     def go_on(self, start: int, end: int, *, at_semicolon: bool) -> None:
-        """A segment behind a semicolon: a new item, or the rest of a span that holds a semicolon."""
+        """A segment after a semicolon: a new item, or the rest of a span that contains a semicolon."""
         blank = not self._text[start:end].strip()
-        if self._open and start < self._open.head.body:  # the label itself holds this semicolon
+        if self._open and start < self._open.head.body:  # the label itself has this semicolon
             self._open.end = end
         elif self._open is None:
             if not blank:
                 self.line_start(start, end)
         elif not blank:
             self._add_segment(self._open, start, end)
-        elif start == end == self._open.end + 1 and at_semicolon and self._holds(self._body(self._open, start)):
+        elif start == end == self._open.end + 1 and at_semicolon and self._contains(self._body(self._open, start)):
             self._open.end = start  # ";;", and the text has the span with a semicolon at its end
 
-    def _add_segment(self, item: _OpenItem, start: int, end: int) -> None:
-        head = self._labels.at(self._text, start, end) or unknown_at(self._text, start, end)
-        if head is None or (not head.known and self._holds(self._body(item, end))):
+    def _add_segment(self, item: _Open, start: int, end: int) -> None:
+        head = self._matcher.at(self._text, start, end) or unknown_at(self._text, start, end)
+        if head is None or (not head.known and self._contains(self._body(item, end))):
             item.end = end
         else:
             self.close()
             self._begin(head, start, end)
 
-    def _body(self, item: _OpenItem, end: int) -> str:
+    def _body(self, item: _Open, end: int) -> str:
         return self._text[item.head.body : end].strip()
 
     def _begin(self, head: LabelMatch, start: int, end: int) -> None:
-        if not head.known and says_nothing(self._text[head.body : end]):  # "Answer: None"
+        body = self._text[head.body : end]
+        if not head.known and (says_nothing(body) or is_nothing_sentence(body)):  # "Answer: None"
             self.nothing = True
         else:
-            self._open = _OpenItem(head, start, end)
+            self._open = _Open(head, start, end)
 
     def _unlabelled(self, start: int, end: int) -> None:
-        raw = self._text[start:end].strip()
-        if heading := self._labels.alone(self._text, start, end):
-            self._heading = heading
-        elif says_nothing(raw) and not self._heading:
+        line = self._text[start:end].strip()
+        if says_nothing(line) and not self._header:
             self.nothing = True
-        elif not raw.strip(_RULES) or _FENCE.fullmatch(raw) or raw.endswith((":", "\uff1a")):
+        elif not line.strip(_RULES) or _FENCE.fullmatch(line) or line.endswith((":", "\uff1a")):
             return
-        elif self._heading:
+        elif self._header and not is_nothing_sentence(line):
             span = self._text[skip_bullet(self._text, start, end) : end].strip()
-            self.items.append(Item(self._heading.label, (span,), raw))
-        elif self._sides == 1 and (behind := self._labels.behind(self._text, start, end)):
-            label, span = behind
-            self.items.append(Item(label, (span,), raw))
+            self._add(self._header.label, (span,), start, end)
+        elif is_nothing_sentence(line):
+            self.nothing = True
         else:
-            self.items.append(Item("", (), raw, known=False))
+            self._add("", (), start, end, known=False)
 
 
 def _segments(text: str) -> Iterator[tuple[bool, int, int, str]]:
-    """Whether a line starts, start, end, and the separator behind the segment."""
+    """Whether a line begins, start, end, and the separator after the segment. HTML entities separate nothing."""
     start, new_line = 0, True
     for separator in _SEPARATOR.finditer(text):
-        yield new_line, start, separator.start(), separator[0]
-        start, new_line = separator.end(), separator[0] not in ";\uff1b"
+        end = separator.start()
+        if len(separator[0]) > 1:
+            if separator[0][1] == "#" or separator[0][1:] in html5:
+                continue
+            end = separator.end() - 1
+        yield new_line, start, end, separator[0][-1]
+        start, new_line = separator.end(), separator[0][-1] not in _SEMICOLONS
     yield new_line, start, len(text), ""
 
 
-def read(
-    text: str, labels: LabelMatcher, holds: Callable[[str], bool], *, sides: int = 1, partial: bool = False
+_LINE_END = re.compile(f"[{LINE_BREAKS}]|$(?!.)", re.DOTALL)
+
+
+def read_items(
+    text: str, task: Task, matcher: LabelMatcher, contains: Callable[[str], bool], *, partial: bool = False
 ) -> ParsedAnswer:
     """Read an answer in the linear format.
 
-    A span may hold semicolons: an item ends only where a label of the schema with its colon follows, or what looks
-    like a label of another schema and the text does not hold both pieces as they stand.
-
-    Also read are headings with lists below them, Markdown tables, and labels behind their spans: ``Ada (person)``.
+    A span may contain semicolons: an item ends only where a label of the schema with its colon follows, or what looks
+    like a label of another schema and the text does not contain both parts as they are written. Lines without a label
+    are read as tuples, table rows or ``span (label)`` where they are that; a label alone on its line is the heading of
+    the lines below it.
 
     Args:
         text: The answer.
-        labels: The labels of the schema.
-        holds: Whether the input holds these very characters.
-        sides: How many spans an item has: 2 for relations, else 1.
+        task: The task.
+        matcher: Matches the labels of the schema.
+        contains: Whether the text has exactly these characters.
         partial: The answer is still being written: what follows the last item that is surely finished is left out.
 
     Returns:
         The items in the order of the answer.
     """
-    if "<" in text and not any(map(holds, {tag.lower() for tag in _TAG.findall(text)})):
-        text = _TAG.sub(lambda tag: "\n" + " " * (len(tag[0]) - 1), text)  # of the same length, so that nothing moves
-    reader = _Reader(text, labels, holds, sides)
+    reader = _Reader(text, task, matcher, contains)
+    skip = 0  # segments of a line that has been read as a whole end here
     for new_line, start, end, separator in _segments(text):
+        if start < skip:
+            continue
         last = separator == ""
         if new_line and partial and last:
             break
-        line_goes_on = separator in (";", "\uff1b")
-        if new_line and not line_goes_on and reader.table_line(start, end):
-            continue
         if new_line:
+            match = _LINE_END.search(text, end)
+            stop = match.start() if match else len(text)
+            if not (partial and stop == len(text)) and reader.line(start, stop):
+                skip = stop + 1
+                continue
             if text[start:end].strip():
                 reader.line_start(start, end)
         else:
-            reader.go_on(start, end, at_semicolon=line_goes_on)
+            reader.go_on(start, end, at_semicolon=separator in _SEMICOLONS)
         if partial and last:
             reader.drop()
-        elif not line_goes_on:
+        elif separator not in _SEMICOLONS:
             reader.line_end()
             reader.close()
     return ParsedAnswer(tuple(reader.items), says_nothing=reader.nothing)

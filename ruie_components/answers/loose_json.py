@@ -1,6 +1,6 @@
-"""JSON as language models write it: fenced, cut off, with loose commas and quotes; read in one pass, without recursion.
+"""JSON as language models write it: fenced, truncated, with loose commas and quotes; one pass, no recursion.
 
-``json.loads`` refuses all of that, and runs out of stack on deep nesting.
+``json.loads`` refuses all of that, and exhausts the stack on deep nesting.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import re
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-OPENING = re.compile(r"""\{\s*(?:["'\u201c}]|\w{1,40}["']?\s*:)|\[\s*(?:[{\[\]"'\u201c]|\(\s*["'])""")
-"""Where something like JSON begins."""
+OPENING = re.compile(r"""\{\s*(?:["'\u201c}{]|\w{1,40}["']?\s*:)|\[\s*(?:[{\[\]"'\u201c]|\(\s*["'])""")
+"""Matches where something like JSON begins."""
 
 _SPACE = re.compile(r"\s*")
-_ENDS = re.compile(r"\s*(?:[,:}\]]|$)")  # what may follow the quote that ends a string
-_ENDS_IN_TUPLE = re.compile(r"\s*(?:[,:}\])]|$)")
+_CLOSES = re.compile(r"\s*(?:[,:}\]]|$)")  # what may follow the quote that ends a string
+_CLOSES_IN_TUPLE = re.compile(r"\s*(?:[,:}\])]|$)")
 _TUPLE = re.compile(r"""\(\s*["']""")  # of Python: read as a list
 _BARE = re.compile(r"[^{}\[\],:\"\n]+")
 _QUOTES = {'"': re.compile(r'["\\]'), "'": re.compile(r"['\\]"), "\u201c": re.compile(r"[\u201d\u201c\"\\]")}
@@ -23,7 +23,10 @@ _QUOTES = {'"': re.compile(r'["\\]'), "'": re.compile(r"['\\]"), "\u201c": re.co
 
 @dataclass(slots=True, eq=False)
 class Object:
-    """An object's keys and values in order, and where it stands; not ``closed`` where the text ends within it."""
+    """An object's keys and values in order, and its offsets; not ``closed`` where the text ends within it.
+
+    A value without a key has the key ``""``; a key without a value has an empty ``Text``.
+    """
 
     start: int
     end: int = -1
@@ -33,7 +36,7 @@ class Object:
 
 @dataclass(slots=True, eq=False)
 class Array:
-    """A list's values, and where it stands."""
+    """A list's values, and its offsets."""
 
     start: int
     end: int = -1
@@ -43,27 +46,27 @@ class Array:
 
 @dataclass(slots=True, eq=False)
 class Text:
-    """A string, or a bare word or number; not ``closed`` where the text ends within it."""
+    """A string, or a bare word or number (not ``quoted``); not ``closed`` where the text ends within it."""
 
     text: str
     start: int
     end: int
     closed: bool = True
-    bare: bool = False
+    quoted: bool = True
 
 
 Value: TypeAlias = Object | Array | Text
 
 
 class _Reader:
-    """Puts tokens together to values; what doesn't fit is left out."""
+    """Builds values from tokens; brackets, colons and commas in the wrong position are left out, strings never."""
 
     def __init__(self) -> None:
         self.values: list[Value] = []
         self._open: list[Object | Array] = []
+        self._tuples = 0  # how many parentheses are open
         self._objects = 0  # how many of the open ones are objects
-        self._tuples = 0
-        self._key: list[str | None] = []  # for each open one, the key that waits for its value
+        self._key: list[Text | None] = []  # for each open one, the key that has no value yet
         self._last: Text | None = None  # a string that may turn out to be a key
 
     @property
@@ -85,8 +88,9 @@ class _Reader:
 
     def end(self, kind: str, at: int) -> None:
         self.settle()
-        wanted = Object if kind == "}" else Array
         self._tuples -= kind == ")"
+        self._drop_key()
+        wanted = Object if kind == "}" else Array
         count = self._objects if kind == "}" else len(self._open) - self._objects
         while count and self._open:
             value = self._open.pop()
@@ -103,14 +107,20 @@ class _Reader:
 
     def colon(self) -> None:
         if self._last is not None and isinstance(self._open[-1], Object) and self._key[-1] is None:
-            self._key[-1], self._last = self._last.text, None
+            self._key[-1], self._last = self._last, None
 
     def comma(self) -> None:
         self.settle()
-        self._key[-1] = None
+        self._drop_key()
+
+    def _drop_key(self) -> None:
+        """The innermost object's key has no value."""
+        if self._open and (key := self._key[-1]) is not None and isinstance(top := self._open[-1], Object):
+            top.pairs.append((key.text, Text("", key.start, key.end, closed=key.closed)))
+            self._key[-1] = None
 
     def settle(self) -> None:
-        """The last string is a value."""
+        """Take the last string as a value: no colon followed it."""
         if self._last is not None:
             value, self._last = self._last, None
             self._put(value)
@@ -120,33 +130,35 @@ class _Reader:
             self.values.append(value)
         elif isinstance(top := self._open[-1], Array):
             top.values.append(value)
-        elif (key := self._key[-1]) is not None:
-            top.pairs.append((key, value))
+        else:
+            key = self._key[-1]
+            top.pairs.append((key.text if key else "", value))
             self._key[-1] = None
 
     def finish(self, end: int) -> None:
         self.settle()
+        self._drop_key()
         for value in self._open:
             value.end = end
 
 
 def read(text: str, start: int = 0) -> list[Object | Array]:
-    """All objects and lists that stand at the top of a text, from ``start`` on; what is between them is left out."""
+    """All objects and lists at the top level of a text, from ``start`` on; the caller reads what is between them."""
     reader = _Reader()
     at = start
     while at < len(text):
         if not reader.inside:
-            beginning = OPENING.search(text, at)
-            if beginning is None:
+            opening = OPENING.search(text, at)
+            if opening is None:
                 break
-            at = beginning.start()
+            at = opening.start()
         at = _token(text, at, reader)
     reader.finish(len(text))
     return [value for value in reader.values if not isinstance(value, Text)]
 
 
 def _token(text: str, at: int, reader: _Reader) -> int:
-    """Give the reader the token at an offset; returns where the next one begins."""
+    """Pass the token at an offset to the reader; returns the offset of the next one."""
     character = text[at]
     if character in "{[" or _TUPLE.match(text, at):
         reader.begin(character, at)
@@ -157,25 +169,25 @@ def _token(text: str, at: int, reader: _Reader) -> int:
     elif character == ",":
         reader.comma()
     elif character in _QUOTES:
-        value = _string(text, at, _ENDS_IN_TUPLE if reader.in_tuple else _ENDS)
+        value = _string(text, at, _CLOSES_IN_TUPLE if reader.in_tuple else _CLOSES)
         reader.string(value)
         return value.end
     elif (space := _SPACE.match(text, at)) and space.end() > at:
         return space.end()
     elif bare := _BARE.match(text, at):
-        reader.string(Text(bare[0].strip(), at, bare.end(), closed=bare.end() < len(text), bare=True))
+        reader.string(Text(bare[0].strip(), at, bare.end(), closed=bare.end() < len(text), quoted=False))
         return bare.end()
     return at + 1
 
 
-def _string(text: str, start: int, ends: re.Pattern[str]) -> Text:
+def _string(text: str, start: int, closes: re.Pattern[str]) -> Text:
     """The string whose quote is at ``start``. A quote within it counts as text unless JSON goes on there."""
     quote = text[start]
     at = start + 1
     while mark := _QUOTES[quote].search(text, at):
         if mark[0] == "\\":
             at = mark.end() + 1
-        elif ends.match(text, mark.end()):
+        elif closes.match(text, mark.end()):
             return Text(_unescape(text[start + 1 : mark.start()], quote), start, mark.end())
         else:
             at = mark.end()

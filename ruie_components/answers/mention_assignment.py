@@ -1,201 +1,163 @@
-"""Mention assignment: which mention of a span an item means, where the text has several.
+"""Mention assignment: which mention of the text a predicted span stands for, where the text has several.
 
-One rule for all tasks, in this order of precedence:
+One rule for all tasks. Of the mentions of a span, preferred are, in this order:
 
-1. Offsets that the answer gives, where the text there agrees with the span.
-2. Better matches: exact before normalized before similar, whole words before parts of words.
-3. For a relation and for an argument: the sentence of the other side, or of the trigger.
-4. For a relation: head and tail in the order in which the answer names them.
-5. Mentions that no earlier item with this label took, before taken ones.
-6. For a relation and for an argument: the nearest to the other side, or to the trigger. Else the first in the text.
+1. the mention at the offsets that the answer gives, where the text there agrees with the span;
+2. the better match: exact before normalized before similar, whole words before parts of words;
+3. a mention that is free: one to which the answer has not given the same label yet (for entities: any label);
+4. a mention outside of the longer spans of the answer (``Zappa`` outside of ``Frank Zappa``);
+5. the sentence of the anchor: of an event's trigger, or of the other side of a relation, whose head precedes its tail
+   where both orders are possible, as the answer names them;
+6. the mention nearest to the anchor, or without an anchor the first.
 
-Entities and triggers have no other side. Longer spans choose first, and a mention inside another assigned span comes
-after all others: of ``Frank Zappa`` and ``Zappa`` the second is a mention of its own where the text has one. Repeats of
-an item take the next mention; once the text has no more, they are dropped.
+Relations choose both sides at once: 5 comes before 3, since a pair from two sentences is rarely meant.
 """
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import product
 from typing import NamedTuple
 
 from ruie_components.answers.grounding import Grounder, SpanMatch
-from ruie_components.answers.items import Offsets
+from ruie_components.answers.items import Item, Offsets
+from ruie_components.answers.sentences import Sentences
 
-_MOST_MENTIONS = 16  # of one span that are compared
-_SENTENCE_END = re.compile(
-    r"[.!?\u2026]+[\"'\u201d\u2019)\]]*\s+(?=[\"'\u201c\u2018(\[]?[A-Z\u00c0-\u00de\d])|[\u3002\uff01\uff1f]|\n\s*"
-)
+_MOST_MENTIONS = 12  # of one span, where the nearest is looked for
 
 
 class PredictedSpan(NamedTuple):
-    """A label and a span of an answer, the part of the answer they were read from, and the offsets it gives."""
+    """A label and a span of an answer, the offsets that the answer gives for it, and the item it was read from."""
 
     label: str
     span: str
-    raw: str
+    item: Item
     offsets: Offsets | None = None
 
 
 class AssignedSpan(NamedTuple):
-    """A label, and the mention of its span in the text."""
+    """A label, the mention of the text that was assigned to it, and the item it was read from."""
 
     label: str
     match: SpanMatch
-    raw: str
+    item: Item
 
 
-class Sentences:
-    """The sentences of a text, roughly: full stops before a capital letter, line breaks, ideographic full stops.
+class MentionAssigner:
+    """Assigns mentions of one text to the predicted spans of one answer."""
 
-    >>> sentences = Sentences("Ann left. Bob paid Dr. Ann.")
-    >>> sentences.index(0), sentences.index(10), sentences.index(19)
-    (0, 1, 1)
-    """
+    def __init__(self, grounder: Grounder) -> None:
+        self._grounder = grounder
+        self._used_pairs: defaultdict[tuple[Offsets, Offsets], set[str]] = defaultdict(set)
+        self._used_mentions: set[Offsets] = set()
+        self._exhausted: set[tuple[str, str, str]] = set()  # label, head and tail of which every pair is used
 
-    def __init__(self, text: str) -> None:
-        ends = [end for end in _SENTENCE_END.finditer(text) if not _is_title(text, end.start())]
-        self._starts = [0, *(end.end() for end in ends)]
+    @cached_property
+    def _sentences(self) -> Sentences:
+        return Sentences(self._grounder.text)
 
-    def index(self, offset: int) -> int:
-        """The number of the sentence at an offset."""
-        return bisect_right(self._starts, offset) - 1
+    def in_order(self, predicted: Sequence[PredictedSpan], *, many_labels: bool) -> list[AssignedSpan]:
+        """Assign mentions without an anchor: the first prediction of a span gets its first mention, and so on.
 
+        Spans with offsets choose first, then longer spans. Where the text has no more mentions, repeats of a label
+        are left out.
 
-def _is_title(text: str, stop: int) -> bool:
-    word = re.search(r"(\w+)$", text[max(0, stop - 6) : stop])
-    return word is not None and (word[1] in ("Dr", "Mr", "Mrs", "Ms", "Prof", "St", "No", "Gen", "Sen", "Rep", "vs"))
+        Args:
+            predicted: All predicted spans; each matches the text.
+            many_labels: Several labels of one span mean the same mention (a trigger of two events), instead of one
+                mention each.
+        """
+        within = bytearray(len(self._grounder.text))  # characters of the assigned spans
+        labels_at: defaultdict[Offsets, set[str]] = defaultdict(set)
+        next_mention: defaultdict[tuple[str, str, int], int] = defaultdict(int)
+        assigned: dict[int, AssignedSpan] = {}
 
+        def assign(i: int, match: SpanMatch) -> None:
+            label, _, item, _ = predicted[i]
+            labels_at[match[:2]].add(label)
+            within[match.start : match.end] = b"\1" * (match.end - match.start)
+            assigned[i] = AssignedSpan(label, match, item)
 
-def assign_in_order(
-    predicted: Sequence[PredictedSpan], grounder: Grounder, *, many_labels: bool, all_mentions: bool = False
-) -> list[AssignedSpan]:
-    """Assign a mention to each entity or trigger.
+        def choose(label: str, span: str) -> SpanMatch | None:
+            for choice in (0, 1, 2):  # a free mention outside of longer spans; a free one; one without this label
+                key = (span, label if many_labels or choice == 2 else "", choice)
+                while match := self._grounder.matches(span).get(next_mention[key]):
+                    next_mention[key] += 1
+                    taken = labels_at[match[:2]]
+                    if label in taken or (taken and not many_labels and choice < 2):
+                        continue
+                    if choice == 0 and not taken and within[match.start] and within[match.end - 1]:
+                        continue
+                    return match
+            return None
 
-    Args:
-        predicted: All predicted spans; each has a match.
-        grounder: Finds the matches.
-        many_labels: Items of one span with several labels mean the same mention (a trigger of two events), instead of
-            one mention each (two entities).
-        all_mentions: Also assign the label to every other mention of the span that no item took.
-    """
-    within = bytearray(len(grounder.text))  # characters of the spans that are assigned
-    labels_at: defaultdict[tuple[int, int], set[str]] = defaultdict(set)
-    next_match: defaultdict[tuple[str, str, int], int] = defaultdict(int)
+        for i, (label, span, _, offsets) in enumerate(predicted):
+            match = self._grounder.at(span, *offsets) if offsets else None
+            if match and label not in labels_at[match[:2]]:
+                assign(i, match)
+        for i in sorted(range(len(predicted)), key=lambda i: -len(predicted[i].span)):
+            if i not in assigned and (match := choose(predicted[i].label, predicted[i].span)):
+                assign(i, match)
+        return [assigned[i] for i in sorted(assigned)]
 
-    def take(label: str, match: SpanMatch) -> None:
-        labels_at[match[:2]].add(label)
-        within[match.start : match.end] = b"\1" * (match.end - match.start)
+    def near(self, predicted: Sequence[PredictedSpan], trigger: SpanMatch | None) -> list[AssignedSpan]:
+        """Assign mentions with the trigger of an event as their anchor; one mention may have several roles."""
+        assigned: dict[tuple[str, Offsets], AssignedSpan] = {}
+        for label, span, item, offsets in predicted:
+            given = self._grounder.at(span, *offsets) if offsets else None
+            matches = [given] if given and (label, given[:2]) not in assigned else self._best(span)
+            free = [match for match in matches if (label, match[:2]) not in assigned]
+            if free:
+                match = min(free, key=lambda match: self._from_anchor(match, trigger)) if trigger else free[0]
+                assigned[label, match[:2]] = AssignedSpan(label, match, item)
+        return list(assigned.values())
 
-    def choose(label: str, span: str) -> SpanMatch | None:
-        for choice in (0, 1, 2):  # a free mention of its own; a free mention; a mention without this label
-            key = (span, label if many_labels or choice == 2 else "", choice)
-            while match := grounder.matches(span).get(next_match[key]):
-                next_match[key] += 1
-                taken = labels_at[match[:2]]
-                if label in taken or (taken and not many_labels and choice < 2):
-                    continue
-                if choice == 0 and not taken and within[match.start] and within[match.end - 1]:
-                    continue
-                return match
-        return None
-
-    assigned: dict[int, AssignedSpan] = {}
-    given = {i: match for i, one in enumerate(predicted) if (match := _given(one, grounder))}
-    for i, match in given.items():
-        if predicted[i].label not in labels_at[match[:2]]:
-            take(predicted[i].label, match)
-            assigned[i] = AssignedSpan(predicted[i].label, match, predicted[i].raw)
-    for i in sorted(range(len(predicted)), key=lambda i: -len(predicted[i].span)):
-        label, span, raw, _ = predicted[i]
-        if i not in given and (match := choose(label, span)):
-            take(label, match)
-            assigned[i] = AssignedSpan(label, match, raw)
-    spans = [assigned[i] for i in sorted(assigned)]
-    if all_mentions:
-        for label, span, raw, _ in dict.fromkeys(predicted):
-            for match in _best(grounder, span, limit=len(grounder.text)):
-                if not labels_at[match[:2]] and not (within[match.start] and within[match.end - 1]):
-                    take(label, match)
-                    spans.append(AssignedSpan(label, match, raw))
-    return spans
-
-
-def assign_near(
-    predicted: Sequence[PredictedSpan],
-    grounder: Grounder,
-    sentences: Sentences,
-    trigger: SpanMatch | None,
-    *,
-    all_mentions: bool = False,
-) -> list[AssignedSpan]:
-    """Assign a mention to each argument of an event, in the sentence of the trigger and near it if possible."""
-    assigned: dict[tuple[str, tuple[int, int]], AssignedSpan] = {}
-    for one in predicted:
-        label, span, raw, _ = one
-        match = _given(one, grounder)
-        free = [match] if match else _best(grounder, span)
-        free = [match for match in free if (label, match[:2]) not in assigned]
-        if trigger:
-            home = sentences.index(trigger.start)
-            free.sort(key=lambda match: (sentences.index(match.start) != home, _distance(match, trigger)))
-        for match in free if all_mentions and not one.offsets else free[:1]:
-            assigned[label, match[:2]] = AssignedSpan(label, match, raw)
-    return list(assigned.values())
-
-
-class RelationAssigner:
-    """Assigns mentions to the two sides of relations, one relation after the other.
-
-    Args:
-        grounder: Finds the matches.
-        sentences: The sentences of the text.
-    """
-
-    def __init__(self, grounder: Grounder, sentences: Sentences) -> None:
-        self._grounder, self._sentences = grounder, sentences
-        self._taken: set[tuple[str, tuple[int, int], tuple[int, int]]] = set()
-        self._used: set[tuple[int, int]] = set()
-
-    def assign(self, head: PredictedSpan, tail: PredictedSpan) -> tuple[SpanMatch, SpanMatch] | None:
-        """The mentions of head and tail; None where a side is not in the text or every pair is taken."""
-        heads, tails = self._candidates(head), self._candidates(tail)
-        free = [pair for pair in product(heads, tails) if (head.label, pair[0][:2], pair[1][:2]) not in self._taken]
-        best = min(free, key=self._rank, default=None)
-        if best:
-            self._taken.add((head.label, best[0][:2], best[1][:2]))
-            self._used |= {best[0][:2], best[1][:2]}
+    def pair(self, head: PredictedSpan, tail: PredictedSpan) -> tuple[SpanMatch, SpanMatch] | None:
+        """The mentions of a relation's sides; None where a side does not match, or every pair has the relation."""
+        key = (head.label, head.span, tail.span)
+        if key in self._exhausted and not (head.offsets or tail.offsets):
+            return None
+        pairs = [
+            pair
+            for pair in product(self._sides(head), self._sides(tail))
+            if head.label not in self._used_pairs[pair[0][:2], pair[1][:2]]
+        ]
+        if not pairs:
+            self._exhausted.add(key)
+            return None
+        best = min(pairs, key=lambda pair: self._pair_cost(*pair))
+        self._used_pairs[best[0][:2], best[1][:2]].add(head.label)
+        self._used_mentions |= {best[0][:2], best[1][:2]}
         return best
 
-    def _candidates(self, side: PredictedSpan) -> list[SpanMatch]:
-        match = _given(side, self._grounder)
-        return [match] if match else _best(self._grounder, side.span)
-
-    def _rank(self, pair: tuple[SpanMatch, SpanMatch]) -> tuple[bool, bool, bool, int, int]:
-        head, tail = pair
+    def _pair_cost(self, head: SpanMatch, tail: SpanMatch) -> tuple[float, ...]:
+        forward, backward = (head[:2], tail[:2]), (tail[:2], head[:2])
         return (
             head[:2] == tail[:2],
             self._sentences.index(head.start) != self._sentences.index(tail.start),
             head.start > tail.start,
-            (head[:2] in self._used) + (tail[:2] in self._used),
+            bool(self._used_pairs.get(forward)) or bool(self._used_pairs.get(backward)),
             _distance(head, tail),
+            sum(side[:2] in self._used_mentions for side in (head, tail)),
+            head.start,
         )
 
+    def _sides(self, predicted: PredictedSpan) -> list[SpanMatch]:
+        given = self._grounder.at(predicted.span, *predicted.offsets) if predicted.offsets else None
+        return [given] if given else self._best(predicted.span)
 
-def _given(predicted: PredictedSpan, grounder: Grounder) -> SpanMatch | None:
-    return grounder.at(predicted.span, *predicted.offsets) if predicted.offsets else None
+    def _from_anchor(self, match: SpanMatch, anchor: SpanMatch) -> tuple[bool, int]:
+        other_sentence = self._sentences.index(match.start) != self._sentences.index(anchor.start)
+        return other_sentence, _distance(match, anchor)
 
-
-def _best(grounder: Grounder, span: str, limit: int = _MOST_MENTIONS) -> list[SpanMatch]:
-    """The first matches of a span that are as good as the best of them."""
-    matches = grounder.matches(span).first(limit)
-    return [match for match in matches if match.grounding == matches[0].grounding]
+    def _best(self, span: str) -> list[SpanMatch]:
+        """The first mentions of a span that match it as exactly as the best of them."""
+        matches = self._grounder.matches(span).first(_MOST_MENTIONS)
+        return [match for match in matches if match.grounding == matches[0].grounding]
 
 
 def _distance(one: SpanMatch, other: SpanMatch) -> int:
-    """The characters between two spans; 0 where they overlap."""
+    """The characters between two mentions; 0 where they overlap."""
     return max(0, other.start - one.end, one.start - other.end)

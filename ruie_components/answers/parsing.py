@@ -1,4 +1,4 @@
-"""From a model's answer to an extraction: parse it, ground its spans, and keep what could not be used."""
+"""From a model's answer to an extraction: parse it, ground its spans, and keep what is no result."""
 
 from __future__ import annotations
 
@@ -6,68 +6,87 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
 
-from ruie_components.answers import linear, loose_json
-from ruie_components.answers.cleaning import answer_part
-from ruie_components.answers.extraction_builder import ExtractionBuilder
+from ruie_components.answers import json_items, linear
+from ruie_components.answers.cleaning import clean
+from ruie_components.answers.extraction_builder import ExtractionBuilder, MentionMode
 from ruie_components.answers.grounding import FUZZY_THRESHOLD, Grounder
 from ruie_components.answers.items import Item, ParsedAnswer
-from ruie_components.answers.json_items import JSONItemReader, json_start
+from ruie_components.answers.json_items import JsonBlock
 from ruie_components.answers.label_matcher import LabelMatcher
-from ruie_components.answers.loose_json import Array, Object
 from ruie_components.errors import AnswerError
 from ruie_components.prompts import NOTHING, one_line
-from ruie_components.types import Demonstration, Extraction, Query, Rejected, Rejection, Task
+from ruie_components.types import Demonstration, Extraction, Query, Rejected, Rejection
 
-Answer = str | Mapping[str, Any] | Sequence[Any] | BaseModel
-"""A model's answer: a string, or what structured output returns: a mapping, a list, or a pydantic object."""
-
+_FINAL = re.compile(
+    r"^[ \t*#_>]{0,9}(?:(?:so|thus|therefore|ok|okay)[ ,]{1,3})?(?:(?:here is |here's )?(?:the |my )?"
+    r"(?:final|corrected|revised|actual|real|updated|improved)\b"
+    r"(?: (?:answer|output|result|response|version|extraction|list)s?)?"
+    r"|answer)[^:\uff1a;\n]{0,20}[:\uff1a]",
+    re.IGNORECASE | re.MULTILINE,
+)
+_WORD = re.compile(r"\w")
 _LINE_REACH = 200  # characters of a line before a JSON value that tell whether the value is part of prose
-_PROSE = re.compile(r"[^\W\d_]{2,}")
+_FENCE = re.compile(r"```\w{0,20}")
 
 
 def parse(
-    answer: Answer,
+    answer: Any,
     query: Query,
     *,
     strict: bool = False,
     partial: bool = False,
     demonstrations: Sequence[Demonstration] = (),
     fuzzy_threshold: float | None = FUZZY_THRESHOLD,
-    mentions: Literal["first", "all"] = "first",
+    mentions: MentionMode = "first",
 ) -> Extraction:
-    """Parse a model's answer, in the linear or the JSON format, and ground its spans in the query's text.
+    """Read a model's answer, in the linear or the JSON format, and ground its spans in the query's text.
 
-    A span matches exactly, else without regard to case, white space and typography, else by similarity; whole words
-    come before parts of words. Which mention an item means, ``mention_assignment`` describes. If the trigger of an EAE
-    query is not in the text, there is no event, and its arguments are rejected with it.
+    A span is searched exactly, then without regard to case, white space and typography, then without accents, then by
+    similarity. Which mention is meant, where the text has several, one rule decides for all tasks:
 
-    Nothing disappears: every part of an answer that is not white space, markup or prose around the items ends in the
-    extraction or in ``rejected``. A gold answer comes back with its very strings, except where the linear format itself
-    is ambiguous: a span with white space or a semicolon at its end, or one that holds ``; label:`` of the schema.
+    1. the offsets that the answer gives, where the text there agrees with the span;
+    2. the better match: exact before normalized before similar, whole words before parts of words;
+    3. a mention to which the answer has given nothing yet (no such label, for triggers and arguments);
+    4. a mention outside of the longer spans of the answer;
+    5. a mention in the sentence of the anchor, which is the trigger for arguments, and the other side for a relation;
+       a head before its tail;
+    6. the mention nearest to the anchor; without an anchor the first.
 
-    Any answer is read, in time linear in the answer and the text: of thousands of spans that a text of megabytes does
-    not hold, only as many are compared by similarity as the work allows.
+    The sides of a relation are chosen together; for them 5 comes before 3. Once the text has no more mentions, repeats
+    are dropped. If the trigger of an EAE query isn't in the text, there is no event, and its arguments are rejected.
+
+    Nothing of an answer is lost: what is not white space, markup, reasoning or prose around the items is a result or
+    in ``rejected``. Of several complete answers the last counts, and the items of the drafts before it are rejected as
+    superseded. An answer that holds no item and does not say ``None``, an empty one too, is rejected as unreadable.
+
+    A gold answer comes back with its exact strings, except where the linear format itself is ambiguous: a span with
+    white space or a semicolon at its end, or one that contains ``; label:`` of the schema.
+
+    Any string is read, in time linear in the answer and the text. Each kind of search has a budget: of thousands of
+    spans that are not in a text of megabytes, the last ones are not searched by similarity.
 
     Args:
-        answer: What the model wrote, or the mapping, list or pydantic object of structured output or a tool call.
-        query: What it was asked.
+        answer: What the model returned: a string; or an object with the content of the JSON format: a mapping, a list,
+            a pydantic model, a tool call, a list of them, or a message with ``tool_calls`` or ``content``.
+        query: What was asked.
         strict: Raise instead of returning an extraction with rejected parts.
-        partial: The answer is still being written: its last, unfinished item is left out.
-        demonstrations: The demonstrations of the prompt. A span that occurs in one of them, but not in the text, is
+        partial: The answer is still being written, or was truncated: its last, unfinished item is left out.
+        demonstrations: The demonstrations of the prompt. A span that is in one of them, but not in the text, is
             rejected as leaked.
-        fuzzy_threshold: The lowest similarity, out of 100, at which a span matches; None turns similarity off.
-        mentions: ``"first"``: one mention for each item. ``"all"``: an entity, trigger or argument also gets the
-            other mentions of its span that no item took.
+        fuzzy_threshold: The least similarity, of 100, at which a span matches; None for no search by similarity.
+        mentions: ``first`` gives each answered span one mention; ``all`` adds its other mentions in the text that the
+            answer assigns to nothing else (entities, triggers, arguments).
 
     Returns:
         The extraction; ``rejected`` holds what is not in the text, not in the schema, or could not be read.
+        ``answer_ranges`` says from where in ``answer`` each annotation was read.
 
     Raises:
-        AnswerError: In strict mode: the answer has parts that were rejected, or holds neither items nor ``None``.
+        AnswerError: In strict mode: parts of the answer were rejected, or it is empty.
         ValueError: ``mentions`` is neither.
 
     >>> query = Query(task="NER", text="Ada met Bob.", labels=["person"])
@@ -77,23 +96,55 @@ def parse(
     """
     if mentions not in ("first", "all"):
         raise ValueError(f"mentions must be 'first' or 'all', got {mentions!r}")
-    text = _as_text(answer)
-    labels = LabelMatcher(query.labels)
-    grounder = Grounder(query.text, answer_length=len(text), threshold=fuzzy_threshold)
-    parsed = _Parser(query, labels, grounder).parse(text, partial=partial)
-    builder = ExtractionBuilder(query, labels, grounder, demonstrations, all_mentions=mentions == "all")
+    answer = as_text(answer)
+    matcher = LabelMatcher(query.labels)
+    grounder = Grounder(query.text, answer_length=len(answer), threshold=fuzzy_threshold)
+    parsed = _Reader(query, matcher, grounder).read(answer, partial=partial)
+    builder = ExtractionBuilder(query, matcher, grounder, demonstrations, mentions=mentions)
     for item in parsed.items:
         builder.add(item)
-    extraction = builder.extraction(text)
+    extraction = builder.extraction(answer)
+    if not parsed.items and not parsed.says_nothing and not partial:
+        rejected = Rejected(reason=Rejection.UNREADABLE, answer=answer)
+        extraction = extraction.model_copy(update={"rejected": (rejected,)})
     if strict:
-        _check(extraction, parsed, partial=partial)
-    if partial or parsed.items or parsed.says_nothing:
-        return extraction
-    rejected = Rejected(reason=Rejection.UNREADABLE, answer=text)  # an empty answer says nothing, not even "None"
-    return extraction.model_copy(update={"rejected": (rejected,)})
+        _check(extraction, parsed)
+    return extraction
 
 
-def parse_items(answer: Answer, query: Query) -> tuple[Item, ...]:
+def as_text(answer: Any) -> str:
+    """The string of an answer that a model returned as an object: JSON of mappings, models and tool calls."""
+    if isinstance(answer, str):
+        return answer
+    if not isinstance(answer, BaseModel | Mapping | list | tuple) or hasattr(answer, "content"):
+        calls = getattr(answer, "tool_calls", None)
+        content = getattr(answer, "content", None)
+        if calls:
+            return as_text(calls)
+        if isinstance(content, list | tuple):
+            return "".join(part if isinstance(part, str) else str(part.get("text", "")) for part in content)
+        if isinstance(content, str):
+            return content
+    if isinstance(answer, BaseModel | Mapping | list | tuple):
+        return json.dumps(answer, ensure_ascii=False, default=_plain)
+    raise TypeError(f"expected a string, a mapping, a list, a pydantic model or a message, got {type(answer).__name__}")
+
+
+def _plain(value: object) -> object:
+    """What ``json`` can write of a value inside an object."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", by_alias=True)
+    if isinstance(value, Mapping):
+        return dict(value)
+    function = getattr(value, "function", None)  # a tool call of the OpenAI client
+    if function is not None:
+        return {"name": getattr(function, "name", ""), "arguments": getattr(function, "arguments", "")}
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    return str(value)
+
+
+def parse_items(answer: Any, query: Query) -> tuple[Item, ...]:
     """The items of an answer as they were written, not grounded in the text.
 
     A linear relation's span is ``head, tail`` in one string.
@@ -102,9 +153,8 @@ def parse_items(answer: Answer, query: Query) -> tuple[Item, ...]:
     >>> [(item.label, item.spans) for item in parse_items("meet: Ada, Bob", query)]
     [('meet', ('Ada, Bob',))]
     """
-    text = _as_text(answer)
-    grounder = Grounder(query.text, answer_length=len(text))
-    return _Parser(query, LabelMatcher(query.labels), grounder).parse(text, partial=False).items
+    text = as_text(answer)
+    return _reader(text, query).read(text, partial=False).items
 
 
 def as_linear(answer: str, query: Query) -> str:
@@ -114,115 +164,135 @@ def as_linear(answer: str, query: Query) -> str:
     >>> as_linear('{"entities": [{"type": "person", "text": "Ada"}]}', query)
     'person: Ada'
     """
-    grounder = Grounder(query.text, answer_length=len(answer))
-    parser = _Parser(query, LabelMatcher(query.labels), grounder)
-    part = answer_part(answer, query.text, parser.has_items)
-    if parser.json_start(part) is None:
+    if "{" not in answer and "[" not in answer:
         return answer
-    items = parser.parse_part(part, partial=False).items
+    reader = _reader(answer, query)
+    part = clean(answer, query.text, reader.has_items).answer
+    if reader.json_start(part) is None:
+        return answer
+    items = [item for item in reader.read_part(part, partial=False).items if not item.superseded]
     return "; ".join(f"{item.label}: {one_line(', '.join(item.spans))}" for item in items if item.label) or NOTHING
 
 
-def _as_text(answer: Answer) -> str:
-    """An answer as a string; structured output as JSON. A tool call is read by its arguments."""
-    if isinstance(answer, str):
-        return answer
-    if isinstance(answer, BaseModel):
-        answer = answer.model_dump(mode="json")
-    if isinstance(answer, Sequence):
-        answer = [_arguments(each) for each in answer]
-    return json.dumps(_arguments(answer), ensure_ascii=False, default=str)
+def _reader(answer: str, query: Query) -> _Reader:
+    return _Reader(query, LabelMatcher(query.labels), Grounder(query.text, answer_length=len(answer)))
 
 
-def _arguments(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, Mapping) and "args" in value and "name" in value:
-        return value["args"]
-    return value
+class _Reader:
+    """Reads an answer in whichever format it has."""
 
+    def __init__(self, query: Query, matcher: LabelMatcher, grounder: Grounder) -> None:
+        self._query, self._matcher, self._contains = query, matcher, grounder.contains
 
-class _Parser:
-    """Parses an answer in whichever format it has."""
+    def read(self, answer: str, *, partial: bool) -> ParsedAnswer:
+        """The items of a whole message, drafts included."""
+        cleaned = clean(answer, self._query.text, self.has_items)
+        parsed = self.read_part(cleaned.answer, partial=partial)
+        drafts = [item for beside in cleaned.beside for item in self._known(beside)]
+        if not parsed.has_known_labels and drafts:
+            return ParsedAnswer((*drafts, *parsed.items), parsed.says_nothing)
+        return ParsedAnswer((*_superseded(drafts), *parsed.items), parsed.says_nothing)
 
-    def __init__(self, query: Query, labels: LabelMatcher, grounder: Grounder) -> None:
-        self._query, self._labels, self._grounder = query, labels, grounder
-        self._sides = 2 if query.task is Task.RE else 1
+    def read_part(self, part: str, *, partial: bool) -> ParsedAnswer:
+        """The items of a cleaned answer. Of several complete answers the last counts, where a line announces it."""
+        for final in reversed(list(_FINAL.finditer(part))):
+            if self._matcher.at(part, final.start(), final.end()):
+                continue
+            later = self._read_format(_from(part, final.end()), partial=partial)
+            if later.has_known_labels or later.says_nothing:
+                drafts = self._known(part[: final.start()])
+                return ParsedAnswer((*_superseded(drafts), *later.items), later.says_nothing)
+        return self._read_format(part, partial=partial)
 
-    def parse(self, answer: str, *, partial: bool) -> ParsedAnswer:
-        """The items of a whole message."""
-        return self.parse_part(answer_part(answer, self._query.text, self.has_items), partial=partial)
+    def _known(self, part: str) -> list[Item]:
+        return [item for item in self._read_format(part, partial=False).items if item.known]
 
-    def parse_part(self, part: str, *, partial: bool) -> ParsedAnswer:
-        """The items of the part of a message that answers the query."""
+    def _read_format(self, part: str, *, partial: bool) -> ParsedAnswer:
         start = self.json_start(part)
-        return self._linear(part, partial=partial) if start is None else self._json(part, start, partial=partial)
+        if start is None:
+            return self._linear(part, partial=partial)
+        blocks = json_items.read_blocks(part, self._query, self._matcher, self._contains, start=start, partial=partial)
+        return self._with_prose(part, blocks, partial=partial)
 
     def _linear(self, part: str, *, partial: bool = False) -> ParsedAnswer:
-        return linear.read(part, self._labels, self._grounder.holds, sides=self._sides, partial=partial)
+        return linear.read_items(part, self._query.task, self._matcher, self._contains, partial=partial)
 
-    def _json(self, part: str, start: int, *, partial: bool) -> ParsedAnswer:
-        """The items of all JSON values of a part, and the linear ones between and behind them.
-
-        A value inside a line of prose is a draft if a later part of the answer has items of its own.
-        """
-        values = loose_json.read(part, start)
-        groups: list[tuple[bool, list[Item]]] = []  # whether it may be a draft, and its items
-        at = start
-        for value in values:
-            groups += self._between(part, at, value.start)
-            reader = JSONItemReader(part, self._query, self._labels, self._grounder, partial=partial)
-            reader.read([value])
-            groups.append((self._is_in_prose(part, value), reader.items))
-            at = value.end
-        groups += self._between(part, at, len(part), partial=partial)
-        last = max((i for i, (_, items) in enumerate(groups) if any(item.known for item in items)), default=-1)
+    def _with_prose(self, part: str, blocks: list[JsonBlock], *, partial: bool) -> ParsedAnswer:
+        """The items of JSON and of the lines around it; what a later part of another kind replaces is superseded."""
+        groups: list[tuple[list[Item], bool]] = []  # of the answer's parts, and whether each is a draft if one follows
+        at, whole = 0, False
+        for block in [*blocks, None]:
+            end = block.start if block else len(part)
+            prose = False
+            if _WORD.search(_FENCE.sub("", part[at:end])):
+                parsed = self._linear(_from(part[:end], at), partial=partial and block is None)
+                lines = [item for item in parsed.items if item.known]
+                prose = not lines or len(lines) < len(parsed.items)
+                if lines:
+                    groups.append((lines, bool(block)))
+            if block is None:
+                break
+            if groups and whole and block.is_whole and prose:
+                groups[-1] = groups[-1][0], True
+            groups.append((list(block.items), self._is_in_prose(part, block)))
+            at, whole = block.end, whole or block.is_whole
+        last = max((i for i, (items, _) in enumerate(groups) if any(item.known for item in items)), default=-1)
         items = [
-            replace(item, superseded=True) if draft and i < last else item
-            for i, (draft, group) in enumerate(groups)
+            replace(item, superseded=True) if draft and i < last and item.known else item
+            for i, (group, draft) in enumerate(groups)
             for item in group
         ]
-        return ParsedAnswer(tuple(items), says_nothing=bool(values) and not items)
+        return ParsedAnswer(tuple(items), says_nothing=bool(blocks) and not items)
 
-    def _between(self, part: str, start: int, end: int, *, partial: bool = False) -> list[tuple[bool, list[Item]]]:
-        """Linear items outside of JSON values; other words there are prose."""
-        items = [item for item in self._linear(part[start:end], partial=partial).items if item.known]
-        return [(False, items)] if items else []
-
-    def _is_in_prose(self, part: str, value: Object | Array) -> bool:
-        begin = max(0, value.start - _LINE_REACH)
-        line = part[max(begin, part.rfind("\n", begin, value.start) + 1) : value.start].rstrip()
-        return bool(_PROSE.search(line)) and not line.endswith((":", "="))
+    def _is_in_prose(self, part: str, block: JsonBlock) -> bool:
+        """Whether words precede a JSON value on its line, as in ``I first thought of {...}``."""
+        begin = max(0, block.start - _LINE_REACH)
+        line = part[max(begin, part.rfind("\n", begin, block.start) + 1) : block.start].rstrip()
+        return _WORD.search(line) is not None and not line.endswith((":", "\uff1a", "="))
 
     def json_start(self, part: str) -> int | None:
-        """Where the JSON of an answer starts; None where it is in the linear format, its spans in brackets or not."""
-        start = json_start(part)
+        """Where the JSON of an answer begins; None where it is in the linear format, its spans in brackets or not."""
+        start = json_items.opening(part)
         if start is None:
             return None
         line = max(part.rfind("\n", 0, start), part.rfind(";", 0, start)) + 1
-        if self._labels.at(part, line, start):
+        if self._matcher.at(part, line, start):
             return None  # "person: [Ada]"
-        return None if any(item.known for item in self._linear(part[:start]).items) else start
+        before = self._linear(part[:start])
+        if not before.has_known_labels:
+            return start
+        later = json_items.read_items(part, self._query, self._matcher, self._contains, start=start)
+        return start if part[line:start].strip() == "" and later.has_known_labels else None
 
     def has_items(self, part: str) -> bool:
-        """Whether a part of a message holds an item or says ``None``."""
-        parsed = self.parse_part(part, partial=False)
-        return parsed.says_nothing or any(item.known for item in parsed.items)
+        """Whether a part of a message holds an item with a label of the schema, or says ``None``."""
+        parsed = self._read_format(part, partial=False)
+        return parsed.says_nothing or parsed.has_known_labels
 
 
-def _check(extraction: Extraction, parsed: ParsedAnswer, *, partial: bool) -> None:
-    if extraction.rejected:
-        shown = "; ".join(map(_describe, extraction.rejected[:3]))
-        more = f"; and {len(extraction.rejected) - 3} more" if len(extraction.rejected) > 3 else ""
+def _from(part: str, start: int) -> str:
+    """The rest of a part at its offsets: what is before it is white space."""
+    return "\n" * min(start, 1) + " " * (start - 1) + part[start:]
+
+
+def _superseded(items: Sequence[Item]) -> list[Item]:
+    return [replace(item, superseded=True) for item in items]
+
+
+def _check(extraction: Extraction, parsed: ParsedAnswer) -> None:
+    if not extraction.rejected:
+        return
+    if not parsed.items:
         raise AnswerError(
-            f"{len(extraction.rejected)} part(s) of the answer can't be used: {shown}{more}", extraction.answer
-        )
-    if not parsed.items and not parsed.says_nothing and not partial:
-        raise AnswerError(
-            'the answer holds no item and does not say "None"; expected "label: span; label: span", or the JSON of '
-            f"json_schema; it starts with {extraction.answer[:80]!r}",
+            'the answer holds no item and does not say "None"; expected "label: span; label: span" or the JSON of '
+            f"json_schema. It begins {extraction.answer[:80]!r}",
             extraction.answer,
         )
+    shown = "; ".join(_describe(part) for part in extraction.rejected[:3])
+    more = f"; and {len(extraction.rejected) - 3} more" if len(extraction.rejected) > 3 else ""
+    raise AnswerError(
+        f"{len(extraction.rejected)} part(s) of the answer can't be used: {shown}{more}", extraction.answer
+    )
 
 
 def _describe(part: Rejected) -> str:
@@ -235,6 +305,6 @@ def _describe(part: Rejected) -> str:
         case Rejection.LEAKED:
             return f"{part.label} {shown} is in a demonstration, not in the input"
         case Rejection.SUPERSEDED:
-            return f"{part.answer[:80]!r} is a draft that the rest of the answer replaces"
+            return f"{part.answer[:80]!r} belongs to a draft that a later part of the answer replaces"
         case Rejection.UNREADABLE:
             return f"{part.answer[:80]!r} can't be read as an item"

@@ -1,0 +1,162 @@
+"""Lines of an answer that hold items without ``label:``: tuples, tables, ``span (label)``, ``label(head, tail)``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import islice
+
+from ruie_components.answers.label_matcher import LabelMatcher, skip_bullet
+from ruie_components.types import Task
+
+Row = tuple[str, tuple[str, ...], bool]
+"""A label, its spans, and whether the label is in the schema."""
+
+_GROUP = re.compile(r"[(\[<]([^()\[\]<>]*)[)\]>]")
+_BETWEEN_GROUPS = re.compile(r"(?:\s|[,;.|*_`-]|and\b)*")
+_BRACKET = re.compile(r"[()\[\]]")
+_CELLS = re.compile(r" ?(?:\||<?-+\[|\]-+>|-{1,2}>|\u2192|={1,2}>?|[,;:\uff0c\uff1b\uff1a\u3001]) ?| [-\u2013\u2014]+ ")
+_STRONG_CELLS = re.compile(r" ?(?:\||<?-+\[|\]-+>|-{1,2}>|\u2192|={1,2}>?) ?| [-\u2013\u2014]+ ")
+_RULE_OF_TABLE = re.compile(r"[|\s:+=-]+")
+_AROUND = "*_`\"'\u201c\u201d\u2018\u2019()[]<> \t"
+_LONGEST = 1_000  # characters of a line that is read as a tuple
+_MOST_CELLS = 16
+
+_LABEL_COLUMNS = {
+    *("type", "label", "role", "relation", "entity type", "event type", "relation type", "category", "class"),
+    *("predicate", "relationship", "tag", "argument role"),
+}
+_SPAN_COLUMNS = {
+    *("text", "span", "entity", "name", "mention", "value", "trigger", "word", "argument", "entity text"),
+    *("entity name", "trigger word", "phrase"),
+}
+_HEAD_COLUMNS = {"head", "subject", "source", "entity 1", "entity1", "head entity", "arg1", "from"}
+_TAIL_COLUMNS = {"tail", "object", "target", "entity 2", "entity2", "tail entity", "arg2", "to"}
+
+
+class LooseLines:
+    """Reads lines without a leading label; keeps the columns of the table that it is in."""
+
+    def __init__(self, task: Task, matcher: LabelMatcher, contains: Callable[[str], bool]) -> None:
+        self._pairs, self._matcher, self._contains = task is Task.RE, matcher, contains
+        self._columns: list[str] | None = None
+
+    def read(self, line: str) -> list[Row] | None:
+        """The rows of a line: empty for the header or rule of a table, None where the line is none of these."""
+        if len(line) > _LONGEST:
+            return None
+        bare = " ".join(line.replace("\t", " | ").split())
+        if bare.startswith("|") or (self._columns and "|" in bare):
+            rows = self._table_row(bare)
+            if rows is not None:
+                return rows
+        else:
+            self._columns = None
+        bare = bare[skip_bullet(bare, 0, len(bare)) :].strip() if not bare.startswith(("(", "[", "<", "|")) else bare
+        for read in (self._groups, self._calls, self._labels_in_brackets, self._tuple):
+            if rows := read(bare):
+                return rows
+        return None
+
+    # tables
+
+    def _table_row(self, line: str) -> list[Row] | None:
+        cells = [cell.strip(_AROUND) for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
+        if _RULE_OF_TABLE.fullmatch(line):
+            return []
+        if self._columns is None:
+            names = [cell.casefold().replace("_", " ") for cell in cells]
+            usual = _LABEL_COLUMNS | _SPAN_COLUMNS | _HEAD_COLUMNS | _TAIL_COLUMNS
+            labels = [self._matcher.plural(cell) for cell in cells]
+            if sum(name in usual for name in names) >= 2 or (len(cells) > 1 and all(labels)):
+                self._columns = names
+                return []
+            self._columns = []
+        if rows := self._row_by_columns(cells):
+            return rows
+        return [row] if (row := self._by_label(cells)) else None
+
+    def _row_by_columns(self, cells: list[str]) -> list[Row]:
+        if not self._columns or len(cells) != len(self._columns):
+            return []
+        labels = [self._matcher.plural(name) for name in self._columns]
+        if all(labels) and not self._pairs:
+            return [(label, (cell,), True) for label, cell in zip(labels, cells, strict=True) if label and cell]
+
+        def column(names: set[str]) -> str | None:
+            return next((cell for name, cell in zip(self._columns or (), cells, strict=True) if name in names), None)
+
+        label = column(_LABEL_COLUMNS)
+        sides = [column(_HEAD_COLUMNS), column(_TAIL_COLUMNS)] if self._pairs else [column(_SPAN_COLUMNS)]
+        spans = tuple(side for side in sides if side)
+        if label is None or len(spans) != 1 + self._pairs:
+            return []
+        known = self._matcher.known(label)
+        return [(known or label, spans, known is not None)]
+
+    # one line, one or several items
+
+    def _groups(self, line: str) -> list[Row]:
+        """``(Ada, works for, Corvex), (Ada, person)``."""
+        groups = list(_GROUP.finditer(line))
+        if not groups or _BETWEEN_GROUPS.fullmatch(_GROUP.sub("", line)) is None:
+            return []
+        rows = [self._by_cells(group[1]) for group in groups]
+        return [row for row in rows if row] if all(rows) else []
+
+    def _calls(self, line: str) -> list[Row]:
+        """``works for(Ada, Corvex); person(Ada)``."""
+        rows: list[Row] = []
+        for before, within in _bracketed(line):
+            label = self._matcher.known(before.strip(" ,;*_`"))
+            if label is None or not within.strip():
+                return []
+            rows.append((label, (within.strip(),), True))
+        return rows
+
+    def _labels_in_brackets(self, line: str) -> list[Row]:
+        """``Ada (person), Graz [city]``."""
+        rows: list[Row] = []
+        for before, within in [] if self._pairs else _bracketed(line):
+            label = self._matcher.known(within)
+            span = before.strip(" ,;").removeprefix("and ").strip(" ,;*_`\"'\u201c\u201d")
+            if label is None or not span:
+                return []
+            rows.append((label, (span,), True))
+        return rows
+
+    def _tuple(self, line: str) -> list[Row]:
+        """``Ada -> works for -> Corvex``, ``Ada - person``, ``person = Ada``."""
+        row = self._by_cells(line, strong=True) or self._by_cells(line)
+        return [row] if row else []
+
+    def _by_cells(self, line: str, *, strong: bool = False) -> Row | None:
+        cells = list(islice((_STRONG_CELLS if strong else _CELLS).split(line), _MOST_CELLS + 1))
+        return self._by_label([cell.strip(_AROUND) for cell in cells])
+
+    def _by_label(self, cells: list[str]) -> Row | None:
+        """The row of cells of which one is a label; a span may have commas where the others are unambiguous."""
+        if len(cells) > _MOST_CELLS:
+            return None
+        known = [i for i, cell in enumerate(cells) if cell and self._matcher.known(cell)]
+        count = 2 + self._pairs
+        if len(known) > 1:
+            free = [i for i in known if not self._contains(cells[i])]
+            known = free if len(free) == 1 else [i for i in known if i == (1 if self._pairs else len(cells) - 1)]
+        if len(known) != 1 or len(cells) < count:
+            return None
+        label = self._matcher.known(cells[known[0]])
+        rest = [cell for i, cell in enumerate(cells) if i != known[0]]
+        if len(cells) > count or label is None or not all(rest):
+            return None
+        return label, tuple(rest), True
+
+
+def _bracketed(line: str) -> list[tuple[str, str]]:
+    """The parts of ``a (b), c [d]`` as pairs; none where brackets nest, don't close, or something follows them."""
+    brackets = _BRACKET.findall(line)
+    kinds = "".join(brackets).replace("[", "(").replace("]", ")")
+    if not brackets or kinds != "()" * (len(brackets) // 2):
+        return []
+    *parts, rest = _BRACKET.split(line)
+    return list(zip(parts[::2], parts[1::2], strict=True)) if not rest.strip(" .,;*_`") else []
