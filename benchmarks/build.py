@@ -32,9 +32,7 @@ def main(count: int) -> None:
             examples = list(itertools.islice(rows, TURN))
             ready = {
                 "ids": [each.content_id for each in examples],
-                "embeddings": encoder.encode_passages(
-                    [prompts.render_passage(each, encoder.keywords, encoder.layout) for each in examples]
-                ),
+                "embeddings": encoder.encode_examples(examples),
                 "documents": [prompts.render_demonstration(each) for each in examples],
                 "metadatas": [{"task": each.task, "example": each.model_dump_json(by_alias=True)} for each in examples],
             }

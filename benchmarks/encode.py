@@ -10,7 +10,7 @@ import time
 from common import in_new_process, queries, report
 from start import MODEL
 
-from ruie_components import load_encoder, prompts
+from ruie_components import load_encoder
 
 
 def main(count: int) -> None:
@@ -21,11 +21,11 @@ def main(count: int) -> None:
     if not MODEL.is_dir():
         in_new_process("start.py", "--make-model")
     ours, theirs = load_encoder(), SentenceTransformer(str(MODEL), device="cpu")
-    texts = [prompts.render_search_query(query, ours.layout) for query in queries(count + 20)]
+    texts = [ours.query_text(query) for query in queries(count + 20)]
     times: dict[str, list[float]] = {"ours": [], "theirs": []}
     for text in texts:
         start = time.perf_counter()
-        ours.encode_queries([text])
+        ours.encode_texts([text], "query")
         middle = time.perf_counter()
         theirs.encode([text])
         times["ours"].append(middle - start)

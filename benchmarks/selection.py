@@ -15,7 +15,7 @@ from langchain_chroma import Chroma
 from langchain_core.embeddings import Embeddings
 from langchain_core.example_selectors import SemanticSimilarityExampleSelector
 
-from ruie_components import DemonstrationStore, Selector, load_encoder, prompts
+from ruie_components import DemonstrationStore, Selector, load_encoder
 from ruie_components.encoders import Encoder
 
 
@@ -26,10 +26,10 @@ class SameEncoder(Embeddings):
         self.encoder = encoder
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        return self.encoder.encode_passages(texts).tolist()
+        return self.encoder.encode_texts(texts, "passage").tolist()
 
     def embed_query(self, text: str) -> list[float]:
-        return self.encoder.encode_queries([text])[0].tolist()
+        return self.encoder.encode_texts([text], "query")[0].tolist()
 
 
 def main(count: int) -> None:
@@ -49,7 +49,7 @@ def main(count: int) -> None:
         ends.append(time.perf_counter())
         found = nearest.select(store, query)
         ends.append(time.perf_counter())
-        others = theirs.select_examples({"text": prompts.render_search_query(query, encoder.layout)})
+        others = theirs.select_examples({"text": encoder.query_text(query)})
         ends.append(time.perf_counter())
         if number >= 5:  # the first ones load the index
             for values, (start, end) in zip(times.values(), itertools.pairwise(ends), strict=True):

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from ruie_components import prompts
 from ruie_components.adaptation.pool import Pool, Rows
 from ruie_components.adaptation.teachers import Teacher
 from ruie_components.adaptation.training import StaticTraining, train_vectors
@@ -66,13 +65,8 @@ class AdaptableStaticEncoder:
         self.steps = settings.steps
         self._tokenizer, added = with_label_tokens(encoder, pool.written_labels)
         config = encoder.config
-        queries = [
-            config.query_prefix + prompts.render_search_query(example.query, config.layout) for example in pool.examples
-        ]
-        passages = [
-            config.passage_prefix + prompts.render_passage(example, config.keywords, config.layout)
-            for example in pool.examples
-        ]
+        queries = [config.query_prefix + encoder.query_text(example.query) for example in pool.examples]
+        passages = [config.passage_prefix + encoder.example_text(example) for example in pool.examples]
         exponent = encoder.token_vectors.count_exponent
         bags = [
             token_bags(tokenizer, texts, config.max_tokens, exponent)

@@ -6,20 +6,22 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ruie_components.encoders.base import Encoder, Vectors
+from ruie_components.encoders.base import Encoder, TextEncoder, TextRole, Vectors
+from ruie_components.encoders.embeddings import EmbeddingsEncoder
 from ruie_components.encoders.folder import CONFIG, VECTORS
-from ruie_components.encoders.langchain import LangChainEncoder
 from ruie_components.encoders.onnx import OnnxEncoder
 from ruie_components.encoders.sentence_transformers import SentenceTransformersEncoder
 from ruie_components.encoders.static import StaticEncoder
 from ruie_components.errors import EncoderError
 
 __all__ = [
+    "EmbeddingsEncoder",
     "Encoder",
-    "LangChainEncoder",
     "OnnxEncoder",
     "SentenceTransformersEncoder",
     "StaticEncoder",
+    "TextEncoder",
+    "TextRole",
     "Vectors",
     "load_encoder",
 ]
@@ -32,7 +34,7 @@ def load_encoder(source: Any = None, **options: Any) -> Encoder:
         source: ``None``: the embedded one. A folder with ``encoder.json``: an exported one. Another folder or a hub
             name: a sentence-transformers checkpoint (extra ``[train]``). An object with ``embed_documents`` and
             ``embed_query``: LangChain Embeddings. An encoder is returned as it is.
-        **options: Keyword options of ``OnnxEncoder``, ``SentenceTransformersEncoder`` or ``LangChainEncoder``.
+        **options: Keyword options of ``OnnxEncoder``, ``SentenceTransformersEncoder`` or ``EmbeddingsEncoder``.
 
     Raises:
         EncoderError: There is no such encoder, or the object is none.
@@ -48,14 +50,14 @@ def load_encoder(source: Any = None, **options: Any) -> Encoder:
         if isinstance(source, Path) and not source.is_dir():
             raise EncoderError(f"there is no folder {source} to load an encoder from")
         return SentenceTransformersEncoder(source, **options)
-    if hasattr(source, "encode_queries") and hasattr(source, "encode_passages"):
+    if hasattr(source, "encode_queries") and hasattr(source, "encode_examples"):
         if options:
             raise EncoderError(f"options {sorted(options)} can't be given to an encoder that is loaded already")
         encoder: Encoder = source
         return encoder
     if hasattr(source, "embed_documents") and hasattr(source, "embed_query"):
-        return LangChainEncoder(source, **options)
+        return EmbeddingsEncoder(source, **options)
     raise EncoderError(
-        f"{type(source).__name__} is no encoder: give a folder, a hub name, LangChain Embeddings or None "
+        f"expected an encoder, got {type(source).__name__}: give a folder, a hub name, LangChain Embeddings, or None "
         f"for the embedded one"
     )

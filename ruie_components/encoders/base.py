@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ruie_components import prompts
 from ruie_components.errors import EncoderError
 from ruie_components.keywords import KeywordStrategy
 from ruie_components.prompts import Layout
+from ruie_components.types import Example, Query
 
 Vectors = NDArray[np.float32]
 """``(n, d)``, one row a text."""
 
 
-class Encoder(Protocol):
-    """Turns texts into unit vectors, queries and passages each in their own way.
+TextRole = Literal["query", "passage"]
+"""Which side of a search a text is on; many encoders put another prefix before each."""
 
-    Texts are ``prompts.render_search_query(query, encoder.layout)`` and
-    ``prompts.render_passage(example, encoder.keywords, encoder.layout)``. A text in which the encoder knows nothing
-    may get a vector of zeros, which is equally far from everything.
+
+class Encoder(Protocol):
+    """Turns queries and examples into unit vectors whose dot product says how similar they are.
+
+    What it reads of them (layout, keyword tags, prefixes) is its own business. Of a text in which the encoder knows
+    nothing the vector may be zeros, which is equally far from everything.
     """
 
     @property
@@ -38,19 +44,60 @@ class Encoder(Protocol):
     def dimension(self) -> int:
         """Numbers in a vector."""
 
-    @property
-    def layout(self) -> Layout:
-        """How much of a block is read."""
-
-    @property
-    def keywords(self) -> KeywordStrategy:
-        """How the spans of a passage are tagged."""
-
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+    def encode_queries(self, queries: Sequence[Query]) -> Vectors:
         """Vectors of queries, ``(n, d)``, of unit length."""
 
-    def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of passages, ``(n, d)``, of unit length."""
+    def encode_examples(self, examples: Sequence[Example]) -> Vectors:
+        """Vectors of examples, ``(n, d)``, of unit length."""
+
+
+class TextEncoder(ABC):
+    """An encoder that writes queries and examples as texts, as the paper does, and embeds these.
+
+    A query is its block, or with ``Layout.INPUT`` its text alone; it has no keyword tags and no output. An example is
+    its block with its spans tagged and its answer (paper, section on distillation).
+    """
+
+    name: str
+    layout: Layout
+    """How much of a block is read."""
+    keywords: KeywordStrategy
+    """How the spans of examples are tagged."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """At least 16 hexadecimal digits that change with anything that changes a vector."""
+
+    @property
+    @abstractmethod
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+
+    @abstractmethod
+    def encode_texts(self, texts: Sequence[str], role: TextRole) -> Vectors:
+        """Vectors of texts as they are, ``(n, d)``, of unit length.
+
+        Args:
+            texts: What is embedded, behind the prefix of its role.
+            role: Whether they are queries or passages.
+        """
+
+    def encode_queries(self, queries: Sequence[Query]) -> Vectors:
+        """Vectors of queries, ``(n, d)``, of unit length."""
+        return self.encode_texts([self.query_text(query) for query in queries], "query")
+
+    def encode_examples(self, examples: Sequence[Example]) -> Vectors:
+        """Vectors of examples, ``(n, d)``, of unit length."""
+        return self.encode_texts([self.example_text(example) for example in examples], "passage")
+
+    def query_text(self, query: Query) -> str:
+        """What is embedded of a query, without its prefix."""
+        return prompts.render_search_query(query, self.layout)
+
+    def example_text(self, example: Example) -> str:
+        """What is embedded of an example, without its prefix."""
+        return prompts.render_passage(example, self.keywords, self.layout)
 
 
 def unit_vectors(vectors: Any, texts: Sequence[str], *, name: str) -> Vectors:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ruie_components.encoders.base import TextEncoder, TextRole, fingerprint
 from ruie_components.errors import EncoderError
 from ruie_components.files import atomic_write
 from ruie_components.keywords import KeywordStrategy
@@ -123,3 +126,50 @@ def write_folder(
     atomic_write(folder / CONFIG, json.dumps(described, indent=2) + "\n")
     atomic_write(folder / CARD, card)
     return folder
+
+
+class FolderEncoder(TextEncoder):
+    """An encoder of a folder: its settings, its tokenizer, and how it is told from others.
+
+    Args:
+        folder: Where the files are.
+
+    Raises:
+        EncoderError: A file is missing or is not what it should be.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.config = read_config(self.folder)
+        self.name, self.layout, self.keywords = self.config.name, self.config.layout, self.config.keywords
+        self._tokenizer_json = read_file(self.folder, TOKENIZER)
+
+    @property
+    @abstractmethod
+    def weights(self) -> bytes:
+        """The content of the file with the weights."""
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+        return self.config.dimension
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of weights, tokenizer and settings; the name is not part of it."""
+        settings = self.config.model_dump(mode="json", exclude={"name", "adapted_from"})
+        return fingerprint(settings, self.weights, self._tokenizer_json)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The ``tokenizers.Tokenizer``, which truncates to ``max_tokens``.
+
+        Raises:
+            EncoderError: ``tokenizer.json`` is broken.
+        """
+        return load_tokenizer(self.folder, self._tokenizer_json, self.config.max_tokens)
+
+    def token_ids(self, texts: Sequence[str], role: TextRole) -> list[list[int]]:
+        """The tokens of each text behind the prefix of its role, at most ``max_tokens``."""
+        prefix = self.config.query_prefix if role == "query" else self.config.passage_prefix
+        return token_ids(self.tokenizer, [prefix + text for text in texts], self.config.max_tokens)

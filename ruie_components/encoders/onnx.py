@@ -10,25 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ruie_components.encoders.base import Vectors, fingerprint, unit_vectors
-from ruie_components.encoders.folder import (
-    CONFIG,
-    GRAPH,
-    TOKENIZER,
-    load_tokenizer,
-    read_config,
-    read_file,
-    token_ids,
-)
+from ruie_components.encoders.base import TextRole, Vectors, unit_vectors
+from ruie_components.encoders.folder import CONFIG, GRAPH, FolderEncoder, read_file
 from ruie_components.errors import EncoderError
-from ruie_components.keywords import KeywordStrategy
-from ruie_components.prompts import Layout
 
 _TOKENS_A_BATCH = 8192  # keeps the largest intermediate array at some 30 MB for vectors of 1,024
 _STEP = 16  # lengths are padded to a multiple of this, so that a vector doesn't depend on its neighbours in a batch
 
 
-class OnnxEncoder:
+class OnnxEncoder(FolderEncoder):
     """An exported encoder: a folder with ``encoder.onnx``, ``tokenizer.json`` and ``encoder.json``.
 
     The graph takes ``input_ids`` and ``attention_mask``, int64 ``(n, t)``, and gives ``embedding``, float32
@@ -43,48 +33,22 @@ class OnnxEncoder:
     """
 
     def __init__(self, folder: str | Path, *, threads: int | None = None) -> None:
-        self.folder = Path(folder)
+        super().__init__(folder)
+        self._graph = read_file(self.folder, GRAPH)
         self._threads = threads or os.cpu_count() or 1
-        self.config = read_config(self.folder)
-        self._model = read_file(self.folder, GRAPH)
-        self._tokenizer_json = read_file(self.folder, TOKENIZER)
 
     @property
-    def name(self) -> str:
-        """The name in ``encoder.json``."""
-        return self.config.name
+    def weights(self) -> bytes:
+        """The content of ``encoder.onnx``."""
+        return self._graph
 
-    @property
-    def dimension(self) -> int:
-        """Numbers in a vector."""
-        return self.config.dimension
+    def encode_texts(self, texts: Sequence[str], role: TextRole) -> Vectors:
+        """Vectors of texts, ``(n, d)``, of unit length; zeros for a text without a token.
 
-    @property
-    def layout(self) -> Layout:
-        """How much of a block is read."""
-        return self.config.layout
-
-    @property
-    def keywords(self) -> KeywordStrategy:
-        """How the spans of a passage are tagged."""
-        return self.config.keywords
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A hash of weights, tokenizer and settings; the name is no part of it."""
-        settings = self.config.model_dump(mode="json", exclude={"name", "adapted_from"})
-        return fingerprint(settings, self._model, self._tokenizer_json)
-
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of queries, ``(n, d)``, of unit length."""
-        return self._encode([self.config.query_prefix + text for text in texts])
-
-    def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of passages, ``(n, d)``, of unit length."""
-        return self._encode([self.config.passage_prefix + text for text in texts])
-
-    def _encode(self, texts: list[str]) -> Vectors:
-        tokens = token_ids(self._tokenizer, texts, self.config.max_tokens)
+        Raises:
+            EncoderError: The graph can't be run, or gives vectors of another dimension than ``encoder.json`` says.
+        """
+        tokens = self.token_ids(texts, role)
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         for batch, length in _batches([len(ids) for ids in tokens]):
             input_ids = np.zeros((len(batch), length), dtype=np.int64)  # (n, t)
@@ -103,21 +67,26 @@ class OnnxEncoder:
         return unit_vectors(vectors, texts, name=self.name)
 
     @cached_property
-    def _tokenizer(self) -> Any:
-        return load_tokenizer(self.folder, self._tokenizer_json, self.config.max_tokens)
-
-    @cached_property
     def _session(self) -> Any:
-        import onnxruntime
-
+        onnxruntime = quiet_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads give up their core
         options.log_severity_level = 3
+        # weights outside the graph's file are looked for here; the library refuses paths that lead out of the folder
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self.folder))
         try:
-            return onnxruntime.InferenceSession(self._model, options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(self._graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the library's exceptions share no base below Exception
             raise EncoderError(f"{self.folder / GRAPH} can't be loaded: {error}") from error
+
+
+def quiet_onnxruntime() -> Any:
+    """The module ``onnxruntime``, its telemetry turned off before anything of it is used."""
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
 
 
 def _batches(lengths: Sequence[int]) -> list[tuple[list[int], int]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import pickle
 import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from ruie_components.encoders.base import Vectors, fingerprint, unit_vectors
+from ruie_components.encoders.base import TextEncoder, TextRole, Vectors, fingerprint, unit_vectors
 from ruie_components.errors import EncoderError
 from ruie_components.keywords import KeywordStrategy
 from ruie_components.prompts import Layout
@@ -27,7 +29,7 @@ _FAMILIES = {
 """Prefixes for queries and passages that the model cards of known families ask for, by the last part of the name."""
 
 
-class SentenceTransformersEncoder:
+class SentenceTransformersEncoder(TextEncoder):
     """Any sentence-transformers checkpoint. Needs the extra ``[train]``.
 
     Args:
@@ -77,7 +79,7 @@ class SentenceTransformersEncoder:
         """Numbers in a vector."""
         model = self.model
         ask = getattr(model, "get_embedding_dimension", None) or model.get_sentence_embedding_dimension
-        return int(ask() or self.encode_queries(["one"]).shape[1])
+        return int(ask() or self.encode_texts(["one"], "query").shape[1])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -95,19 +97,13 @@ class SentenceTransformersEncoder:
         }
         return fingerprint(settings, weights.digest(), _tokenizer_bytes(self.model.tokenizer))
 
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of queries, ``(n, d)``, of unit length."""
-        return self._encode([self.query_prefix + text for text in texts])
-
-    def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of passages, ``(n, d)``, of unit length."""
-        return self._encode([self.passage_prefix + text for text in texts])
-
-    def _encode(self, texts: list[str]) -> Vectors:
+    def encode_texts(self, texts: Sequence[str], role: TextRole) -> Vectors:
+        """Vectors of texts, ``(n, d)``, of unit length."""
+        prefix = self.query_prefix if role == "query" else self.passage_prefix
         if not texts:
             return unit_vectors([[0.0] * self.dimension], [""], name=self.name)[:0]
         vectors = self.model.encode(
-            texts,
+            [prefix + text for text in texts],
             prompt="",  # the prefixes are in the texts already; without this a default prompt could come on top
             batch_size=self._batch_size,
             show_progress_bar=False,
@@ -139,9 +135,14 @@ def _load(source: str, pooling: Pooling | None, device: str | None) -> Any:
         raise ImportError(
             f"encoder {source!r} needs sentence-transformers and torch: pip install 'ruie-components[train]'"
         ) from error
+    folder = Path(source)
+    if folder.is_dir():
+        _check_modules(folder)
     try:
-        model = sentence_transformers.SentenceTransformer(source, device=device)
-    except (OSError, ValueError) as error:
+        model = sentence_transformers.SentenceTransformer(
+            source, device=device, trust_remote_code=False, local_files_only=folder.is_dir()
+        )
+    except (OSError, ValueError, pickle.UnpicklingError) as error:
         raise EncoderError(
             f"encoder {source!r} can't be loaded: it is neither an exported encoder (a folder with encoder.json), nor "
             f"a sentence-transformers folder, nor a hub name that can be reached from here. {error}"
@@ -149,6 +150,20 @@ def _load(source: str, pooling: Pooling | None, device: str | None) -> Any:
     if pooling is not None:
         _set_pooling(model, source, pooling)
     return model.eval()
+
+
+def _check_modules(folder: Path) -> None:
+    """Refuse a folder whose ``modules.json`` names classes that don't come with sentence-transformers."""
+    path = folder / "modules.json"
+    if not path.is_file():
+        return
+    try:
+        kinds = [str(module["type"]) for module in json.loads(path.read_bytes())]
+    except (ValueError, KeyError, TypeError) as error:
+        raise EncoderError(f"{path} is not a list of modules: {error}") from error
+    foreign = [kind for kind in kinds if not kind.startswith("sentence_transformers.")]
+    if foreign:
+        raise EncoderError(f"{path} names {foreign[0]!r}: only modules of sentence-transformers are loaded")
 
 
 def _set_pooling(model: Any, source: str, pooling: Pooling) -> None:

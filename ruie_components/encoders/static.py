@@ -13,21 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ruie_components.encoders.base import Vectors, fingerprint, unit_vectors
+from ruie_components.encoders.base import TextRole, Vectors, unit_vectors
 from ruie_components.encoders.folder import (
     CONFIG,
     TOKENIZER,
     VECTORS,
     EncoderConfig,
-    load_tokenizer,
-    read_config,
+    FolderEncoder,
     read_file,
-    token_ids,
     write_folder,
 )
 from ruie_components.errors import EncoderError
-from ruie_components.keywords import KeywordStrategy
-from ruie_components.prompts import Layout
 
 
 @dataclass(frozen=True)
@@ -130,7 +126,7 @@ class TokenVectors:
         return cls(table, scale.astype(np.float32, copy=False), float(exponent))
 
 
-class StaticEncoder:
+class StaticEncoder(FolderEncoder):
     """A folder with ``vectors.npz``, ``tokenizer.json`` and ``encoder.json``.
 
     Args:
@@ -141,8 +137,7 @@ class StaticEncoder:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        self.config = read_config(self.folder)
+        super().__init__(folder)
         try:
             self.token_vectors = TokenVectors.from_bytes(read_file(self.folder, VECTORS))
         except ValueError as error:
@@ -152,41 +147,11 @@ class StaticEncoder:
                 f"{self.folder / VECTORS} has vectors of {self.token_vectors.dimension} numbers, and {CONFIG} says "
                 f"dimension {self.config.dimension}: the two files don't belong together"
             )
-        self._tokenizer_json = read_file(self.folder, TOKENIZER)
 
     @property
-    def name(self) -> str:
-        """The name in ``encoder.json``."""
-        return self.config.name
-
-    @property
-    def dimension(self) -> int:
-        """Numbers in a vector."""
-        return self.config.dimension
-
-    @property
-    def layout(self) -> Layout:
-        """How much of a block is read."""
-        return self.config.layout
-
-    @property
-    def keywords(self) -> KeywordStrategy:
-        """How the spans of a passage are tagged."""
-        return self.config.keywords
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A hash of weights, tokenizer and settings; the name is not part of it."""
-        settings = self.config.model_dump(mode="json", exclude={"name", "adapted_from"})
-        return fingerprint(settings, self.token_vectors.to_bytes(), self._tokenizer_json)
-
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of queries, ``(n, d)``, of unit length."""
-        return self._encode([self.config.query_prefix + text for text in texts])
-
-    def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of passages, ``(n, d)``, of unit length."""
-        return self._encode([self.config.passage_prefix + text for text in texts])
+    def weights(self) -> bytes:
+        """The content of ``vectors.npz``."""
+        return self.token_vectors.to_bytes()
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -195,7 +160,7 @@ class StaticEncoder:
         Raises:
             EncoderError: ``tokenizer.json`` is broken, or has more tokens than there are vectors.
         """
-        tokenizer = load_tokenizer(self.folder, self._tokenizer_json, self.config.max_tokens)
+        tokenizer = super().tokenizer
         if (size := tokenizer.get_vocab_size()) > len(self.token_vectors):
             raise EncoderError(
                 f"{self.folder / TOKENIZER} has {size:,} tokens and {VECTORS} has {len(self.token_vectors):,} vectors: "
@@ -203,9 +168,10 @@ class StaticEncoder:
             )
         return tokenizer
 
-    def _encode(self, texts: list[str]) -> Vectors:
+    def encode_texts(self, texts: Sequence[str], role: TextRole) -> Vectors:
+        """Vectors of texts, ``(n, d)``, of unit length; zeros for a text without a known token."""
         vectors = np.zeros((len(texts), self.dimension), np.float32)
-        for row, tokens in zip(vectors, token_ids(self.tokenizer, texts, self.config.max_tokens), strict=True):
+        for row, tokens in zip(vectors, self.token_ids(texts, role), strict=True):
             row[:] = self.token_vectors.embed(tokens)
         return unit_vectors(vectors, texts, name=self.name)
 

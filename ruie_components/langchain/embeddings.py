@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from langchain_core.embeddings import Embeddings
 
-from ruie_components.encoders import Encoder
+from ruie_components.encoders import TextEncoder
 
 
 class RUIEEmbeddings(Embeddings):
@@ -17,15 +17,15 @@ class RUIEEmbeddings(Embeddings):
     still useful, but not the ones a store holds.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: TextEncoder) -> None:
         self.encoder = encoder
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Unit vectors of texts, each of ``encoder.dimension`` numbers."""
         if not texts:
             return []
-        return [[float(number) for number in vector] for vector in self.encoder.encode_passages(texts)]
+        return [[float(number) for number in vector] for vector in self.encoder.encode_texts(texts, "passage")]
 
     def embed_query(self, text: str) -> list[float]:
         """The unit vector of a query."""
-        return [float(number) for number in self.encoder.encode_queries([text])[0]]
+        return [float(number) for number in self.encoder.encode_texts([text], "query")[0]]

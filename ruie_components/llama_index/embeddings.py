@@ -8,7 +8,7 @@ from typing import Any
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.embeddings import BaseEmbedding
 
-from ruie_components.encoders import Encoder
+from ruie_components.encoders import TextEncoder
 
 
 class RUIEEmbedding(BaseEmbedding):
@@ -22,9 +22,9 @@ class RUIEEmbedding(BaseEmbedding):
         kwargs: What ``BaseEmbedding`` takes.
     """
 
-    _encoder: Encoder = PrivateAttr()
+    _encoder: TextEncoder = PrivateAttr()
 
-    def __init__(self, encoder: Encoder, **kwargs: Any) -> None:
+    def __init__(self, encoder: TextEncoder, **kwargs: Any) -> None:
         super().__init__(model_name=encoder.name, **kwargs)
         self._encoder = encoder
 
@@ -34,7 +34,7 @@ class RUIEEmbedding(BaseEmbedding):
         return "RUIEEmbedding"
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return [float(number) for number in self._encoder.encode_queries([query])[0]]
+        return [float(number) for number in self._encoder.encode_texts([query], "query")[0]]
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
         return await asyncio.to_thread(self._get_query_embedding, query)
@@ -43,7 +43,7 @@ class RUIEEmbedding(BaseEmbedding):
         return self._get_text_embeddings([text])[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return [[float(number) for number in vector] for vector in self._encoder.encode_passages(texts)]
+        return [[float(number) for number in vector] for vector in self._encoder.encode_texts(texts, "passage")]
 
     async def _aget_text_embedding(self, text: str) -> list[float]:
         return await asyncio.to_thread(self._get_text_embedding, text)

@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
-from ruie_components import prompts
 from ruie_components.encoders import Encoder, load_encoder
 from ruie_components.errors import StoreError
 from ruie_components.progress import track
@@ -470,9 +469,7 @@ class DemonstrationStore:
         for task in dict.fromkeys(query.task for query in queries):
             places = [place for place, query in enumerate(queries) if query.task is task]
             asked = [queries[place] for place in places]
-            encoded = self.encoder.encode_queries(
-                [prompts.render_search_query(query, self.encoder.layout) for query in asked]
-            )
+            encoded = self.encoder.encode_queries(asked)
             own = [text_hash(query.text) for query in asked]
             collection = self._collection(task)
             try:

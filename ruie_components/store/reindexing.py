@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ruie_components import prompts
 from ruie_components.encoders import Encoder, OnnxEncoder, StaticEncoder
 from ruie_components.errors import StoreError
 from ruie_components.store import records
@@ -162,10 +161,9 @@ def _embed(connection: Connection, old: Any, copy: Any, ids: list[str], encoder:
         records.from_json(row_id, (metadata or {}).get(records.EXAMPLE), connection.location)
         for row_id, metadata in zip(found["ids"], found["metadatas"], strict=True)
     ]
-    passages = [prompts.render_passage(example, encoder.keywords, encoder.layout) for example in examples]
     copy.upsert(
         ids=found["ids"],
-        embeddings=encoder.encode_passages(passages),
+        embeddings=encoder.encode_examples(examples),
         documents=found["documents"],
         metadatas=found["metadatas"],
     )

@@ -6,7 +6,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
-from ruie_components import prompts
 from ruie_components.encoders import Encoder
 from ruie_components.store import records
 from ruie_components.store.collections import create_collection, keep_labels
@@ -88,10 +87,9 @@ class Writer:
         if not new:
             return
         encoder = self._encoder
-        passages = [prompts.render_passage(each, encoder.keywords, encoder.layout) for each in new.values()]
         rows = {
             "ids": list(new),
-            "embeddings": encoder.encode_passages(passages),
+            "embeddings": encoder.encode_examples(list(new.values())),
             "documents": [records.document(example) for example in new.values()],
             "metadatas": [records.metadata(example) for example in new.values()],
         }

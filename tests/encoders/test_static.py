@@ -59,9 +59,9 @@ def test_a_text_is_the_sum_of_its_tokens_each_counted_by_the_exponent(tmp_path, 
     table = weights.vectors(np.arange(len(WORDS)))
     first = table[0] + table[1] + 3**exponent * table[2]
     expected = [first / np.linalg.norm(first), table[3] / np.linalg.norm(table[3]), np.zeros(16)]
-    np.testing.assert_allclose(encoder.encode_passages(texts), expected, atol=1e-6)
-    assert np.array_equal(encoder.encode_passages(texts)[1:], encoder.encode_passages(texts[1:]))
-    assert encoder.encode_queries([]).shape == (0, 16)
+    np.testing.assert_allclose(encoder.encode_texts(texts, "passage"), expected, atol=1e-6)
+    assert np.array_equal(encoder.encode_texts(texts, "passage")[1:], encoder.encode_texts(texts[1:], "passage"))
+    assert encoder.encode_texts([], "query").shape == (0, 16)
 
 
 def test_the_fingerprint_changes_with_the_vectors_and_not_with_the_name_or_the_origin(tmp_path):
@@ -117,5 +117,5 @@ def test_a_broken_file_is_an_error_that_names_it_and_runs_nothing(tmp_path, cont
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(EncoderError, match=message):
-        load_encoder(folder).encode_queries(["red"])
+        load_encoder(folder).encode_texts(["red"], "query")
     assert "run" not in capsys.readouterr().out

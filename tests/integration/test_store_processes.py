@@ -126,17 +126,16 @@ def test_a_killed_build_goes_on_where_it_stopped(tmp_path, encoder_folder, encod
         time.sleep(0.05 * (stop % 7))  # at another point of a write each time
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
-    encoded: list[str] = []
+    encoded: list[Example] = []
 
     class Counting:
         name, fingerprint, dimension = encoder.name, encoder.fingerprint, encoder.dimension
-        layout, keywords = encoder.layout, encoder.keywords
         encode_queries = staticmethod(encoder.encode_queries)
 
         @staticmethod
-        def encode_passages(texts):
-            encoded.extend(texts)
-            return encoder.encode_passages(texts)
+        def encode_examples(examples):
+            encoded.extend(examples)
+            return encoder.encode_examples(examples)
 
     with DemonstrationStore.open(path, encoder=encoder_folder) as store:
         kept = store.count()

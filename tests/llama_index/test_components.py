@@ -75,9 +75,13 @@ class WaitingEncoder:
     def __getattr__(self, name):
         return getattr(self._encoder, name)
 
-    def encode_queries(self, texts):
+    def encode_queries(self, queries):
         assert self.go.wait(10), "whoever should let this through was held up by it"
-        return self._encoder.encode_queries(texts)
+        return self._encoder.encode_queries(queries)
+
+    def encode_texts(self, texts, role):
+        assert self.go.wait(10), "whoever should let this through was held up by it"
+        return self._encoder.encode_texts(texts, role)
 
 
 class EchoLLM(CustomLLM):
@@ -425,11 +429,11 @@ def test_a_message_without_text_is_an_empty_answer(store):
 async def test_vectors_are_the_encoders(encoder):
     embedding = RUIEEmbedding(encoder)
     texts = ["Ada slept.", "Bob met Cy.", ""]
-    passages = encoder.encode_passages(texts).tolist()
+    passages = encoder.encode_texts(texts, "passage").tolist()
     assert embedding.get_text_embedding_batch(texts) == passages
     assert await embedding.aget_text_embedding_batch(texts) == passages
     assert embedding.get_text_embedding(texts[0]) == await embedding.aget_text_embedding(texts[0]) == passages[0]
-    query = encoder.encode_queries(texts[:1])[0].tolist()
+    query = encoder.encode_texts(texts[:1], "query")[0].tolist()
     assert embedding.get_query_embedding(texts[0]) == await embedding.aget_query_embedding(texts[0]) == query
     assert embedding.model_name == encoder.name
 
@@ -444,9 +448,9 @@ def test_queries_and_passages_are_told_apart(make_encoder, tmp_path):
 
 def test_a_batch_is_encoded_in_one_go(encoder):
     class Counting(WaitingEncoder):
-        def encode_passages(self, texts):
+        def encode_texts(self, texts, role):
             sizes.append(len(texts))
-            return self._encoder.encode_passages(texts)
+            return super().encode_texts(texts, role)
 
     sizes: list[int] = []
     embedding = RUIEEmbedding(Counting(encoder), embed_batch_size=4)
@@ -461,7 +465,7 @@ async def test_async_embedding_leaves_the_loop_free(encoder):
     running = asyncio.ensure_future(embedding.aget_query_embedding("Ada"))
     await asyncio.sleep(0)  # the encoder has begun, and waits for the next line
     waiting.go.set()
-    assert await running == encoder.encode_queries(["Ada"])[0].tolist()
+    assert await running == encoder.encode_texts(["Ada"], "query")[0].tolist()
 
 
 async def test_an_index_of_ones_own(encoder):
@@ -470,7 +474,7 @@ async def test_an_index_of_ones_own(encoder):
     index = VectorStoreIndex(nodes, embed_model=RUIEEmbedding(encoder))
     retriever: VectorIndexRetriever = index.as_retriever(similarity_top_k=3)
     found = retriever.retrieve("Bob met Cy.")
-    scores = encoder.encode_passages(texts) @ encoder.encode_queries(["Bob met Cy."])[0]
+    scores = encoder.encode_texts(texts, "passage") @ encoder.encode_texts(["Bob met Cy."], "query")[0]
     assert {node.node_id: node.score for node in found} == pytest.approx({str(at): s for at, s in enumerate(scores)})
     assert found[0].node_id == "1"
     assert [node.node_id for node in await retriever.aretrieve("Bob met Cy.")] == [node.node_id for node in found]

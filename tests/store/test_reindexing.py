@@ -8,7 +8,7 @@ import chromadb
 import numpy as np
 import pytest
 
-from ruie_components import DemonstrationStore, Example, Query, StoreError, prompts
+from ruie_components import DemonstrationStore, Example, Query, StoreError
 from ruie_components.encoders import load_encoder
 
 NAMES = ["Ada", "Bob", "Cy"]
@@ -47,9 +47,8 @@ def vectors_are_of(store: DemonstrationStore, encoder) -> bool:
     """Whether every row's vector is what the encoder gives for it, and no row is lacking."""
     found = {near.id: near.vector for near in store.nearest([QUERY], len(EXAMPLES), vectors=True)[0]}
     mine = [each for each in EXAMPLES if each.task == "NER"]
-    passages = [prompts.render_passage(each, encoder.keywords, encoder.layout) for each in mine]
     assert found.keys() == {each.content_id for each in mine}
-    expected = encoder.encode_passages(passages)
+    expected = encoder.encode_examples(mine)
     return bool(np.allclose([found[each.content_id] for each in mine], expected, atol=1e-5))
 
 
@@ -175,13 +174,13 @@ def test_a_copy_that_was_begun_is_brought_up_to_date(built, other_folder, tmp_pa
         broken = load_encoder(other_folder)
         calls = []
 
-        def fails_at_the_second_task(texts):
-            calls.append(texts)
+        def fails_at_the_second_task(examples):
+            calls.append(examples)
             if len(calls) > 1:
                 raise KeyboardInterrupt
-            return other.encode_passages(texts)
+            return other.encode_examples(examples)
 
-        monkeypatch.setattr(broken, "encode_passages", fails_at_the_second_task)
+        monkeypatch.setattr(broken, "encode_examples", fails_at_the_second_task)
         with pytest.raises(KeyboardInterrupt):
             store.reindex(broken)
         assert store.encoder.name == "embedded"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ruie_components import DemonstrationStore, Example, Query, StoreError, prompts
+from ruie_components import DemonstrationStore, Example, Query, StoreError
 from ruie_components.encoders import load_encoder
 from ruie_components.store import rescue
 from ruie_components.store.search import nearest
@@ -49,9 +49,8 @@ def store(encoder):
 
 def test_the_nearest_come_best_first_and_of_the_querys_task(store):
     found = store.search(query("Bob met Ada in Rome."), k=2)
-    asked = store.encoder.encode_queries(["Bob met Ada in Rome."])[0]
-    passages = [prompts.render_passage(each, "plain", "input") for each in EXAMPLES[:4]]
-    scores = store.encoder.encode_passages(passages) @ asked
+    asked = store.encoder.encode_queries([query("Bob met Ada in Rome.")])[0]
+    scores = store.encoder.encode_examples(EXAMPLES[:4]) @ asked
     expected = sorted(zip(scores, EXAMPLES, strict=False), key=lambda pair: -pair[0])[:2]
     assert [each.example for each in found] == [example for _, example in expected]
     assert [each.score for each in found] == pytest.approx([score for score, _ in expected], abs=1e-6)
@@ -426,7 +425,7 @@ class LosesRows:
 
 def test_rows_that_the_index_loses_are_found_by_comparing_with_all(store):
     collection = store._collections["NER"]
-    asked = store.encoder.encode_queries(["Bob met Ada in Rome."])
+    asked = store.encoder.encode_queries([query("Bob met Ada in Rome.")])
     whole = nearest(collection, asked, [""], 4)[0]
     repaired = nearest(LosesRows(collection), asked, [""], 4)[0]
     assert [each.id for each in repaired] == [each.id for each in whole]

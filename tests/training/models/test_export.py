@@ -55,7 +55,7 @@ def test_vectors_are_the_torch_models(exported, passages, kind, int8, smallest):
     texts = [text[:100] for text in passages[:20]]  # some padding, none cut off
     assert vector_agreement(model, folder, texts) > smallest
     ours = model.encode_query(texts, normalize_embeddings=True, show_progress_bar=False)
-    theirs = load_encoder(folder).encode_queries(texts)
+    theirs = load_encoder(folder).encode_texts(texts, "query")
     assert np.einsum("nd,nd->n", ours, theirs).min() > smallest
     assert np.allclose(np.linalg.norm(theirs, axis=1), 1, atol=1e-5)
 
@@ -63,7 +63,7 @@ def test_vectors_are_the_torch_models(exported, passages, kind, int8, smallest):
 def test_prefixes_matter(exported):
     encoder = load_encoder(exported["transformer", False][0])
     text = ["Ada met Bob."]
-    assert not np.allclose(encoder.encode_queries(text), encoder.encode_passages(text), atol=1e-4)
+    assert not np.allclose(encoder.encode_texts(text, "query"), encoder.encode_texts(text, "passage"), atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["static", "transformer"])

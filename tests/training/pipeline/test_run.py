@@ -150,7 +150,7 @@ def test_tiny_runs_from_nothing_to_an_encoder(finished, starter_rows):
     assert list(manifest["stages"]) == ALL
     assert all(record["status"] == "done" for record in manifest["stages"].values())
     encoder = load_encoder(folder / "export" / "encoder")
-    vectors = encoder.encode_passages([example.text for example in starter_rows("NER")[:5]])
+    vectors = encoder.encode_texts([example.text for example in starter_rows("NER")[:5]], "passage")
     assert vectors.shape == (5, 40)
     assert json.loads((folder / "manifest.json").read_text("utf-8")) == manifest
 

@@ -101,12 +101,15 @@ def test_tokens_of_the_same_texts_are_closer_with_singular_vectors(tokenizer):
 
 
 def test_an_empty_text_has_a_vector_too(built):
-    assert np.linalg.norm(load_encoder(built).encode_queries([""])) == pytest.approx(1)
+    assert np.linalg.norm(load_encoder(built).encode_texts([""], "query")) == pytest.approx(1)
 
 
 def test_shared_words_make_texts_similar(built):
     encoder = load_encoder(built)
-    scores = encoder.encode_queries(["the red valve"]) @ encoder.encode_passages([TEXTS[1], TEXTS[2], "Nobody came."]).T
+    scores = (
+        encoder.encode_texts(["the red valve"], "query")
+        @ encoder.encode_texts([TEXTS[1], TEXTS[2], "Nobody came."], "passage").T
+    )
     assert scores[0, 0] > scores[0, 2]
 
 
@@ -145,7 +148,7 @@ def test_the_embedded_encoder_is_whole_and_small():
     encoder = load_encoder()
     size = sum(path.stat().st_size for path in encoder.folder.iterdir())
     assert size <= 20_000_000
-    assert encoder.encode_queries(["Ada met Bob."]).shape == (1, encoder.dimension)
+    assert encoder.encode_texts(["Ada met Bob."], "query").shape == (1, encoder.dimension)
     assert encoder.fingerprint == load_encoder(encoder.folder).fingerprint
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ruie_components import prompts
 from ruie_components.encoders import Encoder
 from ruie_components.tokenization import text_hash
 from ruie_components.types import Example
@@ -22,9 +21,7 @@ def rank_by_encoder(encoder: Encoder) -> Ranker:
     """Cosine of the encoder's vectors."""
 
     def rank(queries: Sequence[Example], pool: Sequence[Example]) -> Scores:
-        asked = [prompts.render_search_query(example.query, encoder.layout) for example in queries]
-        passages = [prompts.render_passage(example, encoder.keywords, encoder.layout) for example in pool]
-        return encoder.encode_queries(asked) @ encoder.encode_passages(passages).T
+        return encoder.encode_queries([example.query for example in queries]) @ encoder.encode_examples(pool).T
 
     return rank
 

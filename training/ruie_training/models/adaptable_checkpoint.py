@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ruie_components import prompts
 from ruie_components.adaptation import PairScorer, Pool, TeacherSource, score_candidates
 from ruie_components.encoders import SentenceTransformersEncoder
 from ruie_training.data.candidates import Candidates, best_first, by_id
@@ -111,10 +110,9 @@ class AdaptableCheckpoint:
     ) -> tuple[Vectors, Vectors]:
         """Vectors of queries and passages, (rows, d)."""
         encoder = trained if weight else self._encoder
-        examples, settings = self._pool.examples, self._settings
-        asked = [prompts.render_search_query(examples[row].query, settings.layout) for row in queries]
-        passages = [prompts.render_passage(examples[row], settings.keywords, settings.layout) for row in shown]
-        return encoder.encode_queries(asked), encoder.encode_passages(passages)
+        examples = self._pool.examples
+        asked = encoder.encode_queries([examples[row].query for row in queries])
+        return asked, encoder.encode_examples([examples[row] for row in shown])
 
     def write(
         self,

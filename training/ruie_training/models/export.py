@@ -19,6 +19,7 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ruie_components.encoders.onnx import quiet_onnxruntime
 from ruie_components.files import atomic_write
 from ruie_components.keywords import KeywordStrategy
 from ruie_components.progress import quiet
@@ -170,6 +171,7 @@ def _example_inputs(model: SentenceTransformer) -> tuple[Tensor, Tensor]:
 
 
 def _quantise(source: Path, target: Path) -> None:
+    quiet_onnxruntime()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with quiet("root", "torch.onnx", "onnxscript", "onnx_ir"):
@@ -207,5 +209,5 @@ def vector_agreement(model: SentenceTransformer, folder: str | Path, texts: Sequ
     from ruie_components.encoders import load_encoder
 
     ours = model.encode_document(list(texts), normalize_embeddings=True, show_progress_bar=False)
-    theirs = load_encoder(folder).encode_passages(list(texts))
+    theirs = load_encoder(folder).encode_texts(list(texts), "passage")
     return float(np.einsum("nd,nd->n", np.asarray(ours), theirs).min())

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ruie_components.encoders.base import Vectors, fingerprint, unit_vectors
+from ruie_components.encoders.base import TextEncoder, TextRole, Vectors, fingerprint, unit_vectors
 from ruie_components.keywords import KeywordStrategy
 from ruie_components.prompts import Layout
 
 _MODEL_ATTRIBUTES = ("model", "model_name", "model_id", "deployment", "repo_id", "dimensions")
 
 
-class LangChainEncoder:
+class EmbeddingsEncoder(TextEncoder):
     """Anything with ``embed_query(text)`` and ``embed_documents(texts)``.
 
     Its weights can't be seen from outside, so the fingerprint is made of its class, the name of its model, the
@@ -65,14 +65,10 @@ class LangChainEncoder:
             }
         )
 
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of queries, ``(n, d)``, of unit length; the interface takes one text a call."""
+    def encode_texts(self, texts: Sequence[str], role: TextRole) -> Vectors:
+        """Vectors of texts, ``(n, d)``, of unit length; of queries the interface takes one a call."""
         if not texts:
             return np.zeros((0, self.dimension), dtype=np.float32)
-        return unit_vectors([self.embeddings.embed_query(text) for text in texts], texts, name=self.name)
-
-    def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of passages, ``(n, d)``, of unit length."""
-        if not texts:
-            return np.zeros((0, self.dimension), dtype=np.float32)
+        if role == "query":
+            return unit_vectors([self.embeddings.embed_query(text) for text in texts], texts, name=self.name)
         return unit_vectors(self.embeddings.embed_documents(list(texts)), texts, name=self.name)
