@@ -126,6 +126,8 @@ class LangChainModel:
         self.model = model
         self._inner = _innermost(model)
         self._classes = _class_names(_bound(model))
+        wrapped = getattr(self._inner, "chat_model", None)
+        self._wrapped = wrapped if isinstance(wrapped, ChatModel) else None  # a chat model of ours, made LangChain's
 
     def __repr__(self) -> str:
         return f"LangChainModel({self.name})"
@@ -133,6 +135,8 @@ class LangChainModel:
     @property
     def name(self) -> str:
         """``PROVIDER:MODEL``, as far as the model says both."""
+        if self._wrapped is not None:
+            return self._wrapped.name
         named = _first_string(self._inner, ("model", "model_name", "__name__"))
         provider = self._tracing().get("ls_provider")
         if named is None:
@@ -147,15 +151,16 @@ class LangChainModel:
         while hasattr(model, "bound"):
             bound = {**(getattr(model, "kwargs", None) or {}), **bound}
             model = model.bound
+        if self._wrapped is not None:
+            return _as_json({**self._wrapped.settings, **bound})
         own = dict(getattr(self._inner, "_identifying_params", None) or {})
         return _as_json({**own, **self._tracing(), **bound})
 
     @property
     def constraints(self) -> frozenset[str]:
         """A JSON schema for Ollama and for servers that speak OpenAI's protocol; what a wrapped model takes."""
-        own = getattr(_bound(self.model), "constraints", None)
-        if isinstance(own, frozenset):
-            return own
+        if self._wrapped is not None:
+            return self._wrapped.constraints
         takes_schema = self._classes & {"ChatOllama", "BaseChatOpenAI"}
         return frozenset({"json_schema"}) if takes_schema else frozenset()
 
@@ -195,7 +200,7 @@ class LangChainModel:
         """The arguments of ``invoke`` that hold an answer to the constraint."""
         if constraint is None:
             return {}
-        if isinstance(getattr(_bound(self.model), "constraints", None), frozenset):
+        if self._wrapped is not None:
             return {"constraint": constraint}
         if constraint.json_schema is None:
             return {}

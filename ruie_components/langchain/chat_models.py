@@ -56,7 +56,9 @@ class RUIEChatModel(BaseChatModel):
         ``pip install ruie-components``
 
     Key init args:
-        chat_model: A ``ruie_components.chat.ChatModel``.
+        chat_model: A ``ruie_components.chat.ChatModel``. Its options are its own: temperature and the like are given
+            to it, not here.
+        stop: Sequences before which an answer ends.
 
     Instantiate:
         .. code-block:: python
@@ -72,9 +74,10 @@ class RUIEChatModel(BaseChatModel):
             model.invoke([("human", "...")], constraint=Constraint(json_schema={...}))
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     chat_model: ChatModel
+    stop: list[str] | None = None
 
     @property
     def model_name(self) -> str:
@@ -97,8 +100,7 @@ class RUIEChatModel(BaseChatModel):
     @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
-        params.pop("ls_provider", None)  # the name of the model says it
-        params["ls_model_name"] = self.chat_model.name
+        params["ls_provider"], params["ls_model_name"] = "ruie-components", kwargs.get("model", self.chat_model.name)
         return params
 
     @override
@@ -135,7 +137,7 @@ class RUIEChatModel(BaseChatModel):
         constraint: Constraint | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        if stop:  # a stop sequence may be spread over several pieces
+        if stop := stop or self.stop:  # a stop sequence may be spread over several pieces
             pieces = iter([_until(self.chat_model.complete(_input(messages), constraint=constraint), stop)])
         else:
             pieces = self.chat_model.stream(_input(messages), constraint=constraint)
@@ -155,7 +157,7 @@ class RUIEChatModel(BaseChatModel):
         constraint: Constraint | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        if stop:
+        if stop := stop or self.stop:
             yield self._chunk(_until(await self.chat_model.acomplete(_input(messages), constraint=constraint), stop))
             return
         async for piece in self.chat_model.astream(_input(messages), constraint=constraint):
@@ -165,7 +167,7 @@ class RUIEChatModel(BaseChatModel):
             yield chunk
 
     def _result(self, response: Response, stop: list[str] | None) -> ChatResult:
-        response = _until(response, stop or ())
+        response = _until(response, stop or self.stop or ())
         message = AIMessage(
             response.text, usage_metadata=_usage(response), response_metadata=self._response_metadata(response)
         )
