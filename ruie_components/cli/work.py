@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +43,13 @@ if TYPE_CHECKING:
     from ruie_components.extraction import Extractor
 
 Format = Annotated[AnswerFormat, typer.Option("--answer-format", help="How answers are written.")]
+
+
+class Mentions(StrEnum):
+    """Which mentions of an answered span count."""
+
+    FIRST = "first"
+    ALL = "all"
 
 
 def retrieve(
@@ -133,6 +141,9 @@ def extract(
     method: Method = DEFAULT_METHOD,
     answer_format: Format = AnswerFormat.LINEAR,
     max_tokens: MaxTokens = None,
+    mentions: Annotated[
+        Mentions, typer.Option(help="Give an item of the answer the first mention of its span, or all mentions.")
+    ] = Mentions.FIRST,
     concurrency: Annotated[int, typer.Option(min=1, help="How many requests are under way at a time.")] = 4,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report here.", show_default=False)] = None,
     encoder: EncoderOption = None,
@@ -149,7 +160,12 @@ def extract(
         asked = defaults(source, task, label, event)
         queries = queries_in(file, asked) if file else [asked.query(the_text(text))]
         extractor = Extractor(
-            source, answering, selector=selector(method, k), answer_format=answer_format, max_tokens=max_tokens
+            source,
+            answering,
+            selector=selector(method, k),
+            answer_format=answer_format,
+            max_tokens=max_tokens,
+            mentions=mentions.value,
         )
         resume = _resume_path(out, extractor, overwrite) if out else None
         results = extractor.extract_many(queries, progress=True, concurrency=concurrency, resume=resume)

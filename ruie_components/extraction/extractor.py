@@ -7,11 +7,11 @@ import copy
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from ruie_components import answers
 from ruie_components.chat import AnyChatModel, Constraint, Response, as_chat_model, retry
-from ruie_components.errors import AnswerError, RuieError
+from ruie_components.errors import RuieError
 from ruie_components.extraction import batch, streaming
 from ruie_components.extraction.results import Estimate, ExtractionResult, identified, usage_of, warn_truncated
 from ruie_components.extraction.resume import ResumeFile
@@ -20,7 +20,7 @@ from ruie_components.prompts import AnswerFormat, Prompt, TokenCounter, build_pr
 from ruie_components.retrieval import DemonstrationRetriever, QueryInput
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
-from ruie_components.types import Demonstration, EventQuery, Example, Extraction, Query, Rejected, Rejection, Task
+from ruie_components.types import Demonstration, EventQuery, Example, Query, Rejected, Rejection, Task
 
 
 class Extractor:
@@ -46,6 +46,8 @@ class Extractor:
         instruction: An instruction of your own instead of the task's.
         fuzzy_threshold: The least similarity, of 100, at which a span of the answer matches one of the text; ``None``
             for exact and normalized matches only.
+        mentions: "first": one mention for each item of the answer. "all": an entity, trigger or argument also gets the
+            other mentions of its span in the text.
         retries: How often a request that failed for a passing reason is repeated.
 
     Raises:
@@ -69,6 +71,7 @@ class Extractor:
         count_tokens: TokenCounter = estimate_tokens,
         instruction: str | None = None,
         fuzzy_threshold: float | None = answers.FUZZY_THRESHOLD,
+        mentions: Literal["first", "all"] = "first",
         retries: int = 2,
     ) -> None:
         self.retriever = DemonstrationRetriever(store, selector, k, task, labels, event)
@@ -78,6 +81,7 @@ class Extractor:
         self.count_tokens = count_tokens
         self.instruction = instruction
         self.fuzzy_threshold = fuzzy_threshold
+        self.mentions = mentions
         self.retries = retries
 
     @property
@@ -257,6 +261,7 @@ class Extractor:
             demonstrations=prompt.demonstrations,
             partial=partial or response.truncated,
             fuzzy_threshold=self.fuzzy_threshold,
+            mentions=self.mentions,
         )
         if response.truncated:
             warn_truncated(response.text)
@@ -267,8 +272,10 @@ class Extractor:
             seconds=seconds,
             truncated=response.truncated,
         )
-        whole = extraction if partial else _with_unreadable(extraction, prompt.query)
-        return identified(ExtractionResult(whole, prompt, usage), prompt.query)
+        if response.truncated and not partial and not (extraction.annotations or extraction.rejected):
+            rejected = Rejected(reason=Rejection.UNREADABLE, answer=response.text)
+            extraction = extraction.model_copy(update={"rejected": (rejected,)})
+        return identified(ExtractionResult(extraction, prompt, usage), prompt.query)
 
     def _constraint(self, prompt: Prompt) -> Constraint | None:
         """What the answer is held to, as far as the model takes it. Others have the instruction alone."""
@@ -300,16 +307,5 @@ class Extractor:
             "max_tokens": self.max_tokens,
             "instruction": self.instruction,
             "fuzzy_threshold": self.fuzzy_threshold,
+            "mentions": self.mentions,
         }
-
-
-def _with_unreadable(extraction: Extraction, query: Query) -> Extraction:
-    """The extraction, where it is empty with its answer rejected that neither has items nor says ``None``."""
-    if extraction.annotations or extraction.rejected:
-        return extraction
-    try:
-        answers.parse(extraction.answer, query, strict=True)
-    except AnswerError:
-        rejected = Rejected(reason=Rejection.UNREADABLE, answer=extraction.answer)
-        return extraction.model_copy(update={"rejected": (rejected,)})
-    return extraction

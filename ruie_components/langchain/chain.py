@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForChainRun,
@@ -41,6 +41,7 @@ def create_extraction_chain(
     count_tokens: TokenCounter = estimate_tokens,
     instruction: str | None = None,
     fuzzy_threshold: float | None = answers.FUZZY_THRESHOLD,
+    mentions: Literal["first", "all"] = "first",
     retries: int = 2,
 ) -> ExtractionChain:
     """A Runnable from an input to an ``ExtractionResult``.
@@ -58,6 +59,7 @@ def create_extraction_chain(
         count_tokens: Counts the tokens of a string, for the budget.
         instruction: An instruction of your own instead of the task's.
         fuzzy_threshold: The least similarity, of 100, at which a span of the answer matches one of the text.
+        mentions: Whether an item of the answer gets the "first" mention of its span in the text, or "all" of them.
         retries: How often a request that failed for a passing reason is repeated.
 
     .. code-block:: python
@@ -82,6 +84,7 @@ def create_extraction_chain(
             count_tokens=count_tokens,
             instruction=instruction,
             fuzzy_threshold=fuzzy_threshold,
+            mentions=mentions,
             retries=retries,
         )
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import BaseMessage
@@ -41,7 +41,8 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
         answer_format: The format that the format instructions describe. Both forms are read whatever it says.
         strict: Whether an answer that can't be read in full raises an ``OutputParserException``, which retry parsers
             send back to the model. Otherwise what can't be read is reported in ``Extraction.rejected``.
-        demonstrations: What the prompt showed, to tell spans that leaked from there.
+        demonstrations: What the prompt showed, so that spans that leaked from there are rejected.
+        mentions: Whether an item gets the "first" mention of its span in the text, or "all" of them.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -51,6 +52,7 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
     answer_format: AnswerFormat = AnswerFormat.LINEAR
     strict: bool = False
     demonstrations: tuple[Demonstration, ...] = ()
+    mentions: Literal["first", "all"] = "first"
 
     def for_query(self, query: Query, demonstrations: tuple[Demonstration, ...] = ()) -> Self:
         """This parser for another query."""
@@ -66,7 +68,9 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
         """
         query = self._known_query()
         try:
-            return answers.parse(text, query, strict=self.strict, demonstrations=self.demonstrations)
+            return answers.parse(
+                text, query, strict=self.strict, demonstrations=self.demonstrations, mentions=self.mentions
+            )
         except AnswerError as error:
             hint = f"{error} {self.get_format_instructions()}"
             raise OutputParserException(str(error), observation=hint, llm_output=text, send_to_llm=True) from error
@@ -147,7 +151,9 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
         return self._parse_partial(response.text)
 
     def _parse_partial(self, text: str) -> Extraction:
-        return answers.parse(text, self._known_query(), partial=True, demonstrations=self.demonstrations)
+        return answers.parse(
+            text, self._known_query(), partial=True, demonstrations=self.demonstrations, mentions=self.mentions
+        )
 
     def _known_query(self) -> Query:
         if self.query is None:
