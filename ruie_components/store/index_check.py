@@ -28,7 +28,7 @@ class IndexCheck:
     unreachable: int
     """Those that were not found."""
     repaired: int
-    """Those of them that are found now."""
+    """How many fewer are not found now."""
 
     @property
     def recall(self) -> float:
@@ -44,8 +44,12 @@ class IndexCheck:
 def check_all(collection: Any, advance: Callable[[int], None] = lambda _: None) -> IndexCheck:
     """Look up every row of a collection, and repair what can't be found."""
     ids = collection.get(include=[])["ids"]
-    lost = _unreachable(collection, ids, advance)
-    left = _repair(collection, lost)
+    lost = left = _unreachable(collection, ids, advance)
+    for _ in range(_ROUNDS):
+        if not left:
+            break
+        _link_again(collection, left)
+        left = _unreachable(collection, ids)  # all of them: new links may push out the last link to another row
     return IndexCheck(len(ids), len(lost), len(lost) - len(left))
 
 
@@ -73,12 +77,7 @@ def _unreachable(collection: Any, ids: Sequence[str], advance: Callable[[int], N
     return lost
 
 
-def _repair(collection: Any, lost: list[str]) -> list[str]:
-    for _ in range(_ROUNDS):
-        if not lost:
-            break
-        for start in range(0, len(lost), _PAGE):
-            page = collection.get(ids=lost[start : start + _PAGE], include=["embeddings"])
-            collection.update(ids=page["ids"], embeddings=page["embeddings"])  # the index links the same vectors anew
-        lost = _unreachable(collection, lost)
-    return lost
+def _link_again(collection: Any, lost: Sequence[str]) -> None:
+    for start in range(0, len(lost), _PAGE):
+        page = collection.get(ids=list(lost[start : start + _PAGE]), include=["embeddings"])
+        collection.update(ids=page["ids"], embeddings=page["embeddings"])  # the same vectors get new links
