@@ -14,6 +14,7 @@ from ruie_components.cli import pools, work
 from ruie_components.cli.adapt import adapt
 from ruie_components.cli.console import errors, write_any_character
 from ruie_components.cli.demo import demo
+from ruie_components.cli.evaluate import evaluate_app
 from ruie_components.errors import RuieError, explain
 
 app = typer.Typer(
@@ -30,10 +31,13 @@ app.command()(adapt)
 app.command()(work.retrieve)
 app.command()(work.prompt)
 app.command()(work.extract)
+app.add_typer(evaluate_app, name="evaluate")
 for _entry in entry_points(group="ruie.commands"):
     # The training code adds its commands this way: nothing here may import it.
     _command = _entry.load()
-    if isinstance(_command, typer.Typer):
+    if isinstance(_command, typer.Typer) and _entry.name == "evaluate":
+        evaluate_app.registered_commands += _command.registered_commands
+    elif isinstance(_command, typer.Typer):
         app.add_typer(_command, name=_entry.name)
     else:
         app.command(_entry.name)(_command)

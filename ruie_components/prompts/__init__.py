@@ -16,6 +16,7 @@ from ruie_components.prompts.blocks import (
 from ruie_components.prompts.prompt import (
     MESSAGE_OVERHEAD,
     Message,
+    Order,
     Prompt,
     TokenCounter,
     build_prompt,
@@ -31,6 +32,7 @@ __all__ = [
     "AnswerFormat",
     "Layout",
     "Message",
+    "Order",
     "Prompt",
     "TokenCounter",
     "build_prompt",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from typing import Literal
@@ -17,6 +18,16 @@ from ruie_components.types import Demonstration, Query, Task
 
 Message = tuple[Literal["system", "human", "ai"], str]
 """A chat message as ``(role, content)``, which LangChain's chat models take as it is."""
+
+
+class Order(StrEnum):
+    """Where the most similar demonstration is shown."""
+
+    SIMILAR_LAST = "similar-last"
+    """Next to the input, as in the paper."""
+    SIMILAR_FIRST = "similar-first"
+    """Farthest from the input."""
+
 
 TokenCounter = Callable[[str], int]
 

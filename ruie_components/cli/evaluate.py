@@ -1,0 +1,130 @@
+"""``ruie evaluate extraction``: F1 with a language model in the loop."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ruie_components.cli.console import console, errors, write_json
+from ruie_components.cli.options import ModelOptions, Pool, chat_model
+from ruie_components.prompts import AnswerFormat, Order
+from ruie_components.store import DemonstrationStore
+
+evaluate_app = typer.Typer(help="Measure extraction and retrieval.", no_args_is_help=True)
+
+
+@evaluate_app.callback()
+def _group() -> None:
+    """Measure extraction and retrieval."""
+
+
+@evaluate_app.command()
+def extraction(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of data sets, TASK/NAME/{train,dev,test}.jsonl.gz.", show_default=False),
+    ] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", help="A set, as TASK/NAME; repeat it.", show_default=False)
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option("--store", "-s", help="A pool of your own instead: a part of it is asked.", show_default=False),
+    ] = None,
+    pool: Pool = "default",
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="As for `ruie extract`; repeat it. Default: baseline.", show_default=False),
+    ] = None,
+    model_option: ModelOptions = None,
+    selection: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="zero-shot, random, bm25, similarity, hybrid, label-vote, mmr, label-coverage, adapted, "
+            "adapted-similarity, adapted-hybrid, oracle, or METHOD[ENCODER]; repeat it. Default: bm25, label-vote.",
+            show_default=False,
+        ),
+    ] = None,
+    k: Annotated[list[int] | None, typer.Option("-k", "--k", min=1, help="Repeat it. Default: 8.")] = None,
+    order: Annotated[
+        list[Order] | None,
+        typer.Option(help="Where the most similar stands. Default: similar-last; repeat it.", show_default=False),
+    ] = None,
+    answer_format: Annotated[
+        list[AnswerFormat] | None,
+        typer.Option("--answer-format", help="Repeat it. Default: linear.", show_default=False),
+    ] = None,
+    split: Annotated[str, typer.Option(help="The split of the inputs, for --data.")] = "dev",
+    inputs: Annotated[int, typer.Option(min=1, help="Inputs of each set at most.")] = 100,
+    pool_size: Annotated[int, typer.Option(min=1, help="Rows of each pool at most, for --data.")] = 4000,
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    reference: Annotated[
+        str | None,
+        typer.Option(help='The setting to compare with, such as "bm25 k=8". Default: the first.', show_default=False),
+    ] = None,
+    paper: Annotated[bool, typer.Option("--paper", help="Compare strings as the paper does, not spans.")] = False,
+    cache: Annotated[
+        Path, typer.Option(help="SQLite file of answers: a killed run resumes, a second look costs nothing.")
+    ] = Path("answers.sqlite"),
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for tables, plots and error pages.", show_default=False)
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 1,
+    price: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="Prices of a million tokens read and written.", show_default=False),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print calls and tokens; ask nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
+) -> None:
+    """F1 of what a language model extracts, for any choice of demonstrations, with intervals and paired tests.
+
+    For example: ruie evaluate extraction --data DATA --set NER/mit-movie-trivia --selection bm25 --selection adapted
+    -k 4 --model gguf:model.gguf --inputs 100 --out RESULTS
+    """
+    from ruie_components.evaluation import AnswerCache, CachedChatModel, EvaluationSet, Plan, measure
+    from ruie_components.evaluation.data import read_set, split_pool
+    from ruie_components.evaluation.experiment import cells
+    from ruie_components.evaluation.tables import rows, table, write_results
+
+    if (data is None) == (store is None) or (data is not None and not sets):
+        raise typer.BadParameter("give --data with --set, or --store")
+    measured_on: list[EvaluationSet] = []
+    if store is not None:
+        with closing(DemonstrationStore.open(store, pool=pool)) as opened:
+            measured_on += [split_pool(opened, task, inputs=inputs, seed=seed) for task in opened.tasks]
+    elif data is not None:
+        for name in sets or []:
+            measured_on.append(read_set(data, name, split=split, inputs=inputs, pool=pool_size, seed=seed))
+    orders = order or [Order.SIMILAR_LAST]
+    with closing(AnswerCache(cache if not dry_run else ":memory:")) as answers:
+        names = model or ["baseline"]
+        models = [CachedChatModel(chat_model(name, model_option), answers) for name in names]
+        plan = Plan(
+            measured_on, models, selection or ("bm25", "label-vote"), k or (8,), orders,
+            answer_format or (AnswerFormat.LINEAR,), seed,
+        )  # fmt: skip
+        if dry_run:
+            prompts = [prompt for cell in cells(plan, progress=True) for prompt in cell.prompts]
+            tokens = sum(prompt.tokens for prompt in prompts)
+            console.print(f"{len(prompts):,} calls, about {tokens:,} tokens to read", markup=False)
+            return
+        measurements = measure(plan, concurrency=concurrency)
+    if out:
+        written = write_results(out, measurements, reference=reference, prices=price)
+        errors.print(f"{len(written)} files in {out}", markup=False, soft_wrap=True)
+    if as_json:
+        write_json(console, json.loads(json.dumps(rows(measurements, prices=price))), indent=1)
+    else:
+        text = table(measurements, reference=reference, mode="paper" if paper else "span")
+        console.print(text, markup=False, soft_wrap=True)
+    failures = sum(one.failures for one in measurements)
+    if failures:
+        total = sum(len(one.examples) for one in measurements)
+        errors.print(f"{failures:,} of {total:,} requests failed and count as nothing extracted", markup=False)
+        if failures * 2 >= total:
+            raise typer.Exit(1)

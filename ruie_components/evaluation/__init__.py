@@ -1,0 +1,22 @@
+"""Extraction measured with a language model in the loop: F1 of what is extracted, for any choice of demonstrations."""
+
+from ruie_components.evaluation.cache import AnswerCache, CachedChatModel
+from ruie_components.evaluation.data import EvaluationSet, read_set, split_pool
+from ruie_components.evaluation.experiment import Condition, Measurement, Plan, measure
+from ruie_components.evaluation.selections import SELECTIONS
+from ruie_components.evaluation.statistics import Interval, paired_difference
+
+__all__ = [
+    "SELECTIONS",
+    "AnswerCache",
+    "CachedChatModel",
+    "Condition",
+    "EvaluationSet",
+    "Interval",
+    "Measurement",
+    "Plan",
+    "measure",
+    "paired_difference",
+    "read_set",
+    "split_pool",
+]

@@ -1,0 +1,130 @@
+"""Answers of chat models in SQLite, so that a killed run resumes and a second look costs nothing.
+
+One table, ``answers(key, model, response, created)``. The key is the SHA-256 of the canonical JSON of
+``[model name, model settings, prompt, constraint]``, where the prompt is both its messages and its text: what a model
+reads of it is the model's business. Truncated answers are kept too, for the same request would be truncated again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ruie_components.chat import ChatModel, Constraint, Response, TokenProbability
+from ruie_components.chat.base import ModelInput
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, model TEXT NOT NULL, response TEXT NOT NULL, created REAL)
+"""
+_PATIENCE = 60.0  # seconds to wait for another process that writes
+
+
+class AnswerCache:
+    """Responses by request. Threads and processes may share a file.
+
+    Args:
+        path: The SQLite file; its folder is created. ``":memory:"`` for none.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        if str(path) != ":memory:":
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(path, timeout=_PATIENCE, check_same_thread=False, isolation_level=None)
+        self._lock = threading.Lock()
+        with self._lock:
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute(_SCHEMA)
+
+    def __len__(self) -> int:
+        with self._lock:
+            return int(self._connection.execute("SELECT count(*) FROM answers").fetchone()[0])
+
+    def get(self, key: str) -> Response | None:
+        """The response with this key, or None."""
+        with self._lock:
+            row = self._connection.execute("SELECT response FROM answers WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            return None
+        values = json.loads(row[0])
+        tokens = tuple(TokenProbability(*token) for token in values.pop("tokens", ()))
+        return Response(**values, tokens=tokens)
+
+    def put(self, key: str, model: str, response: Response) -> None:
+        """Keep a response."""
+        values = {**asdict(response), "tokens": [(token.text, token.logprob) for token in response.tokens]}
+        with self._lock:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", (key, model, json.dumps(values), time.time())
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+def request_key(model: ChatModel, prompt: ModelInput, constraint: Constraint | None = None) -> str:
+    """The key of a request: everything that decides its answer."""
+    held = None if constraint is None else [constraint.json_schema, constraint.grammar]
+    request = [model.name, dict(model.settings), prompt.text, prompt.messages, held]
+    canonical = json.dumps(request, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class CachedChatModel:
+    """A chat model that answers from a cache where it can.
+
+    Args:
+        model: The chat model.
+        cache: Where its answers are kept.
+    """
+
+    def __init__(self, model: ChatModel, cache: AnswerCache) -> None:
+        self.model, self.cache = model, cache
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.model.name
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The model's."""
+        return self.model.settings
+
+    @property
+    def constraints(self) -> frozenset[str]:
+        """The model's."""
+        return self.model.constraints
+
+    def complete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
+        """The cached answer, or the model's, which is cached then."""
+        key = request_key(self.model, prompt, constraint)
+        response = self.cache.get(key)
+        if response is None:
+            response = self.model.complete(prompt, constraint=constraint)
+            self.cache.put(key, self.model.name, response)
+        return response
+
+    async def acomplete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
+        """``complete`` without blocking the event loop."""
+        key = request_key(self.model, prompt, constraint)
+        response = self.cache.get(key)
+        if response is None:
+            response = await self.model.acomplete(prompt, constraint=constraint)
+            self.cache.put(key, self.model.name, response)
+        return response
+
+    def stream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Iterator[Response]:
+        """The whole answer as one piece."""
+        yield self.complete(prompt, constraint=constraint)
+
+    async def astream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> AsyncIterator[Response]:
+        """The whole answer as one piece."""
+        yield await self.acomplete(prompt, constraint=constraint)

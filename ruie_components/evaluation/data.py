@@ -1,0 +1,108 @@
+"""What is measured on: a pool, and labelled inputs that are not in it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ruie_components.formats import read_examples
+from ruie_components.store import DemonstrationStore
+from ruie_components.tokenization import text_hash
+from ruie_components.types import Example, Task
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """A pool of demonstrations and labelled inputs of one task.
+
+    Attributes:
+        name: Such as ``NER/mit-movie``.
+        pool: Where demonstrations come from.
+        inputs: What is extracted from, with the gold annotations.
+    """
+
+    name: str
+    pool: tuple[Example, ...]
+    inputs: tuple[Example, ...]
+
+    @property
+    def task(self) -> Task:
+        """The task of its inputs."""
+        return self.inputs[0].task
+
+
+def read_set(
+    folder: str | Path, name: str, *, split: str = "test", inputs: int = 100, pool: int | None = 4000, seed: int = 0
+) -> EvaluationSet:
+    """Read a data set: ``FOLDER/NAME/train.jsonl(.gz)`` is the pool, another split has the inputs.
+
+    Rows without annotations are left out: they neither teach nor count.
+
+    Args:
+        folder: The folder of data sets.
+        name: The set's folder in it, such as ``NER/mit-movie``.
+        split: The split of the inputs.
+        inputs: How many inputs, drawn by the seed.
+        pool: How many rows of the pool at most, drawn by the seed.
+        seed: Of the draws.
+
+    Raises:
+        FileNotFoundError: A split is missing.
+        RowError: A row is not a valid example.
+        ValueError: No row of a split has annotations.
+    """
+    base = Path(folder) / name
+    rows = _draw(_annotated(base, "train"), pool, seed)
+    taken = {text_hash(example.text) for example in rows}
+    drawn = _draw((one for one in _annotated(base, split) if text_hash(one.text) not in taken), inputs, seed + 1)
+    return _checked(name, rows, drawn)
+
+
+def split_pool(
+    store: DemonstrationStore, task: Task | str | None = None, *, inputs: int = 100, seed: int = 0
+) -> EvaluationSet:
+    """Split a pool of one's own: some rows are inputs, the others the pool.
+
+    Args:
+        store: The pool.
+        task: The task; the pool's only one if not given.
+        inputs: How many inputs, at most a quarter of the rows.
+        seed: Of the draw.
+
+    Raises:
+        ValueError: The pool has several tasks and none is given, or too few rows.
+    """
+    tasks = list(store.tasks)
+    if task is None and len(tasks) != 1:
+        raise ValueError(f"pool {store.pool!r} holds {', '.join(tasks) or 'no task'}: give the task")
+    chosen = Task(task or tasks[0])
+    rows = [example for example in store.examples(chosen) if example.annotations]
+    if len(rows) < 8:
+        raise ValueError(f"pool {store.pool!r} has {len(rows)} annotated {chosen} rows; at least 8 are needed")
+    order = random.Random(seed).sample(rows, len(rows))  # noqa: S311 - no secret
+    count = min(inputs, len(rows) // 4)
+    asked = {text_hash(example.text) for example in order[:count]}
+    pool = [example for example in order[count:] if text_hash(example.text) not in asked]
+    return _checked(f"{chosen}/{store.pool}", pool, order[:count])
+
+
+def _annotated(folder: Path, split: str) -> Iterable[Example]:
+    for suffix in (".jsonl.gz", ".jsonl"):
+        if (path := folder / f"{split}{suffix}").is_file():
+            return [example for example in read_examples(path) if example.annotations]
+    raise FileNotFoundError(f"there is no {split}.jsonl or {split}.jsonl.gz in {folder}")
+
+
+def _draw(examples: Iterable[Example], count: int | None, seed: int) -> list[Example]:
+    rows = sorted(examples, key=lambda example: example.content_id)
+    random.Random(seed).shuffle(rows)  # noqa: S311 - no secret
+    return rows if count is None else rows[:count]
+
+
+def _checked(name: str, pool: Sequence[Example], inputs: Sequence[Example]) -> EvaluationSet:
+    for part, rows in (("pool", pool), ("inputs", inputs)):
+        if not rows:
+            raise ValueError(f"{name} has no annotated row for the {part}")
+    return EvaluationSet(name, tuple(pool), tuple(inputs))

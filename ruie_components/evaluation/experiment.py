@@ -1,0 +1,222 @@
+"""Sets x selections x k x order x answer format x models: every input extracted from, scored, and kept."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Literal
+
+from ruie_components.chat import ChatModel
+from ruie_components.evaluation.data import EvaluationSet
+from ruie_components.evaluation.selections import Chosen, PoolStores, check_selection, choose
+from ruie_components.extraction import ExtractionResult, Extractor
+from ruie_components.extraction.results import AnswerTruncatedWarning, failed
+from ruie_components.labels import label_counts, label_f1, label_recall
+from ruie_components.progress import track
+from ruie_components.prompts import AnswerFormat, Order, Prompt
+from ruie_components.scoring import Counts, score
+from ruie_components.types import Demonstration, Example
+
+_FAILURES_TO_GIVE_UP = 5  # requests that fail before any is answered
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One cell of an experiment."""
+
+    dataset: str
+    model: str
+    selection: str
+    k: int
+    order: Order = Order.SIMILAR_LAST
+    answer_format: AnswerFormat = AnswerFormat.LINEAR
+
+    @property
+    def setting(self) -> str:
+        """The condition without its data set, for the rows of a table."""
+        parts = [self.selection, f"k={self.k}"]
+        parts += [self.order] if self.order is not Order.SIMILAR_LAST else []
+        parts += [self.answer_format] if self.answer_format is not AnswerFormat.LINEAR else []
+        return " ".join(parts)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one condition gave for all inputs of its set.
+
+    Attributes:
+        condition: The condition.
+        examples: The inputs with their gold annotations.
+        results: What was extracted; a failed request has an ``error``.
+        label_f1: For each input the mean label F1 of its demonstrations; NaN without any.
+        label_recall: For each input the share of its labels that its demonstrations show; NaN without any.
+    """
+
+    condition: Condition
+    examples: tuple[Example, ...]
+    results: tuple[ExtractionResult, ...]
+    label_f1: tuple[float, ...]
+    label_recall: tuple[float, ...]
+
+    def counts(self, mode: Literal["span", "paper"] = "span") -> list[Counts]:
+        """For each input its true positives, false negatives and false positives."""
+        pairs = zip(self.examples, self.results, strict=True)
+        return [score([example], [result.extraction], mode) for example, result in pairs]
+
+    @property
+    def failures(self) -> int:
+        """Inputs without an answer. They count as nothing extracted."""
+        return sum(result.error is not None for result in self.results)
+
+    @property
+    def seconds(self) -> float:
+        """Of all requests together."""
+        return sum(result.usage.seconds for result in self.results)
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Tokens read and written, as far as the model counts them."""
+        usages = [result.usage for result in self.results]
+        return sum(usage.input_tokens or 0 for usage in usages), sum(usage.output_tokens or 0 for usage in usages)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure.
+
+    Attributes:
+        sets: The evaluation sets.
+        models: The chat models.
+        selections: Names of selections, see ``SELECTIONS``.
+        ks: Numbers of demonstrations.
+        orders: Where the most similar demonstration is shown.
+        formats: Answer formats.
+        seed: Of random choice.
+
+    Raises:
+        ValueError: There is no such selection.
+    """
+
+    sets: Sequence[EvaluationSet]
+    models: Sequence[ChatModel]
+    selections: Sequence[str] = ("bm25", "label-vote")
+    ks: Sequence[int] = (8,)
+    orders: Sequence[Order] = (Order.SIMILAR_LAST,)
+    formats: Sequence[AnswerFormat] = (AnswerFormat.LINEAR,)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in self.selections:
+            check_selection(name)
+
+    def conditions(self, data: EvaluationSet) -> list[Condition]:
+        """The conditions of one set. Without demonstrations k and order make no difference: one condition."""
+        found: dict[Condition, None] = {}
+        for model, answer_format, name, k, order in product(
+            self.models, self.formats, self.selections, self.ks, self.orders
+        ):
+            shown = (0, Order.SIMILAR_LAST) if name == "zero-shot" else (k, order)
+            found[Condition(data.name, model.name, name, *shown, answer_format)] = None
+        return list(found)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A condition with its prompts, ready to be answered."""
+
+    data: EvaluationSet
+    condition: Condition
+    extractor: Extractor
+    prompts: tuple[Prompt, ...]
+    chosen: Chosen
+
+
+def cells(plan: Plan, *, retries: int = 2, progress: bool = False) -> Iterator[Cell]:
+    """The cells of a plan one after the other; no model is called.
+
+    Args:
+        plan: What to measure.
+        retries: How often a request that failed for a passing reason is repeated.
+        progress: Whether building and adapting pools show progress.
+    """
+    for data in plan.sets:
+        stores = PoolStores(data, progress=progress)
+        try:
+            known: dict[tuple[str, int], Chosen] = {}
+            for condition in plan.conditions(data):
+                key = (condition.selection, condition.k)
+                if key not in known:
+                    known[key] = choose(condition.selection, stores, condition.k, seed=plan.seed)
+                model = next(model for model in plan.models if model.name == condition.model)
+                extractor = Extractor(stores.store(), model, answer_format=condition.answer_format, retries=retries)
+                prompts = tuple(
+                    extractor.write(example.query, _ordered(shown, condition.order))
+                    for example, shown in zip(data.inputs, known[key], strict=True)
+                )
+                yield Cell(data, condition, extractor, prompts, known[key])
+        finally:
+            stores.close()
+
+
+def measure(plan: Plan, *, concurrency: int = 1, retries: int = 2, progress: bool = True) -> list[Measurement]:
+    """Run every condition of a plan.
+
+    A request that fails counts as an input from which nothing was extracted, and is counted; only a run whose first
+    requests all fail is given up.
+
+    Args:
+        plan: What to measure.
+        concurrency: Requests under way at a time.
+        retries: How often a request that failed for a passing reason is repeated.
+        progress: Whether to show progress on stderr.
+
+    Raises:
+        ChatModelError: The first requests all failed.
+    """
+    total = sum(len(plan.conditions(data)) * len(data.inputs) for data in plan.sets)
+    measurements = []
+    errors: list[Exception] = []
+    answered = False
+    with track("evaluate", total=total, enabled=progress) as advance, ThreadPoolExecutor(concurrency) as executor:
+        for cell in cells(plan, retries=retries, progress=progress):
+            results = []
+            for result in executor.map(partial(_answer, cell.extractor, errors), cell.prompts):
+                results.append(result)
+                advance(1)
+                answered |= result.error is None
+                if not answered and len(errors) >= _FAILURES_TO_GIVE_UP:
+                    executor.shutdown(cancel_futures=True)
+                    raise errors[0]
+            f1, recall = _label_scores(cell.data.inputs, cell.chosen)
+            measurements.append(Measurement(cell.condition, cell.data.inputs, tuple(results), f1, recall))
+    return measurements
+
+
+def _answer(extractor: Extractor, errors: list[Exception], prompt: Prompt) -> ExtractionResult:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AnswerTruncatedWarning)  # counted in the usage
+            return extractor.answer(prompt)
+    except Exception as error:  # whatever one request dies of, the other results are kept
+        errors.append(error)
+        return failed(prompt.query, prompt, error)
+
+
+def _ordered(shown: Sequence[Demonstration], order: Order) -> list[Demonstration]:
+    """Demonstrations as ``write`` takes them: it shows the first one last."""
+    return list(shown) if order is Order.SIMILAR_LAST else list(reversed(shown))
+
+
+def _label_scores(examples: Sequence[Example], chosen: Chosen) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    f1, recall = [], []
+    for example, demonstrations in zip(examples, chosen, strict=True):
+        shown = [label_counts(one.example) for one in demonstrations]
+        wanted = label_counts(example)
+        f1.append(sum(label_f1(wanted, each) for each in shown) / len(shown) if shown else math.nan)
+        recall.append(label_recall(wanted, shown) if shown else math.nan)
+    return tuple(f1), tuple(recall)

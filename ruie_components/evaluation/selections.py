@@ -1,0 +1,115 @@
+"""The selections that are compared, by name; all but the oracle are what ships."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import count
+
+from ruie_components.evaluation.data import EvaluationSet
+from ruie_components.labels import label_counts, label_f1
+from ruie_components.selection import Selector
+from ruie_components.store import DemonstrationStore
+from ruie_components.types import Demonstration, Query
+
+Chosen = list[list[Demonstration]]
+"""For each query its demonstrations, best first."""
+
+SELECTIONS = (
+    "zero-shot", "random", "bm25", "similarity", "hybrid", "label-vote", "mmr", "label-coverage",
+    "adapted", "adapted-similarity", "adapted-hybrid", "oracle",
+)  # fmt: skip
+"""Names of selections. ``adapted`` is label voting by the encoder adapted to the pool, ``oracle`` the best by labels."""
+
+_ENCODER = re.compile(r"(?P<method>[\w-]+)\[(?P<encoder>.+)\]")
+_numbers = count()
+
+
+@dataclass
+class PoolStores:
+    """The stores of one evaluation set, built when a selection needs them.
+
+    Args:
+        data: The set.
+        progress: Whether building and adapting show progress.
+    """
+
+    data: EvaluationSet
+    progress: bool = False
+    _stores: dict[str, DemonstrationStore] = field(default_factory=dict)
+
+    def store(self, encoder: str | None = None) -> DemonstrationStore:
+        """The pool in memory, by the embedded encoder or a named one."""
+        name = encoder or ""
+        if name not in self._stores:
+            self._stores[name] = DemonstrationStore.create(
+                self.data.pool, pool=f"evaluation-{next(_numbers)}", encoder=encoder, progress=self.progress
+            )
+        return self._stores[name]
+
+    @cached_property
+    def adapted(self) -> DemonstrationStore:
+        """The pool by the embedded encoder adapted to it, as ``store.adapt()`` decides."""
+        store = DemonstrationStore.create(self.data.pool, pool=f"evaluation-{next(_numbers)}", progress=self.progress)
+        store.adapt(progress=self.progress)
+        self._stores["adapted"] = store
+        return store
+
+    def close(self) -> None:
+        """Close all stores."""
+        for store in self._stores.values():
+            store.close()
+
+
+def choose(name: str, stores: PoolStores, k: int, *, seed: int = 0) -> Chosen:
+    """The demonstrations of a selection for all inputs of a set.
+
+    Args:
+        name: One of ``SELECTIONS``, or ``METHOD[ENCODER]``, such as ``similarity[intfloat/e5-base-v2]``.
+        stores: The stores of the set.
+        k: How many demonstrations.
+        seed: Of random choice.
+
+    Raises:
+        ValueError: There is no such selection.
+    """
+    return _selection(name)(stores, [example.query for example in stores.data.inputs], k, seed)
+
+
+def check_selection(name: str) -> None:
+    """Raise ``ValueError`` where there is no such selection."""
+    _selection(name)
+
+
+def _selection(name: str) -> Callable[[PoolStores, Sequence[Query], int, int], Chosen]:
+    with_encoder = _ENCODER.fullmatch(name)
+    method = with_encoder["method"] if with_encoder else name
+    if method not in SELECTIONS or (with_encoder and method in ("zero-shot", "random", "bm25", "oracle")):
+        raise ValueError(f"there is no selection {name!r}; there are {', '.join(SELECTIONS)}, and METHOD[ENCODER]")
+    if method == "zero-shot":
+        return lambda _stores, queries, _k, _seed: [[] for _ in queries]
+    if method == "oracle":
+        return lambda stores, _queries, k, _seed: _oracle(stores.data, k)
+    adapted = method.startswith("adapted")
+    by = (method.removeprefix("adapted").removeprefix("-") or "label-vote") if adapted else method
+    encoder = with_encoder["encoder"] if with_encoder else None
+
+    def select(stores: PoolStores, queries: Sequence[Query], k: int, seed: int) -> Chosen:
+        store = stores.adapted if adapted else stores.store(encoder)
+        return Selector(by, k=k, seed=seed).select_many(store, queries)
+
+    return select
+
+
+def _oracle(data: EvaluationSet, k: int) -> Chosen:
+    """The demonstrations with the highest label F1 against the gold labels: what the proxy could reach."""
+    pool = [label_counts(example) for example in data.pool]
+    chosen: Chosen = []
+    for example in data.inputs:
+        wanted = label_counts(example)
+        scores = [label_f1(wanted, counts) for counts in pool]
+        best = sorted(range(len(pool)), key=lambda i: (-scores[i], data.pool[i].content_id))[:k]
+        chosen.append([Demonstration(example=data.pool[i], score=scores[i]) for i in best])
+    return chosen

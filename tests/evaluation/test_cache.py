@@ -1,0 +1,93 @@
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+
+from ruie_components import Query
+from ruie_components.chat import ChatModel, Constraint, Response, TokenProbability
+from ruie_components.evaluation import AnswerCache, CachedChatModel
+from ruie_components.evaluation.cache import request_key
+from ruie_components.prompts import build_prompt
+
+
+@dataclass
+class Counting:
+    """A chat model that counts its requests."""
+
+    name: str = "counting"
+    settings: dict = field(default_factory=dict)
+    constraints: frozenset = frozenset({"json_schema"})
+    requests: int = 0
+
+    def complete(self, prompt, *, constraint=None):
+        self.requests += 1
+        return Response(f"answer {self.requests}", 3, 2, True, (TokenProbability("a", -0.5),))
+
+    async def acomplete(self, prompt, *, constraint=None):
+        return self.complete(prompt)
+
+    def stream(self, prompt, *, constraint=None):
+        yield self.complete(prompt)
+
+    async def astream(self, prompt, *, constraint=None):
+        yield self.complete(prompt)
+
+
+def prompt(text: str = "Ada slept."):
+    return build_prompt(Query(task="NER", text=text, labels=["person"]))
+
+
+def test_a_second_look_costs_nothing_and_is_equal(tmp_path):
+    model = Counting()
+    first = CachedChatModel(model, AnswerCache(tmp_path / "new" / "answers.sqlite")).complete(prompt())
+    again = CachedChatModel(model, AnswerCache(tmp_path / "new" / "answers.sqlite"))
+    assert again.complete(prompt()) == first
+    assert list(again.stream(prompt())) == [first]
+    assert model.requests == 1
+    assert isinstance(again, ChatModel)
+
+
+async def test_async_requests_share_the_cache(tmp_path):
+    model = Counting()
+    cached = CachedChatModel(model, AnswerCache(tmp_path / "answers.sqlite"))
+    first = await cached.acomplete(prompt())
+    assert [piece async for piece in cached.astream(prompt())] == [first]
+    assert model.requests == 1
+
+
+def test_everything_that_decides_an_answer_is_in_the_key():
+    keys = {
+        request_key(Counting(), prompt()),
+        request_key(Counting(name="other"), prompt()),
+        request_key(Counting(settings={"temperature": 1}), prompt()),
+        request_key(Counting(), prompt("Bob slept.")),
+        request_key(Counting(), prompt(), Constraint(json_schema={"type": "object"})),
+        request_key(Counting(), prompt(), Constraint(grammar="root ::= 'a'")),
+    }
+    assert len(keys) == 6
+    assert request_key(Counting(), prompt()) == request_key(Counting(), prompt())
+
+
+def test_threads_share_a_cache(tmp_path):
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    cached = CachedChatModel(Counting(), cache)
+    threads = [
+        threading.Thread(target=lambda i=i: [cached.complete(prompt(f"text {i} {j}")) for j in range(20)])
+        for i in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(cache) == 160
+
+
+def test_a_failed_request_is_not_kept(tmp_path):
+    class Failing(Counting):
+        def complete(self, prompt, *, constraint=None):
+            raise ConnectionError("gone")
+
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    with pytest.raises(ConnectionError):
+        CachedChatModel(Failing(), cache).complete(prompt())
+    assert len(cache) == 0

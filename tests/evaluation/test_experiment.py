@@ -1,0 +1,190 @@
+import csv
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from ruie_components import ChatModelError, DemonstrationStore, Example
+from ruie_components.chat import CopyBaseline
+from ruie_components.cli.app import app
+from ruie_components.evaluation import AnswerCache, CachedChatModel, EvaluationSet, Plan, measure, read_set, split_pool
+from ruie_components.evaluation.tables import averages, rows, table, write_results
+from ruie_components.formats import write_examples
+from ruie_components.prompts import AnswerFormat, Order
+from ruie_components.starter import starter_examples
+
+
+@pytest.fixture(scope="module")
+def data() -> EvaluationSet:
+    rows = [example for example in starter_examples("NER") if example.annotations]
+    return EvaluationSet("NER/starter", tuple(rows[12:]), tuple(rows[:12]))
+
+
+@pytest.fixture(scope="module")
+def measurements(data):
+    plan = Plan([data], [CopyBaseline()], ["zero-shot", "bm25", "label-vote", "oracle"], ks=[2, 4])
+    return measure(plan, concurrency=4, progress=False)
+
+
+def test_every_condition_is_measured_once(measurements):
+    settings = [one.condition.setting for one in measurements]
+    assert settings == [
+        "zero-shot k=0", "bm25 k=2", "bm25 k=4", "label-vote k=2", "label-vote k=4", "oracle k=2", "oracle k=4",
+    ]  # fmt: skip
+
+
+def test_the_oracle_of_labels_has_the_highest_label_f1(measurements):
+    found = {row["selection"] + str(row["k"]): row for row in rows(measurements)}
+    assert found["oracle2"]["label_f1"] >= max(found["bm252"]["label_f1"], found["label-vote2"]["label_f1"])
+    assert found["zero-shot0"]["span_f1"] == 0
+    assert found["label-vote4"]["span_f1"] > 0
+    assert (
+        found["label-vote4"]["span_f1_low"] <= found["label-vote4"]["span_f1"] <= found["label-vote4"]["span_f1_high"]
+    )
+    assert sum(part["tp"] for part in found["label-vote4"]["labels"].values()) > 0
+
+
+def test_inputs_never_see_themselves(data, measurements):
+    for one in measurements:
+        for example, result in zip(one.examples, one.results, strict=True):
+            assert example.text not in {shown.example.text for shown in result.demonstrations}
+
+
+def test_the_table_compares_with_the_reference(measurements):
+    text = table(measurements, reference="bm25 k=4")
+    assert "| bm25 k=4 |" in text
+    compared = {name: difference for _, name, _, difference in averages(measurements, reference="bm25 k=4")}
+    assert compared["bm25 k=4"] is None
+    assert compared["zero-shot k=0"].value <= 0
+    with pytest.raises(ValueError, match="was not measured"):
+        table(measurements, reference="bm25 k=9")
+
+
+def test_order_and_format_are_conditions(data):
+    plan = Plan([data], [CopyBaseline()], ["bm25"], [3], [Order.SIMILAR_LAST, Order.SIMILAR_FIRST], list(AnswerFormat))
+    found = measure(plan, progress=False)
+    assert [one.condition.setting for one in found] == [
+        "bm25 k=3", "bm25 k=3 similar-first", "bm25 k=3 json", "bm25 k=3 similar-first json",
+    ]  # fmt: skip
+    last, first = ([d.example.text for d in one.results[0].prompt.demonstrations] for one in found[:2])
+    assert last == first[::-1]
+
+
+def test_results_are_written(tmp_path, measurements):
+    paths = write_results(tmp_path, measurements, prices=(1.0, 2.0))
+    assert {path.name for path in paths} >= {"results.json", "results.csv", "results.md"}
+    assert len(list((tmp_path / "errors").glob("*.html"))) == len(measurements)
+    read = json.loads((tmp_path / "results.json").read_text("utf-8"))
+    assert all(row["cost"] > 0 for row in read)
+    with (tmp_path / "results.csv").open() as file:
+        assert [row["selection"] for row in csv.DictReader(file)] == [row["selection"] for row in read]
+    assert "paper" in (tmp_path / "results.md").read_text("utf-8")
+
+
+class Failing(CopyBaseline):
+    name = "failing"
+
+    def __init__(self, every: int) -> None:
+        self._every, self._calls = every, 0
+
+    def complete(self, prompt, *, constraint=None):
+        self._calls += 1
+        if self._calls % self._every == 0:
+            raise ValueError("no answer")
+        return super().complete(prompt)
+
+
+def test_failures_are_counted_and_not_averaged_away(data):
+    (whole,) = measure(Plan([data], [CopyBaseline()], ["label-vote"], [4]), progress=False)
+    (half,) = measure(Plan([data], [Failing(2)], ["label-vote"], [4]), retries=0, progress=False)
+    assert half.failures == 6
+    assert len(half.results) == len(whole.results)
+    assert rows([half])[0]["span_recall"] < rows([whole])[0]["span_recall"]
+
+
+def test_a_run_that_can_not_work_is_given_up(data):
+    with pytest.raises(ValueError, match="no answer"):
+        measure(Plan([data], [Failing(1)], ["bm25"], [4]), retries=0, progress=False)
+
+
+def test_a_killed_run_resumes_from_the_cache(tmp_path, data):
+    plan = Plan([data], [CachedChatModel(Failing(8), AnswerCache(tmp_path / "a.sqlite"))], ["bm25"], [2])
+    measure(plan, retries=0, progress=False)
+    whole = Plan([data], [CachedChatModel(Failing(10**9), AnswerCache(tmp_path / "a.sqlite"))], ["bm25"], [2])
+    (again,) = measure(whole, progress=False)
+    assert again.failures == 0
+    assert whole.models[0].model._calls == 1  # the one that had failed
+
+
+def test_a_pool_of_one_s_own_is_split(encoder):
+    with DemonstrationStore.create(starter_examples("RE"), pool="split", encoder=encoder, progress=False) as store:
+        data = split_pool(store, inputs=10, seed=1)
+        assert len(data.inputs) == 10
+        assert {one.text for one in data.inputs}.isdisjoint(one.text for one in data.pool)
+        assert split_pool(store, inputs=10, seed=1) == data
+        assert split_pool(store, inputs=10, seed=2) != data
+
+
+def test_a_folder_of_data_is_read(tmp_path):
+    examples = [one for one in starter_examples("ED") if one.annotations]
+    folder = tmp_path / "ED" / "mine"
+    folder.mkdir(parents=True)
+    write_examples(folder / "train.jsonl", examples[:40])
+    write_examples(folder / "dev.jsonl", examples[35:])
+    data = read_set(tmp_path, "ED/mine", split="dev", inputs=8)
+    assert (len(data.pool), len(data.inputs)) == (40, 8)
+    assert {one.text for one in data.inputs}.isdisjoint(one.text for one in data.pool)
+    with pytest.raises(FileNotFoundError, match=r"no test\.jsonl"):
+        read_set(tmp_path, "ED/mine", split="test")
+
+
+@pytest.mark.parametrize("name", ["nearest", "bm25[x]", "oracle[x]", ""])
+def test_an_unknown_selection_is_refused(data, name):
+    with pytest.raises(ValueError, match="no selection"):
+        Plan([data], [CopyBaseline()], [name])
+
+
+def test_chat_model_errors_are_raised_as_they_are(data):
+    class Gone(CopyBaseline):
+        def complete(self, prompt, *, constraint=None):
+            raise ChatModelError("no server")
+
+    with pytest.raises(ChatModelError, match="no server"):
+        measure(Plan([data], [Gone()], ["zero-shot"]), progress=False)
+
+
+def test_a_pool_of_one_row_can_not_be_split():
+    ada = {"type": "person", "text": "Ada", "start": 0, "end": 3}
+    one = Example(task="NER", text="Ada slept.", labels=["person"], entities=[ada])
+    with (
+        DemonstrationStore.create([one], pool="one", progress=False) as store,
+        pytest.raises(ValueError, match="at least 8"),
+    ):
+        split_pool(store)
+
+
+def test_the_command(tmp_path, encoder):
+    folder = str(tmp_path / "pool")
+    DemonstrationStore.create(starter_examples("NER"), path=folder, progress=False).close()
+    common = [
+        "evaluate",
+        "extraction",
+        "--store",
+        folder,
+        "--inputs",
+        "6",
+        "-k",
+        "2",
+        "--cache",
+        f"{tmp_path}/a.sqlite",
+    ]
+    dry = CliRunner().invoke(app, [*common, "--dry-run"])
+    assert dry.exit_code == 0, dry.output
+    assert "12 calls" in dry.output
+    done = CliRunner().invoke(app, [*common, "--out", f"{tmp_path}/out", "--model", "baseline"])
+    assert done.exit_code == 0, done.output
+    assert "| label-vote k=2 |" in done.output
+    assert (tmp_path / "out" / "results.json").is_file()
+    wrong = CliRunner().invoke(app, ["evaluate", "extraction"])
+    assert wrong.exit_code == 2
+    assert "--data with --set, or --store" in wrong.output
