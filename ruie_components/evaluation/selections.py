@@ -21,7 +21,7 @@ SELECTIONS = (
     "zero-shot", "random", "bm25", "similarity", "hybrid", "label-vote", "mmr", "label-coverage",
     "adapted", "adapted-similarity", "adapted-hybrid", "oracle",
 )  # fmt: skip
-"""Names of selections. ``adapted`` is label voting by the encoder adapted to the pool, ``oracle`` the best by labels."""
+"""Names of selections. ``adapted`` votes by the encoder adapted to the pool, ``oracle`` chooses the best by labels."""
 
 _ENCODER = re.compile(r"(?P<method>[\w-]+)\[(?P<encoder>.+)\]")
 _numbers = count()
