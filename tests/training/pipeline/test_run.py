@@ -542,3 +542,29 @@ def test_a_catalog_without_a_set_to_measure_names_section_and_condition(tiny, st
     path.write_text(json.dumps(rows), "utf-8")
     with pytest.raises(DataError, match=r"section \[evaluate\] of the recipe: no set has role held-out"):
         plan(Context(tiny, tmp_path / "data", tmp_path / "run", progress=False))
+
+
+@pytest.mark.slow
+def test_plain_rows_and_the_encoder_of_the_package_are_enough(starter_data, tmp_path):
+    """One file of rows, no catalog: trained on its train split, measured on its dev split, ended with how to use it."""
+    (tmp_path / "own.toml").write_text(
+        """extends = "from-embedded"
+name = "own"
+[mine]
+k = 16
+[preferences]
+per_query = 12
+[distil]
+groups = { size = 4, top = 2, bottom = 6 }
+optimisation = { steps = 2, warmup_steps = 0, batch_size = 4 }
+""",
+        "utf-8",
+    )
+    rows, out = starter_data / "NER" / "starter" / "train.jsonl.gz", tmp_path / "run"
+    options = [str(tmp_path / "own.toml"), "--data", str(rows), "--out", str(out), "--no-progress"]
+    result = CliRunner().invoke(train_app, options)
+    assert result.exit_code == 0, result.output
+    assert f"encoder: {out / 'export' / 'encoder'}" in result.stdout
+    assert "--encoder" in result.stdout
+    assert "| NER/" in result.stdout
+    assert load_encoder(out / "export" / "encoder").dimension == load_encoder().dimension

@@ -21,7 +21,7 @@ def write_card(sets: Sequence[DataSet], *, title: str, recipe: Mapping[str, obje
         how: What was done, in words.
     """
     rows = [
-        f"| {found.name} | {found.language} | {found.rows['train']:,} | {found.source.split(' : ')[0]} "
+        f"| {found.name} | {found.language} | {found.size('train'):,} | {found.source.split(' : ')[0]} "
         f"| {found.licence} |"
         for found in sets
     ]
@@ -61,7 +61,7 @@ def _terms(sets: Sequence[DataSet]) -> str:
     closed = [found.name for found in sets if not found.permissive]
     tested = [found.name for found in sets if found.role is Role.HELD_OUT]
     licences = (
-        f"Not permissive by their stated licence, so these weights are for measurement only: {', '.join(closed)}."
+        f"No permissive licence is stated, so these weights are for measurement only: {', '.join(closed)}."
         if closed
         else "All allow it by their stated licence."
     )
@@ -84,5 +84,5 @@ def add_figures(folder: str | Path, figures: str) -> None:
 def rows_of(sets: Sequence[DataSet]) -> str:
     """How many sets and rows, and how many of them are held in, in a few words."""
     held_in = sum(found.role is Role.HELD_IN for found in sets)
-    rows = sum(found.rows["train"] for found in sets)
+    rows = sum(found.size("train") for found in sets)
     return f"{len(sets)} sets ({held_in} held-in, {len(sets) - held_in} extra), {rows:,} rows"
