@@ -11,7 +11,7 @@ from ruie_components import DemonstrationStore, Selector
 def main(count: int) -> None:
     asked = queries(count)
     with DemonstrationStore.open(OURS) as store:
-        for method in ("top-k", "label-vote"):
+        for method in ("similarity", "label-vote"):
             selector = Selector(method)
             selector.select_many(store, asked[:5])
             begin = time.perf_counter()

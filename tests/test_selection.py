@@ -10,6 +10,8 @@ from ruie_components.lexical import example_tokens, query_tokens
 from ruie_components.selection import Method, Selector
 from ruie_components.selection.bm25 import LexicalIndex
 from ruie_components.selection.diversity import cover, mmr
+from ruie_components.selection.hybrid import hybrid_scores
+from ruie_components.selection.voting import count_tokens
 from ruie_components.store import Hit
 
 LABELS = ["person", "place", "rare, [label]", "never"]
@@ -62,10 +64,10 @@ def test_a_threshold_leaves_out_what_scores_lower(store, method):
     asked = query("Ada slept in Rome 99.")
     found = Selector(method=method, k=10).select(store, asked)
     middle = (found[0].score + found[-1].score) / 2
-    kept = Selector(method=method, k=10, threshold=middle).select(store, asked)
+    kept = Selector(method=method, k=10, score_threshold=middle).select(store, asked)
     assert found[0] in kept
     assert all(each.score >= middle for each in kept)
-    assert Selector(method=method, k=10, threshold=1000.0).select(store, asked) == []
+    assert Selector(method=method, k=10, score_threshold=1000.0).select(store, asked) == []
 
 
 @pytest.mark.parametrize("method", list(Method))
@@ -76,7 +78,7 @@ def test_a_task_that_the_pool_lacks_is_an_error_that_says_what_it_has(store, met
 
 def test_label_coverage_shows_every_label_that_the_pool_has(store):
     asked = query("Ada slept in Rome 99.")
-    nearest = Selector(method="top-k", k=4).select(store, asked)
+    nearest = Selector(method="similarity", k=4).select(store, asked)
     assert {entity.type for each in nearest for entity in each.example.entities} == {"person"}
     covering = Selector(method="label-coverage", k=4).select(store, asked)
     assert {entity.type for each in covering for entity in each.example.entities} == set(LABELS) - {"never"}
@@ -168,14 +170,27 @@ def test_bm25_sees_what_was_added_and_deleted(encoder):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "best"}, "method 'best' is unknown; there are: label-vote, top-k, mmr"),
-        ({"k": -1}, "k is -1"),
-        ({"k": 2.5}, "k is 2.5"),
-        ({"k": "3"}, "k is '3'"),
-        ({"candidates": 0}, "candidates is 0"),
-        ({"relevance": 1.5}, r"relevance is 1\.5"),
+        ({"method": "best"}, "method 'best' is unknown; there are: label-vote, similarity, hybrid, mmr"),
+        ({"k": -1}, "k must be a whole number >= 0, got -1"),
+        ({"k": 2.5}, r"k must be a whole number >= 0, got 2\.5"),
+        ({"k": "3"}, "k must be a whole number >= 0, got '3'"),
+        ({"fetch_k": 0}, "fetch_k must be a whole number >= 1, got 0"),
+        ({"lambda_mult": 1.5}, r"lambda_mult must be between .* got 1\.5"),
     ],
 )
 def test_wrong_options_are_errors(options, message):
     with pytest.raises(ValueError, match=message):
         Selector(**options)
+
+
+def test_hybrid_puts_one_that_shares_a_rare_word_before_equally_similar_ones(encoder):
+    pool = [example(f"{name} slept in {place}.") for name in ("Ada", "Bob", "Cy") for place in ("xanadu", "yonder")]
+    asked = query("Dan slept in xanadu.")
+    with DemonstrationStore.create(pool, encoder=encoder) as store:
+        hits = store.nearest([asked], 6)[0]
+        chosen = Selector("hybrid", k=6).select(store, asked)
+    expected = hybrid_scores(
+        [hit.score for hit in hits], [count_tokens(hit.text) for hit in hits], count_tokens(asked.text)
+    )
+    assert [each.score for each in chosen] == pytest.approx(sorted(expected, reverse=True))
+    assert {each.example.text.split()[-1] for each in chosen[:3]} == {"xanadu."}

@@ -58,7 +58,7 @@ EventOption = Annotated[
 ]
 K = Annotated[int, typer.Option("-k", "--k", min=0, help="How many demonstrations.")]
 Method = Annotated[
-    str, typer.Option(help="How they are chosen: label-vote, top-k, mmr, label-coverage, random or bm25.")
+    str, typer.Option(help="How they are chosen: label-vote, similarity, hybrid, mmr, label-coverage, random or bm25.")
 ]
 DEFAULT_METHOD = str(Selector.method)
 ModelName = Annotated[

@@ -9,16 +9,16 @@ import numpy as np
 from ruie_components.store import Hit
 
 
-def mmr(candidates: Sequence[Hit], k: int, relevance: float) -> list[Hit]:
+def mmr(candidates: Sequence[Hit], k: int, lambda_mult: float) -> list[Hit]:
     """Maximal marginal relevance (Carbonell and Goldstein 1998, equation 1).
 
     The next one is always the candidate with the largest
-    ``relevance * cos(query, it) - (1 - relevance) * max cos(chosen, it)``.
+    ``lambda_mult * cos(query, it) - (1 - lambda_mult) * max cos(chosen, it)``.
 
     Args:
         candidates: Best first, with vectors.
         k: How many to choose.
-        relevance: 1 is plain nearness, 0 looks at difference only; the first is the nearest in any case.
+        lambda_mult: 1 is similarity alone, 0 diversity alone; the first is the most similar in any case.
 
     Returns:
         The chosen, in the order of choice.
@@ -30,7 +30,7 @@ def mmr(candidates: Sequence[Hit], k: int, relevance: float) -> list[Hit]:
     chosen = [0]
     closest = vectors @ vectors[0]  # (n,), to the nearest of the chosen
     while len(chosen) < min(k, len(candidates)):
-        gain = relevance * near - (1 - relevance) * closest
+        gain = lambda_mult * near - (1 - lambda_mult) * closest
         gain[chosen] = -np.inf
         best = int(np.argmax(gain))
         chosen.append(best)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from typing import Any
 
 from ruie_components.selection.bm25 import LexicalIndex
 from ruie_components.selection.diversity import cover, mmr
+from ruie_components.selection.hybrid import hybrid_scores
 from ruie_components.selection.token_weights import SAMPLE, weigh_tokens
 from ruie_components.selection.voting import count_tokens, elect
 from ruie_components.store import DemonstrationStore, Hit, records
@@ -24,13 +25,15 @@ class Method(StrEnum):
     """How demonstrations are chosen."""
 
     LABEL_VOTE = "label-vote"
-    """The nearest vote on the labels that the input may have; chosen is what agrees best and shows them all."""
-    TOP_K = "top-k"
-    """The nearest by the encoder: the paper's way."""
+    """kNN label voting: similar examples vote on the labels of the input, and the choice follows the votes."""
+    SIMILARITY = "similarity"
+    """The most similar by the encoder: the paper's way."""
+    HYBRID = "hybrid"
+    """The best by similarity and BM25 together (z-score fusion)."""
     MMR = "mmr"
-    """Near ones that differ from each other."""
+    """Similar ones that differ from each other (maximal marginal relevance)."""
     LABEL_COVERAGE = "label-coverage"
-    """Near ones that show all labels of the schema, where the pool has them and k is large enough."""
+    """Similar ones that show all labels of the schema, where the pool has them and k is large enough."""
     RANDOM = "random"
     """Any; the same ones each time for the same query, seed and pool."""
     BM25 = "bm25"
@@ -41,38 +44,40 @@ class Method(StrEnum):
 class Selector:
     """Chooses the demonstrations for a query; a row with the query's own text is never among them.
 
-    Scores are cosines of the encoder's vectors, for BM25 they are BM25's. Every method returns best first.
+    Scores are cosines of the encoder's vectors; for ``hybrid`` and ``bm25`` they are those of the method. Every method
+    returns best first.
 
     Args:
         method: How to choose.
         k: How many; all there are where the pool holds fewer.
-        threshold: Rows with a lower score are left out, so there may be fewer than ``k``.
-        relevance: For MMR: 1 is plain nearness, 0 looks at difference only.
-        candidates: For label vote, MMR and label coverage: how many of the nearest to choose from; by default ten times
-            ``k``, at least 50. For label coverage the whole pool is searched for labels that none of them shows, for
-            label vote for examples of the query's event type (EAE), where fewer than ``k`` of them are about it.
+        fetch_k: For label voting, hybrid rank, MMR and label coverage: how many of the most similar to choose from.
+            Default: ten times ``k``, at least 50. Label coverage searches the whole pool for labels that none of them
+            shows, label voting for examples of the query's event type (EAE), where fewer than ``k`` of them are about
+            it.
+        score_threshold: Rows with a lower score are left out, so there may be fewer than ``k``.
+        lambda_mult: For MMR: 1 is similarity alone, 0 diversity alone.
         seed: For random choice.
 
     Raises:
-        ValueError: ``method`` is unknown, ``k`` or ``candidates`` is no such number, ``relevance`` is not in 0 ... 1.
+        ValueError: ``method`` is unknown, ``k`` or ``fetch_k`` is out of range, or ``lambda_mult`` is not in 0 ... 1.
     """
 
     method: Method | str = Method.LABEL_VOTE
     k: int = 8
-    threshold: float | None = None
-    relevance: float = 0.5
-    candidates: int | None = None
+    fetch_k: int | None = None
+    score_threshold: float | None = None
+    lambda_mult: float = 0.5
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.method not in set(Method):
             raise ValueError(f"method {self.method!r} is unknown; there are: {', '.join(Method)}")
         if not isinstance(self.k, int) or self.k < 0:
-            raise ValueError(f"k is {self.k!r}: it says how many demonstrations are wanted, a whole number from 0 on")
-        if self.candidates is not None and (not isinstance(self.candidates, int) or self.candidates < 1):
-            raise ValueError(f"candidates is {self.candidates!r}: it says how many to choose from, so 1 is the least")
-        if not 0 <= self.relevance <= 1:
-            raise ValueError(f"relevance is {self.relevance}; it lies between 0 (difference) and 1 (nearness)")
+            raise ValueError(f"k must be a whole number >= 0, got {self.k!r}")
+        if self.fetch_k is not None and (not isinstance(self.fetch_k, int) or self.fetch_k < 1):
+            raise ValueError(f"fetch_k must be a whole number >= 1, got {self.fetch_k!r}")
+        if not 0 <= self.lambda_mult <= 1:
+            raise ValueError(f"lambda_mult must be between 0 (diversity) and 1 (similarity), got {self.lambda_mult}")
 
     def select(self, store: DemonstrationStore, query: Query) -> list[Demonstration]:
         """The demonstrations for one query, best first.
@@ -93,11 +98,14 @@ class Selector:
         match Method(self.method):
             case Method.LABEL_VOTE:
                 chosen = self._vote(store, queries)
-            case Method.TOP_K:
+            case Method.SIMILARITY:
                 chosen = self._above(store.nearest(queries, self.k))
+            case Method.HYBRID:
+                hits = store.nearest(queries, self.width)
+                chosen = self._above([self._fuse(*each) for each in zip(hits, queries, strict=True)])
             case Method.MMR:
                 near = self._above(store.nearest(queries, self.width, vectors=True))
-                chosen = [mmr(candidates, self.k, self.relevance) for candidates in near]
+                chosen = [mmr(candidates, self.k, self.lambda_mult) for candidates in near]
             case Method.LABEL_COVERAGE:
                 chosen = self._cover(store, queries)
             case Method.RANDOM:
@@ -108,14 +116,23 @@ class Selector:
 
     @property
     def width(self) -> int:
-        """How many of the nearest label vote, MMR and label coverage choose from."""
-        return max(self.k, self.candidates if self.candidates is not None else max(50, 10 * self.k))
+        """How many of the most similar are chosen from: ``fetch_k`` or its default, at least ``k``."""
+        return max(self.k, self.fetch_k if self.fetch_k is not None else max(50, 10 * self.k))
 
     def _above(self, near: list[list[Hit]]) -> list[list[Hit]]:
-        least = self.threshold
+        least = self.score_threshold
         if least is None:
             return near
         return [[found for found in candidates if found.score >= least] for candidates in near]
+
+    def _fuse(self, hits: list[Hit], query: Query) -> list[Hit]:
+        """The best by hybrid rank, with its scores instead of cosines."""
+        if not hits:
+            return []
+        texts = [count_tokens(hit.text) for hit in hits]
+        scores = hybrid_scores([hit.score for hit in hits], texts, count_tokens(query.text))
+        ranked = [replace(hit, score=float(score)) for hit, score in zip(hits, scores, strict=True)]
+        return sorted(ranked, key=_rank)[: self.k]
 
     def _vote(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Hit]]:
         parts = [queries[start : start + _PART] for start in range(0, len(queries), _PART)]
@@ -165,7 +182,7 @@ class Selector:
         return chosen[: self.k]
 
     def _lexical(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Demonstration]]:
-        ranked = [_lexical_index(store, query.task).search(query, self.k, self.threshold) for query in queries]
+        ranked = [_lexical_index(store, query.task).search(query, self.k, self.score_threshold) for query in queries]
         examples = {example.content_id: example for example in store.get(row[0] for rows in ranked for row in rows)}
         return [
             [Demonstration(example=examples[row_id], score=score) for row_id, score in rows if row_id in examples]

@@ -104,7 +104,7 @@ def test_k_and_the_selector(store):
     assert Extractor(store, says(""), k=3).selector == Selector(k=3)
     assert Extractor(store, says(""), k=3, selector=Selector("mmr")).selector == Selector("mmr", k=3)
     assert Extractor(store, says(""), selector=Selector("mmr", k=5)).selector.k == 5
-    with pytest.raises(ValueError, match="k is -1"):
+    with pytest.raises(ValueError, match="got -1"):
         Extractor(store, says(""), k=-1)
     with pytest.raises(ValueError, match="yaml"):
         Extractor(store, says(""), answer_format="yaml")

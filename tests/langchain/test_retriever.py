@@ -185,7 +185,7 @@ def test_a_selector_chooses(store):
     chosen = RUIERetriever(store=store, task="NER", selector=Selector("label-coverage", k=3))
     assert len(chosen.invoke("Ada.")) == 3
     assert len(chosen.invoke("Ada.", k=1)) == 1
-    high = RUIERetriever(store=store, task="NER", selector=Selector(threshold=1.1))
+    high = RUIERetriever(store=store, task="NER", selector=Selector(score_threshold=1.1))
     assert high.invoke("Ada.") == []
 
 

@@ -157,7 +157,7 @@ def test_what_cannot_be_asked_says_why(two_tasks, options, message):
 
 
 def test_a_negative_k_is_refused_at_once(store):
-    with pytest.raises(ValueError, match="k is -1"):
+    with pytest.raises(ValueError, match="got -1"):
         RUIERetriever(store, k=-1)
 
 

@@ -193,7 +193,15 @@ def test_a_run_that_stops_has_its_finished_stages_in_the_manifest(tiny, starter_
 def test_the_evaluation_stands_in_results_and_model_card(finished):
     folder, manifest, _ = finished
     methods = [row["method"] for row in manifest["stages"]["evaluate"]["report"]["averages"]]
-    assert methods == ["random", "BM25", "untrained", "untrained, top-k", "trained", "trained, top-k", "oracle"]
+    assert methods == [
+        "random",
+        "BM25",
+        "untrained",
+        "untrained, similarity",
+        "trained",
+        "trained, similarity",
+        "oracle",
+    ]
     assert manifest["stages"]["evaluate"]["report"]["sets"] == ["ED/starter"]
     card = (folder / "export" / "encoder" / "README.md").read_text("utf-8")
     assert "| ED/starter |" in card

@@ -167,9 +167,9 @@ class _Voter(NamedTuple):
 
 
 def by_each_method(name: str, rank: Ranker) -> dict[str, Retriever]:
-    """A ranker by label vote, the package's default, under its name, and by plain nearness under ``NAME, top-k``."""
+    """A ranker by label voting, the default, under its name, and by similarity alone under ``NAME, similarity``."""
     scores = once(rank)
-    return {name: by_vote(scores), f"{name}, top-k": nearest(scores)}
+    return {name: by_vote(scores), f"{name}, similarity": nearest(scores)}
 
 
 def in_every_table(middle: Mapping[str, Retriever], *, seed: int = 0) -> dict[str, Retriever]:
