@@ -43,7 +43,7 @@ PLACES = [
 
 
 def ner(word: str, label: str, place: str) -> Example:
-    text = f"There is one {word} near that {place}."
+    text = f"There is one {word} {place}."  # the place is beside the annotation
     entity = {"type": label, "text": word, "start": text.index(word), "end": text.index(word) + len(word)}
     return Example(task="NER", text=text, labels=sorted(WORDS), entities=[entity])
 
@@ -149,7 +149,7 @@ def test_a_pool_with_something_to_learn_gets_its_encoder(make_store, tmp_path):
     new = [ner(words[0], label, PLACES[7]) for label, words in WORDS.items()]
     for example, shown in zip(new, store.search_many([example.query for example in new], 8), strict=True):
         agreeing = [near.example.annotation_labels == example.annotation_labels for near in shown]
-        assert sum(agreeing) >= 6
+        assert sum(agreeing) >= 5  # by chance: 3
     again = store.adapt(measure_only=True, steps=60)  # it starts from the first encoder, not from what it has learned
     assert again.gains == found.gains
 
