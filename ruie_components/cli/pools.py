@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ruie_components.cli.adapt import show_adaptation
 from ruie_components.cli.console import console, write_json
 from ruie_components.cli.options import AsJson, EncoderOption, Pool
 from ruie_components.errors import RuieError
@@ -21,17 +22,32 @@ Files = Annotated[
 Store = Annotated[str, typer.Option("--store", "-s", help="Folder of the store, or the URL of a Chroma server.")]
 
 
+WORTH_ADAPTING = 100
+"""Rows from which on `ruie index` recommends `ruie adapt`."""
+ADAPTING_GAINS = "label F1@8 48.4% before, 53.5% after"
+"""The averages over the held-out sets in training/README.md."""
+
+
 def index(
-    files: Files, store: Store, pool: Pool = "default", encoder: EncoderOption = None, as_json: AsJson = False
+    files: Files,
+    store: Store,
+    pool: Pool = "default",
+    encoder: EncoderOption = None,
+    adapt: Annotated[
+        bool, typer.Option("--adapt", help="Then train the encoder on the pool, as `ruie adapt` does.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Add labelled examples to a pool. Rows that are in it stay as they are; an interrupted run resumes."""
     examples = [example for file in files for example in read_examples(file)]
     with closing(DemonstrationStore.create(path=store, pool=pool, encoder=encoder)) as built:
         new = built.add(examples, progress=True)
         counts = {str(task): built.count(task) for task in built.tasks}
+        result = built.adapt(progress=True) if adapt else None
         name = built.encoder.name
     if as_json:
         told = {"store": store, "pool": pool, "read": len(examples), "new": new, "examples": counts, "encoder": name}
+        told |= {"adaptation": asdict(result)} if result else {}
         write_json(console, told, indent=2)
         return
     held = ", ".join(f"{count:,} {task}" for task, count in counts.items()) or "nothing"
@@ -40,6 +56,15 @@ def index(
         markup=False,
         soft_wrap=True,
     )
+    if result:
+        show_adaptation(result)
+    elif sum(counts.values()) >= WORTH_ADAPTING and not name.endswith(f", adapted to {pool}"):
+        console.print(
+            f"Next: ruie adapt --store {store} --pool {pool} trains the encoder on this pool, in minutes and without "
+            f"torch. Averages over nine held-out sets: {ADAPTING_GAINS}.",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def sync(
