@@ -2,6 +2,7 @@
 
 from ruie_components.answers.extraction_builder import MentionMode
 from ruie_components.answers.format import json_schema
+from ruie_components.answers.grammar import Hold, grammar
 from ruie_components.answers.grounding import FUZZY_THRESHOLD, Grounder
 from ruie_components.answers.items import Item
 from ruie_components.answers.parsing import as_linear, as_text, parse, parse_items
@@ -9,10 +10,12 @@ from ruie_components.answers.parsing import as_linear, as_text, parse, parse_ite
 __all__ = [
     "FUZZY_THRESHOLD",
     "Grounder",
+    "Hold",
     "Item",
     "MentionMode",
     "as_linear",
     "as_text",
+    "grammar",
     "json_schema",
     "parse",
     "parse_items",
