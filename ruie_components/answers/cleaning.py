@@ -148,6 +148,7 @@ class _Turns:
 def _markers(message: str, text: str) -> Iterator[re.Match[str]]:
     """The markers of a message. A marker that the text contains is one only around reasoning at the very start."""
     begun: str | None = None
+    first = len(message) - len(message.lstrip())
     quoted: dict[str, bool] = {}
     at = 0
     while begin := _MARKER_BEGINS.search(message, at):
@@ -155,7 +156,7 @@ def _markers(message: str, text: str) -> Iterator[re.Match[str]]:
         at = match.end() if match else begin.end()
         if match is None:
             continue
-        if match["think"] and not message[: match.start()].strip():
+        if match["think"] and match.start() == first:
             begun = match["think"]
         elif not (match["unthink"] and begun) and _is_quoted(match[0], text, quoted):
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 from ruie_components.answers.items import Item, Offsets, ParsedAnswer
@@ -133,6 +134,7 @@ def read_items(
     return ParsedAnswer(items, says_nothing=bool(blocks) and not items)
 
 
+@lru_cache(maxsize=4096)
 def _name(key: str) -> str:
     name = "".join(character for character in key.casefold() if character.isalnum())
     return name.removeprefix("extraction") or name

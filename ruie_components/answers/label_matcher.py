@@ -57,6 +57,8 @@ class LabelMatcher:
         self._by_name: dict[str, str | None] = {}
         self._semicolons = any(";" in label or "\uff1b" in label for label in labels)
         self._colons = 2 + max(len(_COLON.findall(label)) for label in labels)
+        beginnings = {re.split(r"[\s_-]", label.strip())[0][:3].casefold() for label in labels}
+        self._beginnings = re.compile("|".join(map(re.escape, {*beginnings, "people"})), re.IGNORECASE)
         self._longest = max(map(len, labels))
         self._reach = 40 + 2 * self._longest
 
@@ -71,6 +73,10 @@ class LabelMatcher:
             label = self._by_key.get(_key(bare)) or self._by_key.get(_key(bare.strip(_AROUND)))
             self._by_name[name] = bare if bare in self._exact else label
         return self._by_name[name]
+
+    def may_be_in(self, line: str) -> bool:
+        """Whether a line can hold a label of the schema: a quick test that most prose fails."""
+        return not line.isascii() or self._beginnings.search(line) is not None
 
     def plural(self, name: str) -> str | None:
         """The label of a heading or key such as ``Persons`` or ``Cities``, or None."""

@@ -77,7 +77,7 @@ class _Reader:
     def line(self, start: int, end: int) -> bool:
         """Read a whole line that has no label at its head; False where its segments are to be read one by one."""
         bare = self._text[start:end].strip()
-        if not bare or self._matcher.at(self._text, start, end):
+        if not bare or not (self._matcher.may_be_in(bare) or "|" in bare) or self._matcher.at(self._text, start, end):
             return False
         name = bare[skip_bullet(bare, 0, len(bare)) :].rstrip(":\uff1a \t*_`")
         if label := self._matcher.plural(name):
