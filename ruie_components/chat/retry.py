@@ -146,6 +146,8 @@ async def astream(
         return pieces, await anext(pieces, None)
 
     try:
+        pieces: AsyncIterator[Response]
+        first: Response | None
         pieces, first = await AsyncRetrying(**policy(retries))(begin)
         if first is not None:
             yield first

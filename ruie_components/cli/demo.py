@@ -60,7 +60,7 @@ def demo(
         ),
     ] = None,
     model_option: ModelOptions = None,
-    k: K = 4,
+    k: K = 2,
     report: Annotated[Path, typer.Option(help="The HTML report to write.")] = Path("report.html"),
 ) -> None:
     """Run one input for each task through retrieval, prompt, chat model and grounding, offline if need be."""
@@ -96,15 +96,18 @@ def _show(query: Query, outcome: ExtractionResult) -> None:
 
 
 def _chat_model(name: str | None, options: list[str] | None) -> tuple[ChatModel, str]:
-    from ruie_components.chat import ollama_models
+    """The model that answers, and a line that says which and why."""
+    from ruie_components.chat import gguf, ollama_models
 
-    if name is None:
-        pulled = ollama_models()
-        name = f"ollama:{pulled[0]}" if pulled else "baseline"
-    model = chat_model(name, options)
-    if name == "baseline":
-        return model, (
-            "Model: the offline baseline, which only copies from the demonstrations it is shown: a lower bound, not an "
-            "LLM. Start Ollama, or name a model with --model, to see a real one."
-        )
-    return model, f"Model: {name}."
+    if name is not None:
+        return chat_model(name, options), f"Model: {name}, as given."
+    if pulled := ollama_models():
+        return chat_model(f"ollama:{pulled[0]}", options), f"Model: ollama:{pulled[0]}, since an Ollama server answers."
+    if gguf.can_run() and gguf.packaged_model():
+        lead = "Model: SmolLM2-135M-Instruct in this process, since no Ollama server answers. It is a very small LLM."
+        defaults = ["mode=completion", "max_tokens=48", "context=2048"]
+        return chat_model(f"gguf:{gguf.SMOLLM2}", [*defaults, *(options or [])]), lead
+    return chat_model("baseline", options), (
+        "Model: the offline baseline, since no Ollama server answers and no small LLM is installed. It only copies "
+        "from the demonstrations: a lower bound, not an LLM."
+    )

