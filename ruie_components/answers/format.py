@@ -12,8 +12,8 @@ def json_schema(query: Query) -> dict[str, Any]:
     """The JSON schema of a query's answer: for Ollama's ``format=`` and LangChain's ``with_structured_output``.
 
     >>> schema = json_schema(Query(task="NER", text="Ada met Bob.", labels=["person"]))
-    >>> schema["properties"]["entities"]["items"]["properties"]["type"]
-    {'type': 'string', 'enum': ['person']}
+    >>> schema.get("title"), schema.get("required")
+    ('entities', ['entities'])
     """
     name, (label, *spans) = JSON_NAMES[query.task]
     properties: dict[str, Any] = {label: {"type": "string", "enum": list(query.labels)}}

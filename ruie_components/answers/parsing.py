@@ -150,8 +150,9 @@ def parse_items(answer: Any, query: Query) -> tuple[Item, ...]:
     A linear relation's span is ``head, tail`` in one string.
 
     >>> query = Query(task="RE", text="Ada met Bob.", labels=["meet"])
-    >>> [(item.label, item.spans) for item in parse_items("meet: Ada, Bob", query)]
-    [('meet', ('Ada, Bob',))]
+    >>> for item in parse_items("meet: Ada, Bob", query):
+    ...     print(item.label, item.spans)
+    meet ('Ada, Bob',)
     """
     text = as_text(answer)
     return _reader(text, query).read(text, partial=False).items
