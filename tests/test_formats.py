@@ -44,7 +44,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
         (json.dumps(ROW | {"text": " "}), r"text is empty"),
         (json.dumps({"task": "NER", "text": "a"}), r"schema: Field required"),
         ('{"task": "NER", ', "not JSON"),
-        ("[1, 2]", "not list"),
+        ("[1, 2]", "got list"),
         ("[" * 100_000, "not JSON"),
     ],
 )
