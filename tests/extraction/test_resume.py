@@ -2,13 +2,15 @@
 
 import json
 import threading
+import warnings
 from types import SimpleNamespace
 
 import pytest
 
 from ruie_components import RowError
+from ruie_components.chat import Response
 from ruie_components.errors import RuieError
-from ruie_components.extraction import Extractor
+from ruie_components.extraction import AnswerTruncatedWarning, Extractor
 from ruie_components.extraction.resume import ResumeFile
 from ruie_components.prompts import build_prompt
 from ruie_components.store import DemonstrationStore
@@ -161,3 +163,21 @@ def test_a_second_run_on_the_same_file_is_refused_and_the_first_goes_on(store, t
         Extractor(store, Copier()).extract_many(MANY, resume=path)
     assert answers_of(Extractor(store, Copier()).extract_many(MANY, resume=path)) == PEOPLE
     assert [found.name for found in tmp_path.iterdir()] == ["results.jsonl"]
+
+
+@pytest.mark.parametrize("response", [Response(""), Response("person: A", truncated=True)], ids=["empty", "truncated"])
+def test_an_unfinished_answer_is_written_and_asked_again(store, tmp_path, response):
+    path = tmp_path / "results.jsonl"
+    responses = [response, Response("person: Ada")]
+
+    def model(messages):
+        return responses.pop(0)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AnswerTruncatedWarning)
+        (first,) = Extractor(store, model).extract_many(MANY[:1], resume=path)
+    assert first.extraction.entities == ()
+    assert len(path.read_text().splitlines()) == 1
+    assert answers_of(Extractor(store, model).extract_many(MANY[:1], resume=path)) == ["Ada"]
+    assert len(path.read_text().splitlines()) == 1
+    assert answers_of(Extractor(store, model).extract_many(MANY[:1], resume=path)) == ["Ada"]  # nothing is left to say

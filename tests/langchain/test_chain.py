@@ -225,3 +225,14 @@ async def test_transport_errors_are_tried_again(store, chain):
     assert same(list(with_failures(2).stream(NER))[-1], expected)
     with pytest.raises(ChatModelError, match="baseline' failed after 2 attempts"):
         with_failures(2, retries=1).invoke(NER)
+
+
+def test_a_result_is_equal_after_a_langgraph_checkpoint(chain):
+    serde = pytest.importorskip("langgraph.checkpoint.serde.jsonplus")
+    serializer = serde.JsonPlusSerializer()
+    result = chain.invoke(NER)
+    back = serializer.loads_typed(serializer.dumps_typed(result))
+    assert back == result
+    assert back.demonstrations == result.demonstrations
+    assert len(repr(result)) < 200
+    assert len(repr(chain)) < 300
