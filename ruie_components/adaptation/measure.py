@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +11,8 @@ from numpy.typing import NDArray
 from ruie_components.adaptation.pool import Pool, Rows
 from ruie_components.labels import label_f1_at_k, label_recall_at_k
 from ruie_components.selection import Selector
-from ruie_components.selection.token_weights import SAMPLE, weigh_tokens
-from ruie_components.selection.voting import count_tokens, elect
-from ruie_components.types import Example
+from ruie_components.selection.candidates import MatrixSource
+from ruie_components.selection.voting import vote_many
 
 Vectors = NDArray[np.float32]
 K = 8
@@ -68,41 +65,9 @@ def measure(pool: Pool, queries: Rows, shown: Rows, query_vectors: Vectors, pass
 
 def _vote(pool: Pool, queries: Rows, shown: Rows, scores: Vectors) -> Iterator[Rows]:
     """The rows that label voting chooses for each query, by scores (queries, shown)."""
-    width = Selector(k=K).width
-    counts = cache(count_tokens)
-    weights = weigh_tokens(pool.examples[row] for row in shown[:: max(1, len(shown) // SAMPLE)][:SAMPLE])
-    for row, near in zip(queries, scores, strict=True):
-        query = pool.examples[row].query
-        order = np.argsort(-near, kind="stable")
-        candidates = order[:width]
-        if query.event:
-            own = order[pool.event_types[shown[order]] == query.event.type][:K]
-            candidates = order[np.isin(order, np.union1d(candidates, own))]
-        voters = [_Candidate(shown[index], float(near[index]), pool.examples[shown[index]]) for index in candidates]
-        yield np.array(
-            [voter.row for voter in elect(voters, query, K, word_counts=counts, token_weights=weights)], np.int64
-        )
-
-
-class _Candidate(NamedTuple):
-    """A row of the pool, as label voting looks at it."""
-
-    row: int
-    score: float
-    example: Example
-
-    @property
-    def text(self) -> str:
-        return self.example.text
-
-    @property
-    def labels(self) -> Sequence[str]:
-        return self.example.annotation_labels
-
-    @property
-    def event(self) -> str | None:
-        event = self.example.query.event
-        return event.type if event else None
+    source = MatrixSource(scores, [pool.examples[row].query for row in queries], [pool.examples[row] for row in shown])
+    for chosen in vote_many(source, K, Selector(k=K).width):
+        yield shown[[candidate.id for candidate in chosen]]
 
 
 def join(parts: Sequence[Figures]) -> Figures:

@@ -12,7 +12,7 @@ from ruie_components.types import Example, Query
 
 
 class LexicalIndex:
-    """BM25 of queries against the examples of a pool, as in the tables of figures, with Lucene's weights.
+    """BM25 of queries against the examples of a pool, with Lucene's weighting.
 
     Args:
         examples: The pool.
@@ -22,7 +22,7 @@ class LexicalIndex:
         examples = list(examples)
         self.ids = [example.content_id for example in examples]
         self._hashes = np.array([text_hash(example.text) for example in examples])
-        # Okapi's weights make nothing of a word that one of two rows has, and pools can be that small
+        # Okapi's weight of a word in one of two rows is 0, and pools can be that small
         self._index = BM25Index([example_tokens(example) for example in examples], "lucene")
 
     def search(self, query: Query, k: int, threshold: float | None) -> list[tuple[str, float]]:
@@ -32,8 +32,8 @@ class LexicalIndex:
         if threshold is not None:
             allowed &= scores >= threshold
         rows = np.flatnonzero(allowed)
-        if len(rows) > k:  # the k best and all that tie with the last of them, so that ids decide among equals
-            least = np.partition(scores[rows], len(rows) - k)[len(rows) - k]
-            rows = rows[scores[rows] >= least]
+        if len(rows) > k:  # keep ties with the last of the k best, so that ids break ties
+            lowest = np.partition(scores[rows], len(rows) - k)[len(rows) - k]
+            rows = rows[scores[rows] >= lowest]
         ranked = sorted(((self.ids[i], float(scores[i])) for i in rows), key=lambda row: (-row[1], row[0]))
         return ranked[:k]

@@ -1,4 +1,4 @@
-"""Choosing among near neighbours: different ones (MMR), and ones that show all labels."""
+"""Choice among similar examples: diverse ones (MMR), or ones that cover all labels."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ruie_components.store import Hit
 def mmr(candidates: Sequence[Hit], k: int, lambda_mult: float) -> list[Hit]:
     """Maximal marginal relevance (Carbonell and Goldstein 1998, equation 1).
 
-    The next one is always the candidate with the largest
-    ``lambda_mult * cos(query, it) - (1 - lambda_mult) * max cos(chosen, it)``.
+    The next choice is the candidate with the largest
+    ``lambda_mult * cos(query, candidate) - (1 - lambda_mult) * max cos(chosen, candidate)``.
 
     Args:
         candidates: Best first, with vectors.
@@ -21,31 +21,31 @@ def mmr(candidates: Sequence[Hit], k: int, lambda_mult: float) -> list[Hit]:
         lambda_mult: 1 is similarity alone, 0 diversity alone; the first is the most similar in any case.
 
     Returns:
-        The chosen, in the order of choice.
+        The chosen candidates, in the order of choice.
     """
     if not candidates or k <= 0:
         return []
-    near = np.array([candidate.score for candidate in candidates])  # (n,)
+    scores = np.array([candidate.score for candidate in candidates])  # (n,)
     vectors = np.array([candidate.vector for candidate in candidates])  # (n, d)
     chosen = [0]
-    closest = vectors @ vectors[0]  # (n,), to the nearest of the chosen
+    closest = vectors @ vectors[0]  # (n,), similarity to the most similar of the chosen
     while len(chosen) < min(k, len(candidates)):
-        gain = lambda_mult * near - (1 - lambda_mult) * closest
+        gain = lambda_mult * scores - (1 - lambda_mult) * closest
         gain[chosen] = -np.inf
         best = int(np.argmax(gain))
         chosen.append(best)
         closest = np.maximum(closest, vectors @ vectors[best])
-    return [candidates[place] for place in chosen]
+    return [candidates[i] for i in chosen]
 
 
 def cover(candidates: Sequence[Hit], labels: Sequence[str], k: int) -> list[Hit]:
-    """The nearest candidates that together show as many of the labels as they can, then the nearest of the rest.
+    """The most similar candidates that together cover as many labels as possible, then the best of the rest.
 
-    A greedy cover: the next one is the candidate that shows most labels not yet shown, the nearer of two equals.
+    Greedy set cover: the next choice is the candidate with most labels not covered yet; of equals, the first.
 
     Args:
         candidates: Best first.
-        labels: What should be shown.
+        labels: The labels to cover.
         k: How many to choose.
     """
     missing = set(labels)

@@ -7,18 +7,14 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache
-from typing import Any
 
 from ruie_components.selection.bm25 import LexicalIndex
+from ruie_components.selection.candidates import StoreSource, above, rank
 from ruie_components.selection.diversity import cover, mmr
 from ruie_components.selection.hybrid import hybrid_scores
-from ruie_components.selection.token_weights import SAMPLE, weigh_tokens
-from ruie_components.selection.voting import count_tokens, elect
+from ruie_components.selection.voting import count_tokens, vote_many
 from ruie_components.store import DemonstrationStore, Hit, records
 from ruie_components.types import Demonstration, Query, Task
-
-_PART = 1000  # queries that vote at once: their candidates are in memory together, eighty times as many
 
 
 class Method(StrEnum):
@@ -33,11 +29,11 @@ class Method(StrEnum):
     MMR = "mmr"
     """Similar ones that differ from each other (maximal marginal relevance)."""
     LABEL_COVERAGE = "label-coverage"
-    """Similar ones that show all labels of the schema, where the pool has them and k is large enough."""
+    """Similar ones that together cover all labels of the schema, where the pool has them and k is large enough."""
     RANDOM = "random"
-    """Any; the same ones each time for the same query, seed and pool."""
+    """A random choice; the same for the same query, seed and pool."""
     BM25 = "bm25"
-    """Those that share the rarest words with the input."""
+    """The best by BM25: those that share the rarest words with the input."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class Selector:
         k: How many; all there are where the pool holds fewer.
         fetch_k: For label voting, hybrid rank, MMR and label coverage: how many of the most similar to choose from.
             Default: ten times ``k``, at least 50. Label coverage searches the whole pool for labels that none of them
-            shows, label voting for examples of the query's event type (EAE), where fewer than ``k`` of them are about
+            has, label voting for examples of the query's event type (EAE), where fewer than ``k`` of them are about
             it.
         score_threshold: Rows with a lower score are left out, so there may be fewer than ``k``.
         lambda_mult: For MMR: 1 is similarity alone, 0 diversity alone.
@@ -97,33 +93,30 @@ class Selector:
             return [[] for _ in queries]
         match Method(self.method):
             case Method.LABEL_VOTE:
-                chosen = self._vote(store, queries)
+                chosen = vote_many(StoreSource(store, queries, self.score_threshold), self.k, self.width)
             case Method.SIMILARITY:
                 chosen = self._above(store.nearest(queries, self.k))
             case Method.HYBRID:
                 hits = store.nearest(queries, self.width)
                 chosen = self._above([self._fuse(*each) for each in zip(hits, queries, strict=True)])
             case Method.MMR:
-                near = self._above(store.nearest(queries, self.width, vectors=True))
-                chosen = [mmr(candidates, self.k, self.lambda_mult) for candidates in near]
+                hits = self._above(store.nearest(queries, self.width, vectors=True))
+                chosen = [mmr(candidates, self.k, self.lambda_mult) for candidates in hits]
             case Method.LABEL_COVERAGE:
                 chosen = self._cover(store, queries)
             case Method.RANDOM:
                 chosen = self._above([self._draw(store, query) for query in queries])
             case Method.BM25:
                 return self._lexical(store, queries)
-        return records.demonstrations([sorted(near, key=_rank) for near in chosen])
+        return records.demonstrations([sorted(hits, key=rank) for hits in chosen])
 
     @property
     def width(self) -> int:
         """How many of the most similar are chosen from: ``fetch_k`` or its default, at least ``k``."""
         return max(self.k, self.fetch_k if self.fetch_k is not None else max(50, 10 * self.k))
 
-    def _above(self, near: list[list[Hit]]) -> list[list[Hit]]:
-        least = self.score_threshold
-        if least is None:
-            return near
-        return [[found for found in candidates if found.score >= least] for candidates in near]
+    def _above(self, hits: list[list[Hit]]) -> list[list[Hit]]:
+        return above(hits, self.score_threshold)
 
     def _fuse(self, hits: list[Hit], query: Query) -> list[Hit]:
         """The best by hybrid rank, with its scores instead of cosines."""
@@ -132,51 +125,27 @@ class Selector:
         texts = [count_tokens(hit.text) for hit in hits]
         scores = hybrid_scores([hit.score for hit in hits], texts, count_tokens(query.text))
         ranked = [replace(hit, score=float(score)) for hit, score in zip(hits, scores, strict=True)]
-        return sorted(ranked, key=_rank)[: self.k]
-
-    def _vote(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Hit]]:
-        parts = [queries[start : start + _PART] for start in range(0, len(queries), _PART)]
-        return [chosen for part in parts for chosen in self._vote_of(store, part)]
-
-    def _vote_of(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Hit]]:
-        near = self._above(store.nearest(queries, self.width))
-        for event_type, places in _lacking_event(queries, near, self.k).items():
-            self._look_further(store, queries, near, places, self.k, records.event_filter(event_type))
-        counts = cache(count_tokens)  # many queries have candidates in common
-        return [
-            elect(candidates, query, self.k, word_counts=counts, token_weights=_token_weights(store, query.task))
-            for candidates, query in zip(near, queries, strict=True)
-        ]
+        return sorted(ranked, key=rank)[: self.k]
 
     def _cover(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Hit]]:
-        near = self._above(store.nearest(queries, self.width))
-        for (task, label), places in _unshown(queries, near).items():
-            if store.has_label(task, label):
-                self._look_further(store, queries, near, places, 1, records.label_filter(label))
-        return [cover(candidates, query.labels, self.k) for candidates, query in zip(near, queries, strict=True)]
-
-    def _look_further(
-        self,
-        store: DemonstrationStore,
-        queries: Sequence[Query],
-        near: list[list[Hit]],
-        places: Sequence[int],
-        k: int,
-        where: dict[str, Any],
-    ) -> None:
-        """Add to the candidates at some places the nearest rows of the pool that pass a filter."""
-        extra = self._above(store.nearest([queries[place] for place in places], k, where=where))
-        for place, found in zip(places, extra, strict=True):
-            near[place] = sorted({each.id: each for each in [*near[place], *found]}.values(), key=_rank)
+        hits = self._above(store.nearest(queries, self.width))
+        for (task, label), indices in _uncovered(queries, hits).items():
+            if not store.has_label(task, label):
+                continue
+            where = records.label_filter(label)
+            extra = self._above(store.nearest([queries[i] for i in indices], 1, where=where))
+            for i, more in zip(indices, extra, strict=True):
+                hits[i] = sorted({hit.id: hit for hit in [*hits[i], *more]}.values(), key=rank)
+        return [cover(candidates, query.labels, self.k) for candidates, query in zip(hits, queries, strict=True)]
 
     def _draw(self, store: DemonstrationStore, query: Query) -> list[Hit]:
         ids = store.ids(query.task)
         order = random.Random(_seed(self.seed, query)).sample(range(len(ids)), len(ids))  # noqa: S311 - no secret
         chosen: list[Hit] = []
-        for start in range(0, len(order), self.k):  # again where the query's own text was drawn
-            drawn = [ids[place] for place in order[start : start + self.k]]
-            found = {near.id: near for near in store.nearest([query], len(drawn), ids=drawn)[0]}
-            chosen += [found[row_id] for row_id in drawn if row_id in found]
+        for start in range(0, len(order), self.k):  # draws again where the query's own text was drawn
+            drawn = [ids[i] for i in order[start : start + self.k]]
+            hits = {hit.id: hit for hit in store.nearest([query], len(drawn), ids=drawn)[0]}
+            chosen += [hits[row_id] for row_id in drawn if row_id in hits]
             if len(chosen) >= self.k:
                 break
         return chosen[: self.k]
@@ -190,37 +159,20 @@ class Selector:
         ]
 
 
-def _rank(near: Hit) -> tuple[float, str]:
-    return -near.score, near.id
-
-
-def _lacking_event(queries: Sequence[Query], near: Sequence[Sequence[Hit]], k: int) -> dict[str, list[int]]:
-    """For each event type the places of the queries about it that have fewer than k candidates about it."""
-    places: dict[str, list[int]] = {}
-    for place, (query, candidates) in enumerate(zip(queries, near, strict=True)):
-        if query.event and sum(candidate.event == query.event.type for candidate in candidates) < k:
-            places.setdefault(query.event.type, []).append(place)
-    return places
-
-
-def _unshown(queries: Sequence[Query], near: Sequence[Sequence[Hit]]) -> dict[tuple[Task, str], list[int]]:
-    """For each task and label the places of the queries whose candidates don't show it."""
-    places: dict[tuple[Task, str], list[int]] = {}
-    for place, (query, candidates) in enumerate(zip(queries, near, strict=True)):
-        shown = {label for candidate in candidates for label in candidate.labels}
+def _uncovered(queries: Sequence[Query], hits: Sequence[Sequence[Hit]]) -> dict[tuple[Task, str], list[int]]:
+    """For each task and label, the indices of the queries that ask for the label and have no hit with it."""
+    indices: dict[tuple[Task, str], list[int]] = {}
+    for i, (query, candidates) in enumerate(zip(queries, hits, strict=True)):
+        covered = {label for candidate in candidates for label in candidate.labels}
         for label in query.labels:
-            if label not in shown:
-                places.setdefault((query.task, label), []).append(place)
-    return places
+            if label not in covered:
+                indices.setdefault((query.task, label), []).append(i)
+    return indices
 
 
 def _seed(seed: int, query: Query) -> int:
     content = f"{seed} {query.model_dump_json()}".encode()
     return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
-
-
-def _token_weights(store: DemonstrationStore, task: Task) -> dict[str, float]:
-    return store.remember(f"token weights {task}", task, lambda: weigh_tokens(store.sample(task, SAMPLE)))
 
 
 def _lexical_index(store: DemonstrationStore, task: Task) -> LexicalIndex:

@@ -14,9 +14,9 @@ from ruie_components.tokenization import locate_tokens
 from ruie_components.types import Example
 
 BESIDE = 2
-"""A token is beside an annotation where at most one token stands between them."""
+"""A token is beside an annotation where at most one token is between them."""
 ELSEWHERE = 0.3
-"""What an occurrence counts that is neither in an annotation nor beside one. Chosen on dev splits."""
+"""The weight of an occurrence that is neither in an annotation nor beside one. Chosen on dev splits."""
 SAMPLE = 1000
 """Rows of a pool and task that are counted; more change little."""
 

@@ -1,45 +1,28 @@
-"""Choosing by a vote: the nearest examples say which labels an input may have, and the demonstrations follow them."""
+"""kNN label voting: similar examples vote on the labels of an input, and the choice follows the votes."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ruie_components.labels import count_matrix, label_f1_matrix
+from ruie_components.selection.candidates import CandidateSource, CandidateT, rank
 from ruie_components.selection.hybrid import hybrid_scores
 from ruie_components.tokenization import tokenize
 from ruie_components.types import Query
 
 COVERAGE = 3.0
-"""What showing all labels counts where nobody votes for nothing; full agreement with every voter counts 1.
+"""The weight of covering all labels where no candidate votes for "no labels"; full agreement has weight 1.
 
-More shows more labels and agrees less. On dev splits of sets that are not held out this is the least whole number with
-which coverage@8 is above BM25's, for the embedded encoder and for adapted ones.
+A larger weight covers more labels and agrees less. On dev splits of sets that are not held out, this is the smallest
+whole number with which label recall@8 is above BM25's, for the embedded encoder and for adapted ones.
 """
 
-
-class Voter(Protocol):
-    """A near example, as the vote looks at it."""
-
-    @property
-    def text(self) -> str:
-        """Its text."""
-
-    @property
-    def score(self) -> float:
-        """How near it is by the encoder."""
-
-    @property
-    def labels(self) -> Sequence[str]:
-        """The labels of its annotations, one for each annotation."""
-
-    @property
-    def event(self) -> str | None:
-        """The type of the event that it is about, for EAE."""
+_BATCH = 1000  # queries whose candidates, eighty times as many, are in memory together
 
 
 def count_tokens(text: str) -> Counter[str]:
@@ -47,90 +30,130 @@ def count_tokens(text: str) -> Counter[str]:
     return Counter(tokenize(text))
 
 
-Near = TypeVar("Near", bound=Voter)
+def vote_many(source: CandidateSource[CandidateT], k: int, fetch_k: int) -> list[list[CandidateT]]:
+    """Choose ``k`` candidates for each query of a source by label voting.
+
+    A query about an event (EAE) that has fewer than ``k`` candidates of its event type also gets the ``k`` most similar
+    examples of that type as candidates.
+
+    Args:
+        source: The queries and their candidates.
+        k: How many to choose.
+        fetch_k: How many of the most similar examples vote.
+
+    Returns:
+        The chosen candidates of each query, in the order of choice.
+    """
+    chosen: list[list[CandidateT]] = []
+    for start in range(0, len(source.queries), _BATCH):
+        indices = range(start, min(start + _BATCH, len(source.queries)))
+        token_counts = cache(count_tokens)  # many queries have candidates in common
+        for i, candidates in zip(indices, _candidates(source, indices, k, fetch_k), strict=True):
+            query = source.queries[i]
+            weights = source.token_weights(query.task)
+            chosen.append(vote(candidates, query, k, token_counts=token_counts, token_weights=weights))
+    return chosen
 
 
-def elect(
-    candidates: Sequence[Near],
+def _candidates(
+    source: CandidateSource[CandidateT], indices: Sequence[int], k: int, fetch_k: int
+) -> list[list[CandidateT]]:
+    candidates = dict(zip(indices, source.nearest(indices, fetch_k), strict=True))
+    lacking: dict[str, list[int]] = {}  # by event type
+    for i in indices:
+        event = source.queries[i].event
+        if event and sum(candidate.event == event.type for candidate in candidates[i]) < k:
+            lacking.setdefault(event.type, []).append(i)
+    for event_type, lacking_indices in lacking.items():
+        extra = source.nearest(lacking_indices, k, event_type)
+        for i, more in zip(lacking_indices, extra, strict=True):
+            candidates[i] = sorted({each.id: each for each in [*candidates[i], *more]}.values(), key=rank)
+    return list(candidates.values())
+
+
+def vote(
+    candidates: Sequence[CandidateT],
     query: Query,
     k: int,
     *,
-    word_counts: Callable[[str], Counter[str]] = count_tokens,
+    token_counts: Callable[[str], Counter[str]] = count_tokens,
     token_weights: Mapping[str, float] | None = None,
-) -> list[Near]:
-    """The candidates that agree best with what the nearest say of the query's labels, and together show these labels.
+) -> list[CandidateT]:
+    """Choose candidates that agree with the labels the candidates vote for, and together cover these labels.
 
-    The candidate of rank r has a vote of 1 / r. Ranks are by score and shared words together; those about the query's
-    own event type (EAE) come first. A vote counts for the labels that the query asks for; a candidate that has
-    annotations, but none of those labels, doesn't vote. Where no candidate has any of them, all vote with what they
-    have.
+    The vote weight of the candidate of rank r is 1 / r. Candidates are ranked by hybrid rank; those of the query's own
+    event type (EAE) come first. Votes count only for labels of the query's schema. A candidate that has annotations,
+    but none with a label of the schema, has vote weight 0. If no candidate has a label of the schema, all candidates
+    vote, with all their labels.
 
     Args:
-        candidates: Of equals the first one is taken.
-        query: What is asked for.
+        candidates: Best first; ties keep this order.
+        query: The query.
         k: How many to choose.
-        word_counts: ``count_tokens``, or one that remembers for many queries.
+        token_counts: ``count_tokens``, or a cached version of it.
         token_weights: From ``weigh_tokens``, for the pool and task.
 
     Returns:
-        The chosen, in the order of choice.
+        The chosen candidates, in the order of choice.
     """
     if not candidates:
         return []
     scores = [candidate.score for candidate in candidates]
-    texts = [word_counts(candidate.text) for candidate in candidates]
+    texts = [token_counts(candidate.text) for candidate in candidates]
     order = np.argsort(-hybrid_scores(scores, texts, count_tokens(query.text), token_weights), kind="stable")
     candidates = [candidates[i] for i in order]
     if query.event:
-        about = query.event.type
-        candidates = sorted(candidates, key=lambda candidate: candidate.event != about)
-    shown = [Counter(candidate.labels) for candidate in candidates]
-    asked = [Counter(label for label in candidate.labels if label in query.labels) for candidate in candidates]
-    votes = 1 / np.arange(1.0, len(candidates) + 1)
-    if any(asked):
-        votes *= [bool(inside) or not whole for inside, whole in zip(asked, shown, strict=True)]
+        event_type = query.event.type
+        candidates = sorted(candidates, key=lambda candidate: candidate.event != event_type)
+    labels = [Counter(candidate.labels) for candidate in candidates]
+    voted = [Counter(label for label in candidate.labels if label in query.labels) for candidate in candidates]
+    vote_weights = 1 / np.arange(1.0, len(candidates) + 1)
+    if any(voted):
+        vote_weights *= [bool(inside) or not whole for inside, whole in zip(voted, labels, strict=True)]
     else:
-        asked = shown
-    names = sorted({label for counts in shown for label in counts})
-    return [candidates[place] for place in choose(count_matrix(shown, names), count_matrix(asked, names), votes, k)]
+        voted = labels
+    names = sorted({label for counts in labels for label in counts})
+    return [candidates[i] for i in choose(count_matrix(labels, names), count_matrix(voted, names), vote_weights, k)]
 
 
-def choose(shown: NDArray[np.number], voted: NDArray[np.number], votes: NDArray[np.float64], k: int) -> list[int]:
-    """Greedy choice by expected agreement and coverage.
+def choose(
+    labels: NDArray[np.number], voted: NDArray[np.number], vote_weights: NDArray[np.float64], k: int
+) -> list[int]:
+    """Choose greedily by expected agreement and coverage.
 
-    The next one is the candidate with the largest ``agreement + COVERAGE * coverage``. Its agreement is the mean Dice
-    overlap of its labels with those of every voter, weighed by the votes: its expected agreement with an input whose
-    labels are those of a voter drawn by the votes, as in minimum Bayes risk decoding. Its coverage is the share of the
-    labels that it is first to show, each label weighed by the root of its votes. Votes for no label at all weigh as one
-    label more, which nothing shows: an input in which there is probably nothing needs no labels shown.
+    The next choice is the candidate with the largest ``agreement + COVERAGE * coverage``. Its agreement is the mean
+    label F1 (Dice) between its labels and the labels each candidate votes for, weighted by the vote weights: the
+    expected agreement with an input whose labels are those of a candidate drawn by vote weight, as in minimum Bayes
+    risk decoding. Its coverage is the share of labels that it has and no earlier choice has, each label weighted by the
+    square root of its votes. Votes for "no labels" count as one more label, which no candidate covers: an input that
+    probably has no annotations needs no labels covered.
 
     Args:
-        shown: How often each candidate has each label, (n, labels).
+        labels: How often each candidate has each label, (n, labels).
         voted: How often each candidate votes for each label, (n, labels).
-        votes: The weight of each candidate's vote, (n,); not all are 0.
+        vote_weights: The vote weight of each candidate, (n,); not all are 0.
         k: How many to choose.
 
     Returns:
-        Candidates in the order of choice; all of them where there are no more than k.
+        Indices of candidates in the order of choice; all of them if there are at most k.
 
     >>> counts = np.array([[1, 0], [1, 0], [0, 1], [1, 0]], float)
     >>> choose(counts, counts, np.array([1, 1 / 2, 1 / 3, 1 / 4]), 3)
     [0, 2, 1]
     """
-    if not len(shown):
+    if not len(labels):
         return []
-    votes = votes / votes.sum()
-    agreement = (label_f1_matrix(shown, voted) * votes).sum(
-        1
-    )  # (n,); a matrix product would round equal rows differently
-    has = shown > 0
-    worth = np.sqrt(votes @ (voted > 0))  # (labels,)
-    worth /= max(worth.sum() + np.sqrt(votes @ ~(voted > 0).any(1)), 1e-9)
+    vote_weights = vote_weights / vote_weights.sum()
+    # (n,); a matrix product would round equal rows differently
+    agreement = (label_f1_matrix(labels, voted) * vote_weights).sum(1)
+    has = labels > 0
+    label_weights = np.sqrt(vote_weights @ (voted > 0))  # (labels,)
+    label_weights /= max(label_weights.sum() + np.sqrt(vote_weights @ ~(voted > 0).any(1)), 1e-9)
     chosen: list[int] = []
-    while len(chosen) < min(k, len(shown)):
-        gain = agreement + COVERAGE * (has * worth).sum(1)
+    while len(chosen) < min(k, len(labels)):
+        gain = agreement + COVERAGE * (has * label_weights).sum(1)
         gain[chosen] = -np.inf
-        best = int(np.argmax(gain))  # the nearest of equals
+        best = int(np.argmax(gain))  # the first of equals
         chosen.append(best)
-        worth[has[best]] = 0
+        label_weights[has[best]] = 0
     return chosen

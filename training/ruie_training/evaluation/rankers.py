@@ -7,17 +7,16 @@ A ranker gives a matrix of scores; a retriever chooses demonstrations by it, the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ruie_components.labels import count_matrices, label_f1_matrix
 from ruie_components.lexical import BM25Index, example_tokens, query_tokens
 from ruie_components.selection import Selector
-from ruie_components.selection.token_weights import SAMPLE, weigh_tokens
-from ruie_components.selection.voting import count_tokens, elect
+from ruie_components.selection.candidates import MatrixSource
+from ruie_components.selection.candidates import rank as by_rank
+from ruie_components.selection.voting import vote_many
 from ruie_components.types import Example
 from ruie_training.mining.rank_lists import Ranker, Rows, Scores, best, rank_by_encoder
 
@@ -107,63 +106,18 @@ def vote(scores: Scores, queries: Sequence[Example], pool: Sequence[Example], k:
 
     Args:
         scores: (queries, pool).
-        queries: What is asked for.
-        pool: What is chosen from.
+        queries: The queries.
+        pool: The examples to choose from.
         k: How many demonstrations.
 
     Returns:
         Rows of the pool, (queries, k), filled up with -1.
     """
-    near = best(scores, queries, pool, Selector(k=k).width)
-    types = np.array([_type(example) for example in pool], object)
+    source = MatrixSource(scores, [example.query for example in queries], pool)
     rows = np.full((len(queries), k), -1, np.int64)
-    counts = cache(count_tokens)
-    weights = weigh_tokens(pool[:: max(1, len(pool) // SAMPLE)][:SAMPLE])
-    for place, query in enumerate(queries):
-        found = near[place][near[place] >= 0]
-        if query.query.event:
-            found = _with_own_type(found, scores[place], types == query.query.event.type, query, pool, k)
-        voters = [_Voter(row, float(scores[place, row]), pool[row]) for row in found]
-        chosen = elect(voters, query.query, k, word_counts=counts, token_weights=weights)
-        order = sorted((voter.row for voter in chosen), key=lambda row: -scores[place, row])
-        rows[place, : len(order)] = order
+    for i, chosen in enumerate(vote_many(source, k, Selector(k=k).width)):
+        rows[i, : len(chosen)] = [candidate.id for candidate in sorted(chosen, key=by_rank)]
     return rows
-
-
-def _with_own_type(
-    found: Rows, scores: Scores, own: NDArray[np.bool_], query: Example, pool: Sequence[Example], k: int
-) -> Rows:
-    """The rows found, and the k best of the query's event type where fewer than k of these are of it."""
-    if own[found].sum() >= k:
-        return found
-    more = best(np.where(own, scores, -np.inf)[None, :].astype(np.float32), [query], pool, k)[0]
-    both = np.union1d(found, more[more >= 0])
-    return np.asarray(both[np.argsort(-scores[both], kind="stable")], np.int64)
-
-
-def _type(example: Example) -> str | None:
-    event = example.query.event
-    return event.type if event else None
-
-
-class _Voter(NamedTuple):
-    """A row of a pool, as ``elect`` looks at it."""
-
-    row: int
-    score: float
-    example: Example
-
-    @property
-    def text(self) -> str:
-        return self.example.text
-
-    @property
-    def labels(self) -> Sequence[str]:
-        return self.example.annotation_labels
-
-    @property
-    def event(self) -> str | None:
-        return _type(self.example)
 
 
 def by_each_method(name: str, rank: Ranker) -> dict[str, Retriever]:

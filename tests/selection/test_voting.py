@@ -1,4 +1,4 @@
-"""Choosing by a vote of the nearest."""
+"""Label voting."""
 
 from typing import NamedTuple
 
@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ruie_training.evaluation.rankers import vote
+from ruie_training.evaluation import rankers
 from ruie_training.mining.rank_lists import rank_by_encoder
 
 from ruie_components import DemonstrationStore, Example, Query, Selector
 from ruie_components.selection import voting
 from ruie_components.selection.hybrid import hybrid_scores
-from ruie_components.selection.voting import choose, count_tokens, elect
+from ruie_components.selection.voting import choose, count_tokens, vote
 
 
-class Near(NamedTuple):
-    name: str
+class Row(NamedTuple):
+    id: str
     labels: tuple[str, ...] = ()
     event: str | None = None
     text: str = ""
@@ -29,63 +29,62 @@ def query(*labels: str, event: str | None = None) -> Query:
     return Query(task="NER", text="x", labels=labels)
 
 
-def names(chosen: list[Near]) -> str:
-    return "".join(near.name for near in chosen)
+def names(chosen: list[Row]) -> str:
+    return "".join(row.id for row in chosen)
 
 
 def test_the_labels_of_the_majority_win_over_the_nearest_alone():
-    rows = [Near("a", ("w",)), Near("b", ("x", "y")), Near("c", ("x", "y")), Near("d", ("x", "y")), Near("e", ("x",))]
-    assert names(elect(rows, query("w", "x", "y"), 1)) == "b"
+    rows = [Row("a", ("w",)), Row("b", ("x", "y")), Row("c", ("x", "y")), Row("d", ("x", "y")), Row("e", ("x",))]
+    assert names(vote(rows, query("w", "x", "y"), 1)) == "b"
 
 
 def test_a_label_with_fewer_votes_is_shown_too():
-    rows = [Near("a", ("x",)), Near("b", ("x",)), Near("c", ("y",)), Near("d", ("y",))]
-    assert names(elect(rows, query("x", "y"), 2)) == "ac"
+    rows = [Row("a", ("x",)), Row("b", ("x",)), Row("c", ("y",)), Row("d", ("y",))]
+    assert names(vote(rows, query("x", "y"), 2)) == "ac"
 
 
 def test_repeated_annotations_count():
-    rows = [Near("a", ("x", "x")), Near("b", ("x",)), Near("c", ("x", "x")), Near("d", ("x", "x"))]
-    assert names(elect(rows, query("x"), 3)) == "acd"
+    rows = [Row("a", ("x", "x")), Row("b", ("x",)), Row("c", ("x", "x")), Row("d", ("x", "x"))]
+    assert names(vote(rows, query("x"), 3)) == "acd"
 
 
 def test_labels_that_are_not_asked_for_give_no_vote_and_cost_agreement():
-    rows = [Near("a", ("pet",)), Near("b", ("pet", "city")), Near("c", ("city",)), Near("d", ("pet",))]
-    assert names(elect(rows, query("city"), 2)) == "cb"
+    rows = [Row("a", ("pet",)), Row("b", ("pet", "city")), Row("c", ("city",)), Row("d", ("pet",))]
+    assert names(vote(rows, query("city"), 2)) == "cb"
 
 
 def test_examples_with_nothing_in_them_vote_for_nothing():
-    rows = [Near("a"), Near("b"), Near("c", ("x",)), Near("d"), Near("e")]
-    assert names(elect(rows, query("x"), 3)) == "cab"  # x is not unlikely, so it is shown once
-    rows = [*(Near(name) for name in "abdefghij"), Near("c", ("x",))]
-    assert names(elect(rows, query("x"), 3)) == "abd"
+    rows = [Row("a"), Row("b"), Row("c", ("x",)), Row("d"), Row("e")]
+    assert names(vote(rows, query("x"), 3)) == "cab"  # x is not unlikely, so it is shown once
+    rows = [*(Row(name) for name in "abdefghij"), Row("c", ("x",))]
+    assert names(vote(rows, query("x"), 3)) == "abd"
 
 
 def test_the_vote_of_one_that_shares_rare_words_with_the_input_counts_more():
-    rows = [Near("a", ("x",), text="the boat"), Near("b", ("y",), text="the heron"), Near("c", ("z",), text="the sea")]
-    asked = Query(task="NER", text="a heron, the grey one", labels=["x", "y", "z"])
-    assert names(elect(rows, asked, 1)) == "b"
-    assert (
-        names(elect([rows[0]._replace(score=0.9), *rows[1:]], asked.model_copy(update={"text": "the one"}), 1)) == "a"
-    )
+    rows = [Row("a", ("x",), text="the boat"), Row("b", ("y",), text="the heron"), Row("c", ("z",), text="the sea")]
+    wanted = Query(task="NER", text="a heron, the grey one", labels=["x", "y", "z"])
+    assert names(vote(rows, wanted, 1)) == "b"
+    other = wanted.model_copy(update={"text": "the one"})
+    assert names(vote([rows[0]._replace(score=0.9), *rows[1:]], other, 1)) == "a"
 
 
 def test_a_schema_of_which_the_pool_knows_nothing_is_answered_by_all_votes():
-    rows = [Near("a", ("x",)), Near("b", ("x",)), Near("c", ("y", "z"))]
-    assert names(elect(rows, query("unheard"), 2)) == "ac"
-    assert elect([], query("x"), 2) == []
+    rows = [Row("a", ("x",)), Row("b", ("x",)), Row("c", ("y", "z"))]
+    assert names(vote(rows, query("unheard"), 2)) == "ac"
+    assert vote([], query("x"), 2) == []
 
 
 def test_equal_words_leave_the_order_to_the_scores():
     texts = [count_tokens(f"the pump {number} failed in the old plant again") for number in range(9)]
-    asked = count_tokens("Has the pump failed in that old plant, and why does it fail again and again?")
-    scores = hybrid_scores([0.9 - number / 10 for number in range(9)], texts, asked)
+    wanted = count_tokens("Has the pump failed in that old plant, and why does it fail again and again?")
+    scores = hybrid_scores([0.9 - number / 10 for number in range(9)], texts, wanted)
     assert np.argsort(-scores, kind="stable").tolist() == list(range(9))
 
 
 def test_the_querys_own_event_type_comes_first():
-    rows = [Near("a", ("buyer",), "sale"), Near("b", ("place",), "attack"), Near("c", ("place",), "attack")]
-    assert names(elect(rows, query("buyer", "place", event="attack"), 1)) == "b"
-    assert names(elect(rows, query("buyer", "place", event="sale"), 1)) == "a"
+    rows = [Row("a", ("buyer",), "sale"), Row("b", ("place",), "attack"), Row("c", ("place",), "attack")]
+    assert names(vote(rows, query("buyer", "place", event="attack"), 1)) == "b"
+    assert names(vote(rows, query("buyer", "place", event="sale"), 1)) == "a"
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=4, max_size=4), max_size=12), st.integers(0, 14))
@@ -132,16 +131,16 @@ def sales():
 
 
 def test_a_pool_is_searched_further_for_the_querys_event_type(encoder, sales):
-    pool, asked = sales
+    pool, wanted = sales
     with DemonstrationStore.create(pool, encoder=encoder) as store:
-        chosen = Selector(k=3, fetch_k=5).select_many(store, [asked.query, pool[0].query])
+        chosen = Selector(k=3, fetch_k=5).select_many(store, [wanted.query, pool[0].query])
     assert {each.example.events[0].type for each in chosen[0]} == {"betrayal"}
     assert {each.example.events[0].type for each in chosen[1]} == {"sale"}
 
 
 def test_the_evaluation_searches_further_too(encoder, sales):
-    pool, asked = sales
-    scores = rank_by_encoder(encoder)([asked], pool)
+    pool, wanted = sales
+    scores = rank_by_encoder(encoder)([wanted], pool)
     scores[0, -3:] = -1.0  # the betrayals are the last of all
-    rows = vote(scores, [asked], pool, 3)
+    rows = rankers.vote(scores, [wanted], pool, 3)
     assert sorted(rows[0]) == [70, 71, 72]

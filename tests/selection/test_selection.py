@@ -103,7 +103,7 @@ def test_mmr_is_its_formula():
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     scores = vectors @ vectors[0]
     order = np.argsort(-scores)
-    rows = [Hit(str(place), float(scores[place]), {}, "here", vectors[place]) for place in order]
+    rows = [Hit(str(i), float(scores[i]), {}, "here", vectors[i]) for i in order]
     chosen = [int(found.id) for found in mmr(rows, 6, 0.4)]
     expected = [int(order[0])]
     while len(expected) < 6:
