@@ -104,6 +104,7 @@ class GgufChat:
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
             "probabilities": self.probabilities,
+            "stop": _STOP,
         }
 
     def complete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
@@ -339,6 +340,8 @@ def _value(file: BinaryIO, kind: int) -> Any:
     if kind != _ARRAY:
         return struct.unpack(_NUMBERS[kind], file.read(struct.calcsize(_NUMBERS[kind])))[0]
     inner, count = struct.unpack("<IQ", file.read(12))
+    if inner == _ARRAY:
+        raise struct.error("an array of arrays")
     if inner in _NUMBERS:
         file.seek(count * struct.calcsize(_NUMBERS[inner]), os.SEEK_CUR)
         return None

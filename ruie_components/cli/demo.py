@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +21,9 @@ from ruie_components.types import EventQuery, Query, Task
 if TYPE_CHECKING:
     from ruie_components.chat import ChatModel
     from ruie_components.extraction import ExtractionResult
+
+
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ruie-components" / "demo.sqlite"
 
 
 def demo_queries() -> list[Query]:
@@ -98,15 +102,20 @@ def _show(query: Query, outcome: ExtractionResult) -> None:
 def _chat_model(name: str | None, options: list[str] | None) -> tuple[ChatModel, str]:
     """The model that answers, and a line that says which and why."""
     from ruie_components.chat import gguf, ollama_models
+    from ruie_components.evaluation import AnswerCache, CachedChatModel
 
     if name is not None:
         return chat_model(name, options), f"Model: {name}, as given."
     if pulled := ollama_models():
         return chat_model(f"ollama:{pulled[0]}", options), f"Model: ollama:{pulled[0]}, since an Ollama server answers."
     if gguf.can_run() and gguf.packaged_model():
-        lead = "Model: SmolLM2-135M-Instruct in this process, since no Ollama server answers. It is a very small LLM."
+        lead = (
+            "Model: SmolLM2-135M-Instruct in this process, since no Ollama server answers. It is a very small LLM; its "
+            f"answers are kept in {_CACHE}."
+        )
         defaults = ["mode=completion", "max_tokens=48", "context=2048"]
-        return chat_model(f"gguf:{gguf.SMOLLM2}", [*defaults, *(options or [])]), lead
+        model = chat_model(f"gguf:{gguf.SMOLLM2}", [*defaults, *(options or [])])
+        return CachedChatModel(model, AnswerCache(_CACHE)), lead
     return chat_model("baseline", options), (
         "Model: the offline baseline, since no Ollama server answers and no small LLM is installed. It only copies "
         "from the demonstrations: a lower bound, not an LLM."

@@ -99,7 +99,7 @@ class Plan:
         seed: Of random choice.
 
     Raises:
-        ValueError: There is no such selection.
+        ValueError: There is no such selection, or two models have one name.
     """
 
     sets: Sequence[EvaluationSet]
@@ -113,6 +113,9 @@ class Plan:
     def __post_init__(self) -> None:
         for name in self.selections:
             check_selection(name)
+        names = [model.name for model in self.models]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two models have one name, {', '.join(names)}: measure them in two runs")
 
     def conditions(self, data: EvaluationSet) -> list[Condition]:
         """The conditions of one set. Without demonstrations k and order make no difference: one condition."""

@@ -75,7 +75,8 @@ def paired_difference(one: Inputs, other: Inputs, *, seed: int = 0) -> Differenc
     draws = _draws(one, seed)
     differences = _averages(one, draws) - _averages(other, draws)
     low, high = np.percentile(differences, [2.5, 97.5])
-    p = 2 * min((differences <= 0).mean(), (differences >= 0).mean())
+    # one is added, since a p-value of resampling is never 0 (Davison and Hinkley 1997, section 4.2)
+    p = 2 * (min((differences <= 0).sum(), (differences >= 0).sum()) + 1) / (RESAMPLES + 1)
     return Difference(_f1(one) - _f1(other), float(low), float(high), float(min(1.0, p)))
 
 

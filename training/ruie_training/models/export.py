@@ -207,7 +207,10 @@ def vector_agreement(model: SentenceTransformer, folder: str | Path, texts: Sequ
         1 for equal vectors.
     """
     from ruie_components.encoders import load_encoder
+    from ruie_components.encoders.base import TextEncoder
 
     ours = model.encode_document(list(texts), normalize_embeddings=True, show_progress_bar=False)
-    theirs = load_encoder(folder).encode_texts(list(texts), "passage")
+    encoder = load_encoder(folder)
+    assert isinstance(encoder, TextEncoder)  # an exported folder is one
+    theirs = encoder.encode_texts(list(texts), "passage")
     return float(np.einsum("nd,nd->n", np.asarray(ours), theirs).min())
