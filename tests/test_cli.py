@@ -45,11 +45,11 @@ def pool(tmp_path):
 
 
 def test_demo_shows_all_four_tasks_and_writes_the_report(ruie, tmp_path):
-    status, out, _ = ruie("demo")
+    status, out, _ = ruie("demo", "--model", "baseline")
     assert status == 0
     for name in ("Named entity recognition", "Relation extraction", "Event detection", "Event argument extraction"):
         assert name in out
-    assert "the offline baseline" in out
+    assert "Model: baseline, as given." in out
     assert "airline: Aurora Air 0-10" in out
     assert "tokens" in out
     assert (tmp_path / "report.html").read_text("utf-8").count("<article ") == 4
@@ -125,7 +125,7 @@ def test_markup_in_the_error_of_a_text_is_text(ruie, monkeypatch):
     monkeypatch.setattr("ruie_components.chat.baseline.copy_answer", fail)
     status, _, err = ruie("extract", "Oslo.", "-t", "NER", "-l", "city")
     assert (status, MARKUP in err) == (1, True), err
-    status, out, err = ruie("demo")
+    status, out, err = ruie("demo", "--model", "baseline")
     assert (status, MARKUP in out) == (1, True), err
 
 
@@ -177,7 +177,7 @@ def test_a_text_can_be_piped_in(ruie):
 def test_a_long_path_stays_on_one_line(ruie, pool, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     long = tmp_path / ("long-" * 20)
-    for arguments in (["index", pool, "-s", long], ["demo", "--report", long / "page.html"]):
+    for arguments in (["index", pool, "-s", long], ["demo", "--model", "baseline", "--report", long / "page.html"]):
         _, out, _ = ruie(*arguments)
         assert str(long) in out
     _, _, err = ruie("extract", "Oslo.", "-s", long, "--out", long / "found.jsonl")

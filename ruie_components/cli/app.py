@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib.metadata import entry_points, version
 from typing import Annotated, NoReturn
 
@@ -16,6 +17,7 @@ from ruie_components.cli.console import errors, write_any_character
 from ruie_components.cli.demo import demo
 from ruie_components.cli.evaluate import evaluate_app
 from ruie_components.errors import RuieError, explain
+from ruie_components.extraction import AnswerTruncatedWarning
 
 app = typer.Typer(
     name="ruie",
@@ -57,6 +59,7 @@ def _options(
 def main() -> None:
     """Run the command; what a user did wrong is one message on standard error, never a traceback."""
     write_any_character()
+    warnings.simplefilter("ignore", AnswerTruncatedWarning)  # the commands show it beside the result
     try:
         app()
     except ImportError as error:
