@@ -1,19 +1,19 @@
 """The law: every part of an answer is a result, or rejected with its text, or white space, markup or prose."""
 
 import os
-import time
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ruie_components import AnswerError, Query, Rejection
+from ruie_components import AnswerError, Rejection
 from ruie_components.answers import parse
 
-from .answer_generator import WORDS, Generated, generate
+from .answer_generator import Generated, generate
 
-GENERATED = int(os.environ.get("RUIE_ANSWERS", "200000"))
+GENERATED = int(os.environ.get("RUIE_ANSWERS", "2000"))
+"""How many answers are generated; RUIE_ANSWERS=200000 takes the better part of an hour."""
 
 
 def check(generated: Generated) -> None:
@@ -56,30 +56,8 @@ def test_a_mutilated_answer_is_read(seed, data):
             assert all(0 <= start <= end <= len(answer) for start, end in extraction.answer_ranges)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_two_hundred_thousand_answers():
+@pytest.mark.timeout(7200)
+def test_many_generated_answers():
     random = Random(7)
     for _ in range(GENERATED):
         check(generate(random))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", ["linear", "json", "prose", "tuples", "markers", "open brackets"])
-def test_ten_megabytes_in_linear_time(kind):
-    text = " ".join(WORDS) * 3
-    query = Query(task="NER", text=text, labels=["person", "city"])
-    piece = {
-        "linear": f"person: {WORDS[3]}; city: nowhere at all; ",
-        "json": '{"type": "person", "text": "' + WORDS[3] + '"}, ',
-        "prose": "I do not know, really.\n",
-        "tuples": f"({WORDS[3]}, person)\n",
-        "markers": "<think>x</think><|im_start|>user\n",
-        "open brackets": '[{"a": ',
-    }[kind]
-    answer = piece * (10_000_000 // len(piece))
-    began = time.process_time()
-    parse(answer, query)
-    seconds = time.process_time() - began
-    print(f"{kind}: {len(answer):,} characters in {seconds:.1f} s")
