@@ -87,6 +87,7 @@ def adapt(
     out: str | Path | None = None,
     teacher: TeacherSource = None,
     measure_only: bool = False,
+    start: Any = None,
     steps: int | None = None,
     seed: int = 0,
     progress: bool = False,
@@ -104,6 +105,8 @@ def adapt(
         out: A folder for the adapted encoder, to be given to ``open``. A server needs one.
         teacher: ``None`` for label F1; scored candidates (preferences or rewards) or a file of them; a ``PairScorer``.
         measure_only: Change nothing.
+        start: The encoder to start from, as ``load_encoder`` takes it. Needed where the pool's encoder was adapted from
+            another one than that of the package: what a store's file names is not loaded.
         steps: Of a training, instead of the default for this kind of encoder.
         seed: Of all draws.
         progress: Show bars on stderr.
@@ -126,10 +129,10 @@ def adapt(
         return Adaptation(False, f"a pool needs at least {MIN_TEXTS} different texts to be adapted to", (), {})
     if pool.same_labels:
         return Adaptation(False, "all rows of the pool have the same labels: there is nothing to tell apart", (), {})
-    start = starting_encoder(store.encoder)
-    encoder = _adaptable(start, pool, teacher, steps=steps, seed=seed, progress=progress)
+    origin = starting_encoder(store.encoder, start)
+    encoder = _adaptable(origin, pool, teacher, steps=steps, seed=seed, progress=progress)
     folds = pool.folds(encoder.folds, seed)
-    kept = KeptArrays(scratch, _key(pool, start, encoder, teacher, seed))
+    kept = KeptArrays(scratch, _key(pool, origin, encoder, teacher, seed))
     with track("adapt", total=(len(folds) + (not measure_only)) * encoder.steps, enabled=progress) as advance:
         clock = time.monotonic()
         weight, before, after = _cross_validate(encoder, pool, folds, kept, advance)
@@ -143,14 +146,14 @@ def adapt(
         trained = encoder.train(np.arange(len(pool)), advance)
         seconds["train"] = time.monotonic() - clock
     clock = time.monotonic()
-    name = f"{start.name}, adapted to {store.pool}"
+    name = f"{origin.name}, adapted to {store.pool}"
     with tempfile.TemporaryDirectory() as temporary:
         folder = encoder.write(
             trained,
             weight,
             Path(out or temporary),
             name=name,
-            adapted_from=_origin(start),
+            adapted_from=_origin(origin),
             card=_card(name, len(pool), measured),
         )
         store.reindex(load_encoder(folder), progress=progress)
@@ -208,36 +211,41 @@ def _key(pool: Pool, start: Encoder, encoder: AdaptableEncoder, teacher: Teacher
     return digest.hexdigest()[:32]
 
 
-def starting_encoder(encoder: Encoder) -> Encoder:
+def starting_encoder(encoder: Encoder, start: Any = None) -> Encoder:
     """The encoder to start from: where this one started, if it is an adapted one.
 
-    Starting from itself, it would be measured on rows that it was trained on.
+    Starting from itself, it would be measured on rows that it was trained on. What an encoder's file names as its
+    origin is followed only if it is the encoder of the package: a store from elsewhere could name anything.
+
+    Args:
+        encoder: The pool's encoder.
+        start: What it was adapted from, as ``load_encoder`` takes it, where that is not the encoder of the package.
 
     Raises:
-        AdaptationError: The encoder that it was adapted from is gone.
+        AdaptationError: It was adapted from another encoder, and ``start`` is not given.
     """
     if not isinstance(encoder, OnnxEncoder | StaticEncoder):
-        return encoder
+        return encoder if start is None else load_encoder(start)
     config = encoder.config
-    if (source := config.adapted_from) is None:
-        return encoder
-    if source == EMBEDDED:
-        return load_encoder()
-    if (Path(source) / CONFIG).is_file():
-        return load_encoder(source)
-    if Path(source).is_absolute() and not Path(source).is_dir():
+    if start is None:
+        if config.adapted_from is None:
+            return encoder
+        if config.adapted_from == EMBEDDED:
+            return load_encoder()
         raise AdaptationError(
-            f"the encoder that {encoder.name!r} was adapted from is no longer at {source}: put it back, or give the "
-            f"pool another encoder with reindex and adapt that"
+            f"the pool's encoder says that it was adapted from {config.adapted_from!r}; what a file names is not "
+            "loaded. If you trust it, give it: store.adapt(start=...), or ruie adapt --start ..."
         )
-    return SentenceTransformersEncoder(
-        source,
-        query_prefix=config.query_prefix,
-        passage_prefix=config.passage_prefix,
-        layout=config.layout,
-        keywords=config.keywords,
-        max_tokens=config.max_tokens,
-    )
+    if isinstance(start, str | Path) and not (Path(start) / CONFIG).is_file():  # a checkpoint: it has no settings
+        return SentenceTransformersEncoder(
+            start,
+            query_prefix=config.query_prefix,
+            passage_prefix=config.passage_prefix,
+            layout=config.layout,
+            keywords=config.keywords,
+            max_tokens=config.max_tokens,
+        )
+    return load_encoder(start)
 
 
 def _origin(start: Encoder) -> str:

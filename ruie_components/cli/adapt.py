@@ -29,6 +29,13 @@ def adapt(
             show_default=False,
         ),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="What the pool was adapted from, where that is not the embedded encoder: a folder or a hub name.",
+            show_default=False,
+        ),
+    ] = None,
     teacher: Annotated[
         Path | None,
         typer.Option(
@@ -51,7 +58,9 @@ def adapt(
     An interrupted run loses nothing: the pool keeps its encoder until the new vectors are complete.
     """
     with closing(DemonstrationStore.open(store, pool=name or pool, encoder=encoder)) as opened:
-        result = opened.adapt(out=out, teacher=teacher, measure_only=dry_run, steps=steps, seed=seed, progress=True)
+        result = opened.adapt(
+            out=out, teacher=teacher, measure_only=dry_run, start=start, steps=steps, seed=seed, progress=True
+        )
     if as_json:
         write_json(console, asdict(result))
     else:

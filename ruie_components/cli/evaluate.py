@@ -29,7 +29,7 @@ def extraction(
         typer.Option(help="Folder of data sets, TASK/NAME/{train,dev,test}.jsonl.gz.", show_default=False),
     ] = None,
     sets: Annotated[
-        list[str] | None, typer.Option("--set", help="A set, as TASK/NAME; repeat it.", show_default=False)
+        list[str] | None, typer.Option("--sets", help="A set, as TASK/NAME; repeat it.", show_default=False)
     ] = None,
     store: Annotated[
         str | None,
@@ -83,7 +83,7 @@ def extraction(
 ) -> None:
     """F1 of what a language model extracts, for any choice of demonstrations, with intervals and paired tests.
 
-    For example: ruie evaluate extraction --data DATA --set NER/mit-movie-trivia --selection bm25 --selection adapted
+    For example: ruie evaluate extraction --data DATA --sets NER/mit-movie-trivia --selection bm25 --selection adapted
     -k 4 --model gguf:model.gguf --inputs 100 --out RESULTS
     """
     from ruie_components.evaluation import AnswerCache, CachedChatModel, EvaluationSet, Plan, measure
@@ -92,7 +92,7 @@ def extraction(
     from ruie_components.evaluation.tables import rows, table, write_results
 
     if (data is None) == (store is None) or (data is not None and not sets):
-        raise typer.BadParameter("give --data with --set, or --store")
+        raise typer.BadParameter("give --data with --sets, or --store")
     measured_on: list[EvaluationSet] = []
     if store is not None:
         with closing(DemonstrationStore.open(store, pool=pool)) as opened:

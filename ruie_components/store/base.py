@@ -518,6 +518,7 @@ class DemonstrationStore:
         out: str | Path | None = None,
         teacher: TeacherSource = None,
         measure_only: bool = False,
+        start: Any = None,
         steps: int | None = None,
         seed: int = 0,
         progress: bool = False,
@@ -532,6 +533,8 @@ class DemonstrationStore:
             teacher: ``None``: the encoder learns which examples have the same labels. Scored candidates (LLM
                 preferences, rewards), a JSON Lines file of them, or an object with ``score(pairs)``.
             measure_only: Change nothing.
+            start: The encoder to start from. Needed where the pool's encoder was adapted from another one than that of
+                the package: what a store's file names is not loaded.
             steps: Of a training, instead of the default for this kind of encoder.
             seed: Of all draws.
             progress: Show bars on stderr.
@@ -551,6 +554,7 @@ class DemonstrationStore:
             out=out,
             teacher=teacher,
             measure_only=measure_only,
+            start=start,
             steps=steps,
             seed=seed,
             progress=progress,

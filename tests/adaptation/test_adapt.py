@@ -3,7 +3,6 @@
 import itertools
 import json
 import random
-import shutil
 import subprocess
 import sys
 
@@ -150,7 +149,7 @@ def test_a_pool_with_something_to_learn_gets_its_encoder(make_store, tmp_path):
     for example, shown in zip(new, store.search_many([example.query for example in new], 8), strict=True):
         agreeing = [near.example.annotation_labels == example.annotation_labels for near in shown]
         assert sum(agreeing) >= 5  # by chance: 3
-    again = store.adapt(measure_only=True, steps=60)  # it starts from the first encoder, not from what it has learned
+    again = store.adapt(measure_only=True, start=origin, steps=60)  # from the first encoder, not from what it learned
     assert again.gains == found.gains
 
 
@@ -340,19 +339,25 @@ def test_new_rows_are_embedded_by_the_adapted_encoder(tiny, tmp_path):
     with DemonstrationStore.open(path) as store:
         assert store.encoder.config.adapted_from == str(tiny)
         store.add([new])
-        assert starting_encoder(store.encoder).fingerprint == load_encoder(tiny).fingerprint
+        assert starting_encoder(store.encoder, tiny).fingerprint == load_encoder(tiny).fingerprint
         shown = store.search(ner("lynx", "animal", PLACES[6]).query, 40)
         assert new in [demonstration.example for demonstration in shown]
-        assert store.adapt(measure_only=True, steps=40).gains  # from the start again
+        assert store.adapt(measure_only=True, start=tiny, steps=40).gains  # from the start again
 
 
-def test_an_origin_that_is_gone_is_named(tiny, tmp_path):
-    shutil.copytree(tiny, tmp_path / "start")
-    with DemonstrationStore.create(rows(places=PLACES[:4]), encoder=tmp_path / "start", progress=False) as store:
+def test_what_a_file_names_as_its_origin_is_not_loaded(tiny, tmp_path, monkeypatch):
+    """A store from elsewhere can name any path and any hub name there."""
+    with DemonstrationStore.create(rows(places=PLACES[:4]), encoder=tiny, progress=False) as store:
         assert store.adapt(steps=40).replaced
-        shutil.rmtree(tmp_path / "start")
-        with pytest.raises(AdaptationError, match="no longer at"):
-            store.adapt()
+        adapted = store.encoder
+        loaded = []
+        monkeypatch.setattr("ruie_components.adaptation.work.load_encoder", lambda *given: loaded.append(given))
+        monkeypatch.setattr("ruie_components.adaptation.work.SentenceTransformersEncoder", loaded.append)
+        for origin in (str(tiny), str(tmp_path / "elsewhere"), "attacker/model", "../x"):
+            adapted.config = adapted.config.model_copy(update={"adapted_from": origin})
+            with pytest.raises(AdaptationError, match=r"not loaded.*--start"):
+                store.adapt()
+        assert loaded == []
 
 
 def test_it_works_without_torch_and_onnx(tmp_path):

@@ -187,4 +187,4 @@ def test_the_command(tmp_path, encoder):
     assert (tmp_path / "out" / "results.json").is_file()
     wrong = CliRunner().invoke(app, ["evaluate", "extraction"])
     assert wrong.exit_code == 2
-    assert "--data with --set, or --store" in wrong.output
+    assert "--data with --sets, or --store" in wrong.output
