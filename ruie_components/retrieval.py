@@ -13,8 +13,8 @@ from ruie_components.store import DemonstrationStore
 from ruie_components.types import Demonstration, EventQuery, Example, Query, Task
 
 QueryInput = Query | Example | Mapping[str, Any] | str
-"""A query; an example, whose query is meant; a mapping with ``text`` and perhaps ``task``, ``labels`` (or ``schema``)
-and ``event``, or with a ``query``; or a text alone."""
+"""A query; an example, whose query is meant; a mapping with ``text`` and perhaps ``task``, ``labels`` (or ``schema``),
+``event``, ``id`` and ``metadata``, or with a ``query``; or a text alone."""
 
 
 class DemonstrationRetriever:
@@ -182,7 +182,8 @@ class DemonstrationRetriever:
         if text is None:
             raise ValueError(f"the input has no text under {' or '.join(map(repr, keys))}; it has {sorted(value)}")
         labels = value.get("labels", value.get("schema"))
-        own = {"text": text, "labels": labels, "task": value.get("task"), "event": value.get("event")}
+        own = {"text": text, "labels": labels}
+        own |= {name: value.get(name) for name in ("task", "event", "id", "metadata")}
         return {name: chosen for name, chosen in own.items() if chosen is not None}
 
     def _complete(self, known: dict[str, Any]) -> Query:
@@ -192,7 +193,8 @@ class DemonstrationRetriever:
         if not labels:
             raise ValueError(f"pool {self.store.pool!r} has no {task} labels to look for: give labels=[...]")
         event = known.get("event", self.event) if task is Task.EAE else known.get("event")
-        return Query(task=task, text=known["text"], labels=labels, event=event)
+        own = {name: known[name] for name in ("id", "metadata") if name in known}
+        return Query(task=task, text=known["text"], labels=labels, event=event, **own)
 
     def _only_task(self) -> Task:
         tasks = list(self.store.tasks)

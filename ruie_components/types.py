@@ -9,11 +9,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StrictInt, model_validator
 
 LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 """Every character at which ``str.splitlines`` would break a line."""
@@ -51,6 +52,7 @@ def _encodable(text: str) -> str:
     return text
 
 
+@lru_cache(4096)  # the same labels stand in every row
 def _clean_label(label: str) -> str:
     label = _encodable(label.strip())
     if not label:
@@ -64,9 +66,20 @@ def _clean_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(labels))  # a repeated label changes nothing; the first place counts
 
 
+def _json_object(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Refuse what JSON or UTF-8 can't hold, which would be lost or changed when the row is written."""
+    if values:
+        try:
+            json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
+            raise ValueError(f"can't be written as JSON in UTF-8 ({error})") from None
+    return values
+
+
 Text = Annotated[str, AfterValidator(_encodable)]
 Label = Annotated[str, AfterValidator(_clean_label)]
 Labels = Annotated[tuple[Label, ...], AfterValidator(_clean_labels)]
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(_json_object)]
 
 
 class Grounding(StrEnum):
@@ -162,6 +175,9 @@ def _check_event(task: Task, event: EventQuery | None, text: str) -> None:
 class Query(_Frozen):
     """What an input asks for: a text, a task, and the labels to look for.
 
+    ``id`` and ``metadata`` are the user's and come back with the result. They are no part of what is asked for: queries
+    that differ in nothing else are equal.
+
     Raises:
         pydantic.ValidationError: A ``ValueError``: empty text or schema, an event missing for EAE, or half a surrogate
             pair, which can't be written anywhere.
@@ -174,6 +190,18 @@ class Query(_Frozen):
     text: Text
     labels: Labels = Field(alias="schema", min_length=1)
     event: EventQuery | None = None
+    id: Text | StrictInt | None = None
+    metadata: Metadata = Field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        return self._asked == other._asked if isinstance(other, Query) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._asked)
+
+    @property
+    def _asked(self) -> tuple[Task, str, tuple[str, ...], EventQuery | None]:
+        return self.task, self.text, self.labels, self.event
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
@@ -182,8 +210,12 @@ class Query(_Frozen):
         _check_event(self.task, self.event, self.text)
         return self
 
+    def to_json(self) -> str:
+        """What is asked for, without ``id`` and ``metadata``, as JSON: equal for equal queries."""
+        return self.model_dump_json(by_alias=True, exclude={"id", "metadata"})
 
-_FIELD_OF_TASK = {Task.NER: "entities", Task.RE: "relations", Task.ED: "events", Task.EAE: "events"}
+
+_FIELD_OF_TASK: dict[str, str] = {Task.NER: "entities", Task.RE: "relations", Task.ED: "events", Task.EAE: "events"}
 
 
 class _Annotated(_Frozen):
@@ -246,16 +278,38 @@ class Example(_Annotated):
 
     A row of a data file is one: ``Example.model_validate(row)``. The row key ``schema`` is the attribute
     ``labels`` (pydantic keeps the other name for itself). ``id``, ``dataset`` and ``language`` are where it came
-    from and no part of its content.
+    from, ``metadata`` holds the row's other keys; none of them is part of its content.
 
     Raises:
         pydantic.ValidationError: A ``ValueError``: offsets that don't fit the text, labels outside the schema,
-            annotations of another task, half a surrogate pair.
+            annotations of another task, a misspelt key, half a surrogate pair.
+
+    >>> row = {"id": 7, "task": "NER", "text": "Ada slept.", "schema": ["person"], "source": "diary"}
+    >>> example = Example.model_validate(row)
+    >>> example.metadata, example.to_row() == row
+    ({'source': 'diary'}, True)
     """
 
-    id: Text | None = None
+    id: Text | StrictInt | None = None
     dataset: Text | None = None
     language: Text | None = None
+    metadata: Metadata = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_other_keys(cls, row: Any) -> Any:
+        if not isinstance(row, Mapping) or (row.keys() <= _ROW_KEYS and isinstance(row.get("metadata", {}), Mapping)):
+            return row
+        others = {key: value for key, value in row.items() if key not in _ROW_KEYS}
+        for key in others:
+            _check_spelling(key, row)
+        metadata = row.get("metadata", {})
+        if not isinstance(metadata, Mapping):  # a key of that name, with something else in it
+            metadata = {"metadata": metadata}
+        if both := sorted(metadata.keys() & others.keys()):
+            raise ValueError(f"key {both[0]!r} is in the row and in its metadata; keep one of them")
+        known = {key: value for key, value in row.items() if key in _ROW_KEYS}
+        return {**known, "metadata": {**metadata, **others}}
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
@@ -274,14 +328,14 @@ class Example(_Annotated):
             (asked,) = self.events
             event = EventQuery(type=asked.type, trigger=asked.trigger.text, start=asked.trigger.start)
         # checked already, as parts of this example; checking again would cost more than reading the example
-        return Query.model_construct(task=self.task, text=self.text, labels=self.labels, event=event)
+        return Query.model_construct(
+            task=self.task, text=self.text, labels=self.labels, event=event, id=self.id, metadata=self.metadata
+        )
 
     @cached_property
     def content_id(self) -> str:
         """A hash of text, schema and annotations: 32 hexadecimal digits, the same on every machine."""
-        content = self.to_row()
-        for name in ("id", "dataset", "language"):
-            content.pop(name, None)
+        content = self.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=_NO_CONTENT)
         canonical = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
@@ -292,9 +346,28 @@ class Example(_Annotated):
             copied.__dict__.pop(name, None)
         return copied
 
+    def __hash__(self) -> int:
+        return hash((self.task, self.text, self.labels, self.entities, self.relations, self.events))
+
     def to_row(self) -> dict[str, Any]:
-        """The row of a data file that ``Example.model_validate`` reads back."""
-        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        """The row of a data file that ``Example.model_validate`` reads back, with the keys of ``metadata`` in it."""
+        row = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        inside = {key: row["metadata"][key] for key in self.metadata if key in _ROW_KEYS}
+        others = {key: value for key, value in row.pop("metadata", {}).items() if key not in inside}
+        return {**row, **({"metadata": inside} if inside else {}), **others}
+
+
+_ROW_KEYS = frozenset(Example.model_fields) | {"schema"}
+_NO_CONTENT = {"id", "dataset", "language", "metadata"}
+
+
+def _check_spelling(key: str, row: Mapping[str, Any]) -> None:
+    """Refuse a key that is meant for one that the row lacks, and whose annotations would be lost."""
+    task = str(row.get("task")).upper()
+    wanted = [name for name in ("task", "text", "schema", _FIELD_OF_TASK.get(task, "task")) if name not in row]
+    wanted = [name for name in wanted if name != "schema" or "labels" not in row]
+    if wanted and (meant := get_close_matches(str(key).lower(), wanted, n=1, cutoff=0.8)):
+        raise ValueError(f"unknown key {key!r}; did you mean {meant[0]!r}?")
 
 
 class Demonstration(_Frozen):

@@ -136,3 +136,8 @@ def test_its_repr_is_short_and_says_what_holds(entities):
     assert "k=3" in shown
     assert "task='NER'" in shown
     assert "event" not in shown
+
+
+def test_the_id_and_metadata_of_a_mapping_go_with_its_query(entities):
+    query = DemonstrationRetriever(entities).query({"text": TEXT, "id": 7, "metadata": {"page": 3}})
+    assert (query.id, query.metadata) == (7, {"page": 3})

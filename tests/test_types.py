@@ -38,7 +38,9 @@ TRIGGER = {"text": "met", "start": 4, "end": 7}
         pytest.param({"text": "Ada met \ud83d"}, ("text",), "'\\ud83d' at 8 is half of a surrogate pair", id="pair"),
         pytest.param({"schema": ["person", "\udfff"]}, ("schema", 1), "errors='replace'", id="surrogate in a label"),
         pytest.param({"dataset": "\ud800"}, ("dataset",), "no character", id="surrogate in a name"),
-        pytest.param({"colour": 1}, ("colour",), "not permitted", id="unknown field"),
+        pytest.param(
+            {"entities": [{**ADA, "colour": 1}]}, ("entities", 0, "colour"), "not permitted", id="unknown field"
+        ),
         pytest.param(
             {"events": [{"type": "x", "trigger": TRIGGER}]}, (), "keeps its annotations in 'entities'", id="field"
         ),

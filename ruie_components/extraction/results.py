@@ -147,7 +147,7 @@ def _spans(extraction: Extraction) -> list[tuple[int, tuple[str, str, Span]]]:
 
 def identified(result: ExtractionResult, query: Query) -> ExtractionResult:
     """The result with the id and the metadata of a query."""
-    return replace(result, id=getattr(query, "id", None), metadata=dict(getattr(query, "metadata", None) or {}))
+    return replace(result, id=query.id, metadata=dict(query.metadata))
 
 
 def failed(query: Query, prompt: Prompt | None, error: Exception, seconds: float = 0.0) -> ExtractionResult:

@@ -123,14 +123,15 @@ class ResumeFile:
             return
         self._file.close()
         others = _read(self._path)
-        lines = [others[key] for key in map(self._key, queries) if key in others]
+        keys = [(self._key(query), query) for query in queries]
+        lines = [_of_query(others[key], query) for key, query in keys if key in others]  # equal queries, own ids
         for row in lines:
             others.pop(row["key"], None)
         with atomic_text(self._path, errors="surrogatepass") as file:
             file.writelines(_line(row) for row in [*others.values(), *lines])
 
     def _key(self, query: Query) -> str:
-        return f"{self._settings}-{_hash(query.model_dump_json(by_alias=True))[:24]}"
+        return f"{self._settings}-{_hash(query.to_json())[:24]}"
 
 
 def count_others(path: Path | str, settings: Mapping[str, Any]) -> int:
@@ -161,6 +162,13 @@ def _scores(row: dict[str, Any]) -> dict[str, float] | None:
     except (KeyError, TypeError, ValueError):
         return None
     return scores if all(isinstance(row_id, str) for row_id in scores) else None
+
+
+def _of_query(row: dict[str, Any], query: Query) -> dict[str, Any]:
+    own: dict[str, Any] = {"key": row["key"]}
+    own |= {} if query.id is None else {"id": query.id}
+    own |= {"metadata": query.metadata} if query.metadata else {}
+    return own | {name: value for name, value in row.items() if name not in ("id", "metadata")}
 
 
 def _line(row: dict[str, Any]) -> str:

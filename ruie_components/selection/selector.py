@@ -171,7 +171,7 @@ def _uncovered(queries: Sequence[Query], hits: Sequence[Sequence[Hit]]) -> dict[
 
 
 def _seed(seed: int, query: Query) -> int:
-    content = f"{seed} {query.model_dump_json()}".encode()
+    content = f"{seed} {query.to_json()}".encode()
     return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
 
 

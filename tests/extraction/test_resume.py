@@ -181,3 +181,17 @@ def test_an_unfinished_answer_is_written_and_asked_again(store, tmp_path, respon
     assert answers_of(Extractor(store, model).extract_many(MANY[:1], resume=path)) == ["Ada"]
     assert len(path.read_text().splitlines()) == 1
     assert answers_of(Extractor(store, model).extract_many(MANY[:1], resume=path)) == ["Ada"]  # nothing is left to say
+
+
+def test_equal_queries_are_answered_once_and_keep_their_own_ids(store, tmp_path):
+    path = tmp_path / "results.jsonl"
+    queries = [MANY[0].model_copy(update=own) for own in ({"id": 1, "metadata": {"page": 3}}, {"id": "b"}, {})]
+    model = Copier()
+    results = Extractor(store, model).extract_many(queries, resume=path)
+    assert len(model.asked) == 1
+    assert [(result.id, result.metadata) for result in results] == [(1, {"page": 3}), ("b", {}), (None, {})]
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert [(row.get("id"), row.get("metadata")) for row in rows] == [(1, {"page": 3}), ("b", None), (None, None)]
+    assert len({json.dumps(row["extraction"]) for row in rows}) == 1
+    again = Extractor(store, model).extract_many(queries[1:], resume=path)
+    assert (len(model.asked), [result.id for result in again]) == (1, ["b", None])
