@@ -110,8 +110,12 @@ def read_rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield location, row
 
 
-def read_lines(path: str | Path) -> Iterator[tuple[str, str]]:
+def read_lines(path: str | Path, *, errors: str = "strict") -> Iterator[tuple[str, str]]:
     """Read the lines of a text file (``.gz`` too) that aren't blank, each with its location: ``FILE, line N``.
+
+    Args:
+        path: The file, in UTF-8.
+        errors: What happens to bytes that are not UTF-8, as in ``open``.
 
     Raises:
         RowError: The file can't be read, or is not UTF-8.
@@ -119,7 +123,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[str, str]]:
     path = Path(path)
     number = 0
     try:
-        with open_text(path, "r") as lines:
+        with open_text(path, "r", errors=errors) as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield f"{path}, line {number}", line.rstrip("\r\n")

@@ -319,3 +319,36 @@ def test_adapting_needs_no_extra_and_training_without_it_names_the_pip_line(tmp_
     *_, adapted, trained = done.stdout.splitlines()
     assert (adapted, trained) == ("0", "1"), done.stderr
     assert done.stderr.count('pip install "ruie-components[train]"') == 1
+
+
+def test_report_shows_finished_results_with_their_demonstrations_and_gold_annotations(ruie, pool, tmp_path):
+    ruie("index", pool, "--store", "s")
+    lines = pool.read_text("utf-8").splitlines(keepends=True)
+    (tmp_path / "inputs.jsonl").write_text("".join(lines[:12]), "utf-8")
+    (tmp_path / "gold.jsonl").write_text("".join(lines[:10]), "utf-8")
+    ruie("extract", "--file", "inputs.jsonl", "-s", "s", "--out", "found.jsonl")
+    with (tmp_path / "found.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"key": "cut off')  # as by a run that was killed
+    status, out, err = ruie("report", "found.jsonl", "-s", "s", "--gold", "gold.jsonl", "--out", "a.html", "--json")
+    summary = json.loads(out)
+    assert (status, summary["results"], summary["gold"]) == (0, 12, 10), err
+    page = (tmp_path / "a.html").read_text("utf-8")
+    assert page.count("<article ") == page.count("8 demonstrations, best first") == page.count("The prompt<") == 12
+    assert page.count("Gold annotations</h3>") == 10
+    assert page.count('no-gold-annotations"') == 3  # two results and the filter
+    assert f"F1 {summary['f1']:.1%}" in page
+    status, out, _ = ruie("report", "found.jsonl", "--out", "b.html")
+    assert (status, out) == (0, "12 results in b.html.\n")
+    assert "The prompt<" not in (tmp_path / "b.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("", "holds no results"), ('{"text": "Ada"}\n', "line 1: not a row of a result: it has no 'extraction'"),
+     ("oops\n{}\n", "line 1: not JSON"), ('{"extraction": {}}\n', "extraction: task: Field required")],
+    ids=["empty", "another row", "no JSON", "no extraction"],
+)  # fmt: skip
+def test_report_says_what_is_wrong_with_its_file(ruie, tmp_path, content, message):
+    (tmp_path / "found.jsonl").write_text(content, "utf-8")
+    status, _, err = ruie("report", "found.jsonl")
+    assert (status, message in err) == (1, True), err

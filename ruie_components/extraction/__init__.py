@@ -1,6 +1,6 @@
 """From inputs to extractions: choose demonstrations, write the prompt, call a chat model, read its answer."""
 
 from ruie_components.extraction.extractor import Extractor
-from ruie_components.extraction.results import AnswerTruncatedWarning, Estimate, ExtractionResult, Usage
+from ruie_components.extraction.results import AnswerTruncatedWarning, Estimate, ExtractionResult, Usage, read_results
 
-__all__ = ["AnswerTruncatedWarning", "Estimate", "ExtractionResult", "Extractor", "Usage"]
+__all__ = ["AnswerTruncatedWarning", "Estimate", "ExtractionResult", "Extractor", "Usage", "read_results"]

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from html import escape
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
-from ruie_components.prompts import Prompt
-from ruie_components.types import Demonstration, Extraction, Query, Span, Task
+from pydantic import ValidationError
+
+from ruie_components.errors import RowError, explain
+from ruie_components.files import read_lines
+from ruie_components.prompts import AnswerFormat, Prompt, build_prompt, default_instruction
+from ruie_components.types import Demonstration, EventQuery, Example, Extraction, Query, Span, Task
 
 
 class AnswerTruncatedWarning(UserWarning):
@@ -97,15 +104,48 @@ class ExtractionResult:
         return tuple(reversed(self.prompt.demonstrations)) if self.prompt else ()
 
     def to_row(self) -> dict[str, Any]:
-        """A JSON object: the extraction, the ids and scores of the demonstrations, the usage, and the error if any."""
+        """A JSON object: the extraction, the ids and scores of the demonstrations, the usage, and the error if any.
+
+        ``from_row`` reads it back. An instruction is in it only where it is not the task's own.
+        """
         row: dict[str, Any] = {} if self.id is None else {"id": self.id}
         row |= {"metadata": self.metadata} if self.metadata else {}
+        if self.prompt:
+            row["answer_format"] = self.prompt.answer_format.value
+            if self.prompt.instruction != default_instruction(self.extraction.task, self.prompt.answer_format):
+                row["instruction"] = self.prompt.instruction
         row |= {
             "extraction": self.extraction.model_dump(mode="json", by_alias=True, exclude_defaults=True),
             "demonstrations": [(shown.example.content_id, shown.score) for shown in self.demonstrations],
             "usage": asdict(self.usage),
         }
         return row if self.error is None else {**row, "error": self.error}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], examples: Mapping[str, Example] | None = None) -> Self:
+        """The result that ``to_row`` wrote.
+
+        Args:
+            row: The JSON object.
+            examples: Examples by their content ids. Where all demonstrations of the row are among them, the result
+                has its prompt; otherwise its prompt is ``None``.
+
+        Raises:
+            ValueError: The row is not one of a result; the message names the field.
+        """
+        try:
+            extraction = Extraction.model_validate(row["extraction"])
+            scores = {str(row_id): float(score) for row_id, score in row["demonstrations"]}
+            usage = Usage(**row["usage"])
+        except KeyError as error:
+            raise ValueError(f"not a row of a result: it has no {error}") from error
+        except ValidationError as error:
+            raise ValueError(f"extraction: {explain(error)}") from error
+        except TypeError as error:
+            raise ValueError(f"not a row of a result: {error}") from error
+        prompt = _prompt_of(row, extraction, scores, usage, examples or {})
+        metadata = dict(row.get("metadata") or {})
+        return cls(extraction, prompt, usage, row.get("error"), row.get("id"), metadata)
 
     def to_rows(self) -> list[dict[str, Any]]:
         """One flat row a span, as a table or ``pandas.DataFrame`` takes them.
@@ -143,6 +183,71 @@ def _spans(extraction: Extraction) -> list[tuple[int, tuple[str, str, Span]]]:
                 for event in extraction.events
             ]
     return [(number, span) for number, item in enumerate(items) for span in item]
+
+
+def _prompt_of(
+    row: Mapping[str, Any],
+    extraction: Extraction,
+    scores: Mapping[str, float],
+    usage: Usage,
+    examples: Mapping[str, Example],
+) -> Prompt | None:
+    """The prompt of a row; ``None`` where there was none, or where one of its demonstrations is missing."""
+    asked = extraction.events[0] if extraction.task is Task.EAE and extraction.events else None
+    unknown_event = extraction.task is Task.EAE and asked is None
+    if "answer_format" not in row or unknown_event or not scores.keys() <= examples.keys():
+        return None
+    event = asked and EventQuery(type=asked.type, trigger=asked.trigger.text, start=asked.trigger.start)
+    query = Query(task=extraction.task, text=extraction.text, labels=extraction.labels, event=event)
+    shown = [Demonstration(example=examples[row_id], score=score) for row_id, score in scores.items()]
+    answer_format = AnswerFormat(row["answer_format"])
+    prompt = build_prompt(query, shown, answer_format=answer_format, instruction=row.get("instruction"))
+    return replace(prompt, dropped=usage.dropped)
+
+
+def read_results(
+    path: Path | str, get_examples: Callable[[Iterable[str]], Sequence[Example]] | None = None
+) -> list[ExtractionResult]:
+    """The results of a JSON Lines file, as ``Extractor.extract_many(resume=...)`` and ``ruie extract --out`` write it.
+
+    Args:
+        path: The file.
+        get_examples: Reads examples by their ids, such as ``store.get``. With it results have their prompts.
+
+    Returns:
+        The results, in the file's order. A last line that an interrupted run left unfinished is passed over.
+
+    Raises:
+        RowError: The file can't be read, or a row is not one of a result; the message names file, line and field.
+    """
+    rows = _finished_rows(path)
+    examples: dict[str, Example] = {}
+    if get_examples is not None:
+        ids = dict.fromkeys(str(shown[0]) for _, row in rows for shown in row.get("demonstrations", ()) if shown)
+        examples = {example.content_id: example for example in get_examples(ids)}
+    results = []
+    for location, row in rows:
+        try:
+            results.append(ExtractionResult.from_row(row, examples))
+        except ValueError as error:
+            raise RowError(f"{location}: {error}; expected a line that `ruie extract --out` wrote") from error
+    return results
+
+
+def _finished_rows(path: Path | str) -> list[tuple[str, dict[str, Any]]]:
+    lines = list(read_lines(path, errors="surrogatepass"))  # answers may hold half a surrogate pair
+    rows = []
+    for number, (location, line) in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise RowError(f"{location}: not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise RowError(f"{location}: expected a JSON object, got {type(row).__name__}")
+        rows.append((location, row))
+    return rows
 
 
 def identified(result: ExtractionResult, query: Query) -> ExtractionResult:

@@ -30,7 +30,7 @@ _Annotation = tuple[str, tuple[Span, ...]]
 def render(
     results: Sequence[ExtractionResult],
     *,
-    gold: Sequence[Example] | None = None,
+    gold: Sequence[Example | None] | None = None,
     title: str = "Extractions",
     lead: str = "",
 ) -> str:
@@ -38,8 +38,8 @@ def render(
 
     Args:
         results: What an ``Extractor`` returned.
-        gold: The labelled example of each result, in the same order. Each article then shows the gold annotations and
-            marks what was missed, what is spurious, and what has the wrong label.
+        gold: The labelled example of each result, in the same order, or ``None`` for one that has none. Each article
+            then shows the gold annotations and marks what was missed, what is spurious, and what has the wrong label.
         title: The page's title.
         lead: A sentence below it, such as which model answered.
 
@@ -52,12 +52,15 @@ def render(
     if gold is not None and len(gold) != len(results):
         raise ValueError(f"got {len(results)} results and {len(gold)} gold examples; give one example for each result")
     for result, example in zip(results, gold or (), strict=gold is not None):
-        if result.extraction.text != example.text:
+        if example and result.extraction.text != example.text:
             raise ValueError(
                 f"gold example {example.text[:60]!r} is not of the same text as {result.extraction.text[:60]!r}"
             )
     known: Sequence[Example | None] = gold if gold is not None else [None] * len(results)
-    problems = [_problems(result, example) for result, example in zip(results, known, strict=True)]
+    problems = [
+        _problems(result, example) + ["no gold annotations"] * (gold is not None and example is None)
+        for result, example in zip(results, known, strict=True)
+    ]
     articles = "".join(
         _article(number, result, example, found)
         for number, (result, example, found) in enumerate(zip(results, known, problems, strict=True), start=1)
@@ -80,7 +83,7 @@ def write(
     path: str | Path,
     results: Sequence[ExtractionResult],
     *,
-    gold: Sequence[Example] | None = None,
+    gold: Sequence[Example | None] | None = None,
     title: str = "Extractions",
     lead: str = "",
 ) -> Path:

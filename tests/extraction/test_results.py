@@ -3,8 +3,8 @@
 import csv
 import io
 
-from ruie_components import EventQuery, Extractor, Query
-from ruie_components.extraction.results import COLUMNS
+from ruie_components import EventQuery, Example, Extractor, Query
+from ruie_components.extraction.results import COLUMNS, ExtractionResult
 from ruie_components.store import DemonstrationStore
 
 TEXT = "Ada <b>sold</b> it to Bob in Rome."
@@ -57,3 +57,25 @@ def test_what_a_run_would_take_is_said_without_a_request(encoder):
         tokens = [extractor.prompt(query).tokens for query in queries[1:3]]
     assert (estimate.requests, estimate.input_tokens, estimate.longest) == (2, sum(tokens), max(tokens))
     assert estimate.failed == 1
+
+
+def test_a_row_is_read_back_with_the_prompt_that_was_sent(encoder):
+    ada = {"type": "person", "text": "Ada", "start": 0, "end": 3}
+    example = Example(task="NER", text="Ada slept.", labels=["person"], entities=[ada])
+    for options in ({}, {"answer_format": "json"}, {"instruction": "Find names."}):
+        with DemonstrationStore.create([example], encoder=encoder) as store:
+            query = Query(task="NER", text=TEXT, labels=["person"])
+            result = Extractor(store, lambda _: "person: Ada", **options).extract(query)
+        row = result.to_row()
+        assert ExtractionResult.from_row(row, {example.content_id: example}) == result
+        assert ExtractionResult.from_row(row).prompt is None
+
+
+def test_the_prompt_of_a_row_asks_about_its_event(encoder):
+    answer, labels, event = ANSWERS["EAE"]
+    with DemonstrationStore.create([], encoder=encoder) as store:
+        query = Query(task="EAE", text=TEXT, labels=labels, event=event)
+        result = Extractor(store, lambda _: answer, k=0).extract(query)
+    read = ExtractionResult.from_row(result.to_row())
+    assert read.prompt.text == result.prompt.text
+    assert read.extraction == result.extraction
