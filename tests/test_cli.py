@@ -240,6 +240,9 @@ def test_a_table_of_spans(ruie, tmp_path):
         (["-m", "ollama:llama3", "--model-option", "temperature=warm"], "temperature"),
         (["-m", "baseline", "--model-option", "temperature=0"], "the baseline has no options"),
         (["-m", "ollama:llama3", "--model-option", "temperature"], "expected KEY=VALUE"),
+        (["-m", "ollama:llama3 temprature=0"], "no option 'temprature'; it has"),
+        (["-m", "gguf:no file.gguf mode=talk"], "mode must be"),
+        (["-m", "gguf:no file.gguf mode=talk", "--model-option", "mode=chat"], "got 'talk'"),
     ],
 )
 def test_wrong_model_options(ruie, options, message):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from ruie_components.prompts import Message
 
@@ -52,6 +52,7 @@ class Response:
         output_tokens: Tokens of the answer as the model counted them; ``None`` where it doesn't say.
         truncated: Whether the model was stopped at its token limit before it had finished.
         tokens: The generated tokens with their probabilities, where the model returns them.
+        seconds: Of the request, where the model or a cache has timed it.
     """
 
     text: str
@@ -59,6 +60,7 @@ class Response:
     output_tokens: int | None = None
     truncated: bool = False
     tokens: tuple[TokenProbability, ...] = ()
+    seconds: float | None = None
 
     def __add__(self, piece: Response) -> Response:
         """The response so far with the next piece of its stream; counts of tokens add up."""
@@ -68,10 +70,14 @@ class Response:
             _sum(self.output_tokens, piece.output_tokens),
             self.truncated or piece.truncated,
             self.tokens + piece.tokens,
+            _sum(self.seconds, piece.seconds),
         )
 
 
-def _sum(count: int | None, more: int | None) -> int | None:
+_Number = TypeVar("_Number", int, float)
+
+
+def _sum(count: _Number | None, more: _Number | None) -> _Number | None:
     return (count or 0) + more if more is not None else count
 
 

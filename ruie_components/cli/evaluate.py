@@ -38,7 +38,13 @@ def extraction(
     pool: Pool = "default",
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="As for `ruie extract`; repeat it. Default: baseline.", show_default=False),
+        typer.Option(
+            "--model",
+            "-m",
+            help="As for `ruie extract`; repeat it. Options of one model follow its name: 'gguf:PATH mode=chat'. "
+            "Default: baseline.",
+            show_default=False,
+        ),
     ] = None,
     model_option: ModelOptions = None,
     selection: Annotated[
@@ -89,6 +95,7 @@ def extraction(
     from ruie_components.evaluation import AnswerCache, CachedChatModel, EvaluationSet, Plan, measure
     from ruie_components.evaluation.data import read_set, split_pool
     from ruie_components.evaluation.experiment import cells
+    from ruie_components.evaluation.predictors import correlation_table, correlations
     from ruie_components.evaluation.tables import rows, table, write_results
 
     if (data is None) == (store is None) or (data is not None and not sets):
@@ -120,8 +127,10 @@ def extraction(
     if as_json:
         write_json(console, json.loads(json.dumps(rows(measurements, prices=price))), indent=1)
     else:
-        text = table(measurements, reference=reference, mode="paper" if paper else "span")
+        text = table(measurements, reference=reference, mode="paper" if paper else "span", prices=price)
         console.print(text, markup=False, soft_wrap=True)
+        if predicted := correlation_table(correlations(measurements)):
+            console.print(f"\n{predicted}", markup=False, soft_wrap=True)
     failures = sum(one.failures for one in measurements)
     if failures:
         total = sum(len(one.examples) for one in measurements)

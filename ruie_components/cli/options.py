@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -67,7 +68,8 @@ ModelName = Annotated[
         "--model",
         "-m",
         help="ollama:NAME, openai:NAME, gguf:PATH, another PROVIDER:NAME of LangChain's, the URL of a server that "
-        "speaks OpenAI's protocol, or baseline. Default: the baseline, which only copies from the demonstrations.",
+        "speaks OpenAI's protocol, or baseline. Options may follow the name: 'gguf:PATH mode=chat'. Default: the "
+        "baseline, which only copies from the demonstrations.",
         show_default=False,
     ),
 ]
@@ -126,8 +128,14 @@ def _event(event: str | None) -> EventQuery | None:
     raise typer.BadParameter('write it as "event type: trigger"', param_hint="--event")
 
 
+_OWN_OPTIONS = re.compile(r"(?:\s+[A-Za-z_]\w*=\S*)+$")
+
+
 def chat_model(name: str | None, options: list[str] | None) -> ChatModel:
-    """The chat model that a command was given. Where it was given none, the baseline, and a line that says so."""
+    """The chat model that a command was given. Where it was given none, the baseline, and a line that says so.
+
+    Options of the model alone may follow its name, ``gguf:model.gguf mode=chat``; they go before ``--model-option``.
+    """
     from ruie_components.chat import load_chat_model
 
     if name is None:
@@ -138,7 +146,9 @@ def chat_model(name: str | None, options: list[str] | None) -> ChatModel:
             soft_wrap=True,
         )
         name = "baseline"
-    return load_chat_model(name, **_model_options(options or []))
+    own = _OWN_OPTIONS.search(name)
+    given = [*(options or []), *(own[0].split() if own else [])]
+    return load_chat_model(name[: own.start()] if own else name, **_model_options(given))
 
 
 def _model_options(given: list[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from ruie_components.evaluation.cache import AnswerCache, CachedChatModel
 from ruie_components.evaluation.data import EvaluationSet, read_set, split_pool
 from ruie_components.evaluation.experiment import Condition, Measurement, Plan, measure
+from ruie_components.evaluation.predictors import Correlation, correlations
 from ruie_components.evaluation.selections import SELECTIONS
 from ruie_components.evaluation.statistics import Interval, paired_difference
 
@@ -11,10 +12,12 @@ __all__ = [
     "AnswerCache",
     "CachedChatModel",
     "Condition",
+    "Correlation",
     "EvaluationSet",
     "Interval",
     "Measurement",
     "Plan",
+    "correlations",
     "measure",
     "paired_difference",
     "read_set",

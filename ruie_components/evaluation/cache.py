@@ -2,7 +2,8 @@
 
 One table, ``answers(key, model, response, created)``. The key is the SHA-256 of the canonical JSON of
 ``[model name, model settings, prompt, constraint]``, where the prompt is both its messages and its text: what a model
-reads of it is the model's business. Truncated answers are kept too, for the same request would be truncated again.
+reads of it is the model's business. Truncated answers are kept too, for the same request would be truncated again. With
+an answer the seconds of its request are kept, so that a second look reports what the model took, not the cache.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,8 @@ class CachedChatModel:
         key = request_key(self.model, prompt, constraint)
         response = self.cache.get(key)
         if response is None:
-            response = self.model.complete(prompt, constraint=constraint)
+            start = time.perf_counter()
+            response = _timed(self.model.complete(prompt, constraint=constraint), start)
             self.cache.put(key, self.model.name, response)
         return response
 
@@ -117,7 +119,8 @@ class CachedChatModel:
         key = request_key(self.model, prompt, constraint)
         response = self.cache.get(key)
         if response is None:
-            response = await self.model.acomplete(prompt, constraint=constraint)
+            start = time.perf_counter()
+            response = _timed(await self.model.acomplete(prompt, constraint=constraint), start)
             self.cache.put(key, self.model.name, response)
         return response
 
@@ -128,3 +131,7 @@ class CachedChatModel:
     async def astream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> AsyncIterator[Response]:
         """The whole answer as one piece."""
         yield await self.acomplete(prompt, constraint=constraint)
+
+
+def _timed(response: Response, start: float) -> Response:
+    return response if response.seconds is not None else replace(response, seconds=time.perf_counter() - start)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from ruie_components.labels import label_counts, label_f1, label_recall
 from ruie_components.progress import track
 from ruie_components.prompts import AnswerFormat, Order, Prompt
 from ruie_components.scoring import Counts, score
+from ruie_components.tokenization import tokenize
 from ruie_components.types import Demonstration, Example
 
 _FAILURES_TO_GIVE_UP = 5  # requests that fail before any is answered
@@ -55,6 +57,8 @@ class Measurement:
         results: What was extracted; a failed request has an ``error``.
         label_f1: For each input the mean label F1 of its demonstrations; NaN without any.
         label_recall: For each input the share of its labels that its demonstrations show; NaN without any.
+        shared_words: For each input the mean word F1 (multiset Dice) of its text and its demonstrations' texts; NaN
+            without any.
     """
 
     condition: Condition
@@ -62,6 +66,7 @@ class Measurement:
     results: tuple[ExtractionResult, ...]
     label_f1: tuple[float, ...]
     label_recall: tuple[float, ...]
+    shared_words: tuple[float, ...]
 
     def counts(self, mode: Literal["span", "paper"] = "span") -> list[Counts]:
         """For each input its true positives, false negatives and false positives."""
@@ -99,7 +104,7 @@ class Plan:
         seed: Of random choice.
 
     Raises:
-        ValueError: There is no such selection, or two models have one name.
+        ValueError: There is no such selection, or two models have the same name and the same settings.
     """
 
     sets: Sequence[EvaluationSet]
@@ -113,18 +118,21 @@ class Plan:
     def __post_init__(self) -> None:
         for name in self.selections:
             check_selection(name)
-        names = [model.name for model in self.models]
-        if len(set(names)) < len(names):
-            raise ValueError(f"two models have one name, {', '.join(names)}: measure them in two runs")
+        distinct_names(self.models)
+
+    @property
+    def named_models(self) -> dict[str, ChatModel]:
+        """The models by the names that tell them apart."""
+        return dict(zip(distinct_names(self.models), self.models, strict=True))
 
     def conditions(self, data: EvaluationSet) -> list[Condition]:
         """The conditions of one set. Without demonstrations k and order make no difference: one condition."""
         found: dict[Condition, None] = {}
         for model, answer_format, name, k, order in product(
-            self.models, self.formats, self.selections, self.ks, self.orders
+            self.named_models, self.formats, self.selections, self.ks, self.orders
         ):
             shown = (0, Order.SIMILAR_LAST) if name == "zero-shot" else (k, order)
-            found[Condition(data.name, model.name, name, *shown, answer_format)] = None
+            found[Condition(data.name, model, name, *shown, answer_format)] = None
         return list(found)
 
 
@@ -155,7 +163,7 @@ def cells(plan: Plan, *, retries: int = 2, progress: bool = False) -> Iterator[C
                 key = (condition.selection, condition.k)
                 if key not in known:
                     known[key] = choose(condition.selection, stores, condition.k, seed=plan.seed)
-                model = next(model for model in plan.models if model.name == condition.model)
+                model = plan.named_models[condition.model]
                 extractor = Extractor(stores.store(), model, answer_format=condition.answer_format, retries=retries)
                 prompts = tuple(
                     extractor.write(example.query, _ordered(shown, condition.order))
@@ -195,8 +203,8 @@ def measure(plan: Plan, *, concurrency: int = 1, retries: int = 2, progress: boo
                 if not answered and len(errors) >= _FAILURES_TO_GIVE_UP:
                     executor.shutdown(cancel_futures=True)
                     raise errors[0]
-            f1, recall = _label_scores(cell.data.inputs, cell.chosen)
-            measurements.append(Measurement(cell.condition, cell.data.inputs, tuple(results), f1, recall))
+            fit = _fit(cell.data.inputs, cell.chosen)
+            measurements.append(Measurement(cell.condition, cell.data.inputs, tuple(results), *fit))
     return measurements
 
 
@@ -215,11 +223,45 @@ def _ordered(shown: Sequence[Demonstration], order: Order) -> list[Demonstration
     return list(shown) if order is Order.SIMILAR_LAST else list(reversed(shown))
 
 
-def _label_scores(examples: Sequence[Example], chosen: Chosen) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    f1, recall = [], []
+def _fit(examples: Sequence[Example], chosen: Chosen) -> Iterator[tuple[float, ...]]:
+    """How well demonstrations fit each input: label F1, label recall, and word F1."""
+    f1, recall, words = [], [], []
     for example, demonstrations in zip(examples, chosen, strict=True):
         shown = [label_counts(one.example) for one in demonstrations]
-        wanted = label_counts(example)
-        f1.append(sum(label_f1(wanted, each) for each in shown) / len(shown) if shown else math.nan)
+        wanted, text = label_counts(example), Counter(tokenize(example.text))
+        f1.append(_mean(label_f1(wanted, each) for each in shown))
         recall.append(label_recall(wanted, shown) if shown else math.nan)
-    return tuple(f1), tuple(recall)
+        words.append(_mean(label_f1(text, Counter(tokenize(one.example.text))) for one in demonstrations))
+    return map(tuple, (f1, recall, words))
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = list(values)
+    return sum(known) / len(known) if known else math.nan
+
+
+def distinct_names(models: Sequence[ChatModel]) -> list[str]:
+    """The names of chat models; where several have one name, each with the settings in which they differ.
+
+    Raises:
+        ValueError: Two models have the same name and the same settings.
+
+    >>> from types import SimpleNamespace as Model
+    >>> distinct_names([Model(name="a", settings={"mode": "chat"}), Model(name="a", settings={"mode": "completion"})])
+    ['a mode=chat', 'a mode=completion']
+    """
+    names = []
+    for model in models:
+        others = [other for other in models if other is not model and other.name == model.name]
+        differing = sorted(
+            key
+            for key in {key for one in (model, *others) for key in one.settings}
+            if any(other.settings.get(key) != model.settings.get(key) for other in others)
+        )
+        names.append(" ".join([model.name, *(f"{key}={model.settings.get(key)}" for key in differing)]))
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"two of the models {', '.join(names)} have the same name and settings: give each once, or with an option "
+            "in which they differ"
+        )
+    return names

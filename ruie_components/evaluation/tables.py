@@ -8,10 +8,12 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from ruie_components.evaluation.experiment import Measurement
+from ruie_components.evaluation.predictors import PREDICTORS, correlation_table, correlations
 from ruie_components.evaluation.statistics import Difference, Interval, f1_interval, paired_difference
 from ruie_components.files import atomic_write
 from ruie_components.scoring import Counts, score
@@ -41,15 +43,20 @@ def _row(one: Measurement, prices: tuple[float, float] | None) -> dict[str, Any]
         total, interval = sum(counts, Counts()), f1_interval({condition.dataset: counts})
         row |= {f"{mode}_precision": 100 * total.precision, f"{mode}_recall": 100 * total.recall}
         row |= {f"{mode}_f1": interval.value, f"{mode}_f1_low": interval.low, f"{mode}_f1_high": interval.high}
-    row |= {"label_f1": 100 * _mean(one.label_f1), "label_recall": 100 * _mean(one.label_recall)}
+    row |= {name: _known(100 * _mean(getattr(one, name))) for name in PREDICTORS}
     read, written = one.tokens
     row |= {"tokens_read": read, "tokens_written": written, "seconds": one.seconds}
     row["truncated"] = sum(result.usage.truncated for result in one.results)
     if prices:
-        row["cost"] = (read * prices[0] + written * prices[1]) / 1e6
+        row["cost"] = _cost(read, written, prices)
     by_label = score(one.examples, [result.extraction for result in one.results], "span").labels
     row["labels"] = {label: {"f1": 100 * c.f1, "tp": c.tp, "fn": c.fn, "fp": c.fp} for label, c in by_label.items()}
     return row
+
+
+def _known(value: float) -> float | None:
+    """None instead of NaN, which JSON has no word for."""
+    return None if math.isnan(value) else value
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -92,36 +99,63 @@ def averages(
     return found
 
 
-def table(measurements: Sequence[Measurement], *, reference: str | None = None, mode: Mode = "span") -> str:
-    """A Markdown table: F1 of each setting on each set, the average with its interval, and the paired difference."""
+def table(
+    measurements: Sequence[Measurement],
+    *,
+    reference: str | None = None,
+    mode: Mode = "span",
+    prices: tuple[float, float] | None = None,
+) -> str:
+    """A Markdown table: F1 of each setting on each set, the average with its interval, and the paired difference.
+
+    Args:
+        measurements: The measurements.
+        reference: The setting to compare with; the first one if not given.
+        mode: What is compared.
+        prices: Of a million tokens read and written, for a column with the cost of a thousand inputs.
+
+    Raises:
+        ValueError: The reference was not measured.
+    """
     datasets = list(dict.fromkeys(one.condition.dataset for one in measurements))
     models = list(dict.fromkeys(one.condition.model for one in measurements))
     heads = [*(["model"] if len(models) > 1 else []), "selection", *datasets, "average F1", "difference", "p"]
-    heads += ["label F1", "label recall", "failures"]
+    heads += ["label F1", "label recall", "tokens", "seconds", *(["cost of 1,000"] if prices else []), "failures"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     grouped = settings(measurements)
     for model, name, average, difference in averages(measurements, reference=reference, mode=mode):
         parts = {one.condition.dataset: one for one in grouped[model, name]}
         f1 = [f"{100 * sum(parts[data].counts(mode), Counts()).f1:.1f}" if data in parts else "" for data in datasets]
-        proxies = [_percent(_mean(v for one in parts.values() for v in values(one))) for values in (_f1, _recall)]
+        proxies = [
+            _percent(_mean(value for one in parts.values() for value in getattr(one, name)))
+            for name in ("label_f1", "label_recall")
+        ]
+        taken = _taken(list(parts.values()), prices)
         failures = sum(one.failures for one in parts.values())
         compared = [str(difference), f"{difference.p:.3f}"] if difference else ["", ""]
-        cells = [*([model] if len(models) > 1 else []), name, *f1, str(average), *compared, *proxies, str(failures)]
+        cells = [*([model] if len(models) > 1 else []), name, *f1, str(average), *compared, *proxies, *taken]
+        cells.append(str(failures))
         lines.append(f"| {' | '.join(cells)} |")
     inputs = ", ".join(f"{name} {len(one.examples)}" for name, one in _first_of_each(measurements).items())
-    return "\n".join([*lines, "", f"F1 in percent, mode {mode}. Inputs: {inputs}. Intervals: 95%, resampled inputs."])
+    notes = f"F1 in percent, mode {mode}. Inputs: {inputs}. Intervals: 95%, resampled inputs."
+    notes += " Tokens and seconds: of one input."
+    return "\n".join([*lines, "", notes])
+
+
+def _taken(parts: Sequence[Measurement], prices: tuple[float, float] | None) -> list[str]:
+    """Tokens and seconds of one input, and the cost of a thousand."""
+    inputs = sum(len(one.examples) for one in parts)
+    read, written = (sum(counts) for counts in zip(*(one.tokens for one in parts), strict=True))
+    cells = [f"{(read + written) / inputs:,.0f}" if read else "", f"{sum(one.seconds for one in parts) / inputs:.2g}"]
+    return [*cells, f"{1000 * _cost(read, written, prices) / inputs:.3g}"] if prices else cells
+
+
+def _cost(read: int, written: int, prices: tuple[float, float]) -> float:
+    return (read * prices[0] + written * prices[1]) / 1e6
 
 
 def _first_of_each(measurements: Sequence[Measurement]) -> dict[str, Measurement]:
     return {one.condition.dataset: one for one in reversed(measurements)}
-
-
-def _f1(one: Measurement) -> Sequence[float]:
-    return one.label_f1
-
-
-def _recall(one: Measurement) -> Sequence[float]:
-    return one.label_recall
 
 
 def _percent(value: float) -> str:
@@ -135,9 +169,10 @@ def write_results(
     reference: str | None = None,
     prices: tuple[float, float] | None = None,
 ) -> list[Path]:
-    """Write ``results.json``, ``results.csv``, ``results.md``, a page of errors for each condition, and two plots.
+    """Write the tables, what predicts F1, a page of errors for each condition, and two plots.
 
-    The plots (F1 over k, F1 over label F1) need matplotlib and are left out where it is not installed.
+    Files are ``results.json``, ``results.csv``, ``results.md``, ``predictors.json``, ``errors/*.html``, and two plots
+    (F1 over k, F1 over label F1), which need matplotlib and are left out where it is not installed.
 
     Returns:
         The files.
@@ -147,9 +182,15 @@ def write_results(
     measured = rows(measurements, prices=prices)
     atomic_write(base / "results.json", json.dumps(measured, ensure_ascii=False, indent=1))
     atomic_write(base / "results.csv", _csv(measured))
-    both = "\n\n".join(table(measurements, reference=reference, mode=mode) for mode in ("span", "paper"))
-    atomic_write(base / "results.md", f"{both}\n")
-    written = [base / "results.json", base / "results.csv", base / "results.md"]
+    modes: tuple[Mode, Mode] = ("span", "paper")
+    parts = [table(measurements, reference=reference, mode=mode, prices=prices) for mode in modes]
+    found = correlations(measurements)
+    parts += [text] if (text := correlation_table(found)) else []
+    atomic_write(base / "results.md", "\n\n".join(parts) + "\n")
+    atomic_write(
+        base / "predictors.json", json.dumps([asdict(one) | {"rho": _known(one.rho)} for one in found], indent=1)
+    )
+    written = [base / name for name in ("results.json", "results.csv", "results.md", "predictors.json")]
     written += [_write_errors(base / "errors", one) for one in measurements]
     return written + _plots(base, measurements)
 

@@ -243,13 +243,13 @@ class Extractor:
         """Complete a prompt and read the answer."""
         start = time.perf_counter()
         response = retry.complete(self.model, prompt, constraint=self._constraint(prompt), retries=self.retries)
-        return self.read(prompt, response, time.perf_counter() - start)
+        return self.read(prompt, response, _seconds(response, start))
 
     async def aanswer(self, prompt: Prompt) -> ExtractionResult:
         """``answer`` without blocking the event loop."""
         start = time.perf_counter()
         response = await retry.acomplete(self.model, prompt, constraint=self._constraint(prompt), retries=self.retries)
-        return self.read(prompt, response, time.perf_counter() - start)
+        return self.read(prompt, response, _seconds(response, start))
 
     def read(
         self, prompt: Prompt, response: Response, seconds: float = 0.0, *, partial: bool = False
@@ -309,3 +309,8 @@ class Extractor:
             "fuzzy_threshold": self.fuzzy_threshold,
             "mentions": self.mentions,
         }
+
+
+def _seconds(response: Response, start: float) -> float:
+    """The seconds of a request: a cached answer says what it took when it was asked for."""
+    return time.perf_counter() - start if response.seconds is None else response.seconds

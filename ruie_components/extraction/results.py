@@ -31,7 +31,8 @@ class Usage:
         output_tokens: Tokens of the answer as the model counted them; ``None`` where it doesn't say.
         demonstrations: How many demonstrations the prompt shows.
         dropped: How many were retrieved but did not fit the token budget.
-        seconds: From the ready prompt to the parsed answer, retries and waits included.
+        seconds: From the ready prompt to the answer, retries and waits included; of a cached answer the seconds of its
+            request.
         truncated: Whether the model was stopped at its token limit. The extraction then has the finished items only.
     """
 

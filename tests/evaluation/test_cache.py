@@ -1,4 +1,5 @@
 import threading
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -53,6 +54,25 @@ async def test_async_requests_share_the_cache(tmp_path):
     first = await cached.acomplete(prompt())
     assert [piece async for piece in cached.astream(prompt())] == [first]
     assert model.requests == 1
+
+
+def test_a_cached_answer_has_the_seconds_of_its_request(tmp_path):
+    class Slow(Counting):
+        def complete(self, prompt, *, constraint=None):
+            time.sleep(0.05)
+            return super().complete(prompt)
+
+    asked = CachedChatModel(Slow(), AnswerCache(tmp_path / "a.sqlite"))
+    first, again = asked.complete(prompt()).seconds, asked.complete(prompt()).seconds
+    assert first == again
+    assert first >= 0.05
+
+
+def test_an_answer_without_seconds_is_read(tmp_path):
+    cache = AnswerCache(tmp_path / "a.sqlite")
+    cache.put("key", "model", Response("old"))
+    cache._connection.execute("UPDATE answers SET response = json_remove(response, '$.seconds')")
+    assert cache.get("key") == Response("old")
 
 
 def test_everything_that_decides_an_answer_is_in_the_key():

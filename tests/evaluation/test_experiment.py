@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ruie_components import ChatModelError, DemonstrationStore, Example
-from ruie_components.chat import CopyBaseline
+from ruie_components.chat import CopyBaseline, Response
 from ruie_components.cli.app import app
 from ruie_components.evaluation import AnswerCache, CachedChatModel, EvaluationSet, Plan, measure, read_set, split_pool
 from ruie_components.evaluation.tables import averages, rows, table, write_results
@@ -74,11 +74,61 @@ def test_results_are_written(tmp_path, measurements):
     paths = write_results(tmp_path, measurements, prices=(1.0, 2.0))
     assert {path.name for path in paths} >= {"results.json", "results.csv", "results.md"}
     assert len(list((tmp_path / "errors").glob("*.html"))) == len(measurements)
-    read = json.loads((tmp_path / "results.json").read_text("utf-8"))
+    read = json.loads((tmp_path / "results.json").read_text("utf-8"), parse_constant=pytest.fail)
     assert all(row["cost"] > 0 for row in read)
     with (tmp_path / "results.csv").open() as file:
         assert [row["selection"] for row in csv.DictReader(file)] == [row["selection"] for row in read]
-    assert "paper" in (tmp_path / "results.md").read_text("utf-8")
+    text = (tmp_path / "results.md").read_text("utf-8")
+    assert "paper" in text
+    assert "What predicts F1" in text
+    predicted = json.loads((tmp_path / "predictors.json").read_text("utf-8"), parse_constant=pytest.fail)
+    assert {row["predictor"] for row in predicted} == {"label_f1", "label_recall", "shared_words"}
+
+
+def test_what_it_costs(measurements):
+    row = next(row for row in rows(measurements, prices=(1.0, 20.0)) if row["selection"] == "bm25")
+    assert row["tokens_read"] > 100 * row["inputs"]
+    assert row["cost"] == pytest.approx((row["tokens_read"] + 20 * row["tokens_written"]) / 1e6)
+    lines = table(measurements, prices=(1.0, 20.0)).splitlines()
+    names, cells = ([cell.strip() for cell in line.split("|")] for line in (lines[0], lines[3]))
+    shown = dict(zip(names, cells, strict=True))
+    assert shown["selection"] == "bm25 k=2"
+    assert float(shown["cost of 1,000"]) == pytest.approx(1000 * row["cost"] / row["inputs"], rel=0.01)
+    assert float(shown["tokens"]) * row["inputs"] == pytest.approx(row["tokens_read"] + row["tokens_written"], rel=0.01)
+    assert "cost" not in table(measurements)
+
+
+def test_plots_are_drawn(tmp_path, measurements):
+    pytest.importorskip("matplotlib")
+    from matplotlib import image
+
+    paths = [path for path in write_results(tmp_path, measurements) if path.suffix == ".png"]
+    assert [path.name for path in paths] == ["f1-over-k.png", "f1-over-label-f1.png"]
+    for path in paths:
+        pixels = image.imread(path)[..., :3]
+        assert pixels.shape[0] > 300
+        assert ((pixels.max(-1) - pixels.min(-1)) > 0.2).mean() > 0.001  # curves or points are coloured
+
+
+class Chatting(CopyBaseline):
+    """The baseline, or in chat mode one that finds nothing."""
+
+    settings: dict = {}
+
+    def __init__(self, mode: str) -> None:
+        self.settings = {"mode": mode, "temperature": 0}
+
+    def complete(self, prompt, *, constraint=None):
+        return Response("None") if self.settings["mode"] == "chat" else super().complete(prompt)
+
+
+def test_two_models_with_one_name_are_told_apart(data):
+    plan = Plan([data], [Chatting("completion"), Chatting("chat")], ["bm25"], [2])
+    found = {one.condition.model: rows([one])[0]["span_f1"] for one in measure(plan, progress=False)}
+    assert list(found) == ["baseline mode=completion", "baseline mode=chat"]
+    assert found["baseline mode=completion"] > found["baseline mode=chat"] == 0
+    with pytest.raises(ValueError, match="same name and settings"):
+        Plan([data], [Chatting("chat"), Chatting("chat")])
 
 
 class Failing(CopyBaseline):
@@ -184,6 +234,7 @@ def test_the_command(tmp_path, encoder):
     done = CliRunner().invoke(app, [*common, "--out", f"{tmp_path}/out", "--model", "baseline"])
     assert done.exit_code == 0, done.output
     assert "| label-vote k=2 |" in done.output
+    assert "What predicts F1" in done.output
     assert (tmp_path / "out" / "results.json").is_file()
     wrong = CliRunner().invoke(app, ["evaluate", "extraction"])
     assert wrong.exit_code == 2

@@ -1,0 +1,130 @@
+"""What predicts F1: rank correlations of what is cheap to know about demonstrations with the F1 of what is extracted.
+
+The cheap values are label F1@k, label recall@k, and word F1 of the texts. Each is correlated (Spearman) four ways, for
+every model and task:
+
+- over sets x selections: a point is a measured condition;
+- the same, less the mean of the condition's set: what is left when hard and easy sets are told apart;
+- over single inputs: a point is an input under a condition;
+- the same, less the mean of the input: whether the better demonstrations of one input give the better answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ruie_components.evaluation.experiment import Measurement
+from ruie_components.scoring import Counts
+
+PREDICTORS: Mapping[str, str] = {
+    "label_f1": "label F1@k",
+    "label_recall": "label recall@k",
+    "shared_words": "shared words",
+}
+"""The fields of ``Measurement`` that may predict F1, and their names in tables."""
+
+_LEAST_POINTS = 4  # three points are in perfect order in one case of three
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """How well a value predicts F1.
+
+    Attributes:
+        model: The chat model.
+        task: The task, or ``all``.
+        over: What a point is.
+        predictor: A key of ``PREDICTORS``.
+        points: How many points there are.
+        rho: Spearman's rank correlation, -1 to 1; NaN for fewer than four points, or where a side never varies.
+    """
+
+    model: str
+    task: str
+    over: str
+    predictor: str
+    points: int
+    rho: float
+
+
+@dataclass(frozen=True)
+class _Point:
+    group: str  # the set, or the input
+    task: str
+    f1: float
+    values: tuple[float, ...]  # as in PREDICTORS
+
+
+def correlations(measurements: Sequence[Measurement]) -> list[Correlation]:
+    """The correlations of a run, for every model and task, and for all tasks together where there are several.
+
+    Conditions without demonstrations have no values and are left out.
+
+    Args:
+        measurements: The measurements.
+    """
+    found = []
+    for model in dict.fromkeys(one.condition.model for one in measurements):
+        shown = [one for one in measurements if one.condition.model == model and one.condition.k]
+        conditions, inputs = [_condition(one) for one in shown], [point for one in shown for point in _inputs(one)]
+        tasks = list(dict.fromkeys(point.task for point in conditions))
+        for task in [*tasks, *(["all"] if len(tasks) > 1 else [])]:
+            for over, points, is_centred in (
+                ("sets x selections", conditions, False),
+                ("sets x selections, less the set's mean", conditions, True),
+                ("inputs", inputs, False),
+                ("inputs, less the input's mean", inputs, True),
+            ):
+                taken = [point for point in points if task in ("all", point.task)]
+                for name, count, rho in _rank_correlations(taken, is_centred=is_centred):
+                    found.append(Correlation(model, task, over, name, count, rho))
+    return found
+
+
+def correlation_table(found: Sequence[Correlation]) -> str:
+    """The correlations as a Markdown table; empty where there are too few points for any."""
+    if all(math.isnan(one.rho) for one in found):
+        return ""
+    several = len({one.model for one in found}) > 1
+    heads = [*(["model"] if several else []), "task", "over", "points", *PREDICTORS.values()]
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    rows: dict[tuple[str, str, str], list[Correlation]] = {}
+    for one in found:
+        rows.setdefault((one.model, one.task, one.over), []).append(one)
+    for (model, task, over), row in rows.items():
+        values = ["" if math.isnan(one.rho) else f"{one.rho:+.2f}" for one in row]
+        points = max(one.points for one in row)
+        lines.append(f"| {' | '.join([*([model] if several else []), task, over, str(points), *values])} |")
+    return "\n".join(["What predicts F1 (Spearman's rank correlation with span F1):", "", *lines])
+
+
+def _condition(one: Measurement) -> _Point:
+    f1 = sum(one.counts(), Counts()).f1
+    values = tuple(float(np.nanmean(getattr(one, name))) for name in PREDICTORS)
+    return _Point(one.condition.dataset, str(one.examples[0].task), f1, values)
+
+
+def _inputs(one: Measurement) -> Iterator[_Point]:
+    for i, counts in enumerate(one.counts()):
+        values = tuple(float(getattr(one, name)[i]) for name in PREDICTORS)
+        yield _Point(f"{one.condition.dataset} {i}", str(one.examples[i].task), counts.f1, values)
+
+
+def _rank_correlations(points: Sequence[_Point], *, is_centred: bool) -> Iterator[tuple[str, int, float]]:
+    from scipy.stats import spearmanr  # takes a second to import
+
+    table = np.array([(point.f1, *point.values) for point in points], float).reshape(-1, 1 + len(PREDICTORS))
+    if is_centred and len(table):
+        _, groups = np.unique([point.group for point in points], return_inverse=True)
+        sums = np.zeros((groups.max() + 1, table.shape[1]))
+        np.add.at(sums, groups, table)
+        means = sums / np.bincount(groups)[:, None]
+        table = np.round(table - means[groups], 12)  # what is equal but for rounding errors shall be a tie
+    for column, name in enumerate(PREDICTORS, 1):
+        pairs = table[~np.isnan(table[:, [0, column]]).any(1)][:, [0, column]]
+        varies = len(pairs) >= _LEAST_POINTS and (np.ptp(pairs, axis=0) > 1e-12).all()
+        yield name, len(pairs), float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic) if varies else math.nan
