@@ -113,13 +113,15 @@ def test_plots_are_drawn(tmp_path, measurements):
 class Chatting(CopyBaseline):
     """The baseline, or in chat mode one that finds nothing."""
 
-    settings: dict = {}
-
     def __init__(self, mode: str) -> None:
-        self.settings = {"mode": mode, "temperature": 0}
+        self._mode = mode
+
+    @property
+    def settings(self):
+        return {"mode": self._mode, "temperature": 0}
 
     def complete(self, prompt, *, constraint=None):
-        return Response("None") if self.settings["mode"] == "chat" else super().complete(prompt)
+        return Response("None") if self._mode == "chat" else super().complete(prompt)
 
 
 def test_two_models_with_one_name_are_told_apart(data):
