@@ -355,3 +355,25 @@ def test_report_says_what_is_wrong_with_its_file(ruie, tmp_path, content, messag
     (tmp_path / "found.jsonl").write_text(content, "utf-8")
     status, _, err = ruie("report", "found.jsonl")
     assert (status, message in err) == (1, True), err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "layout"),
+    [
+        ("t.csv", "id,text,source\n7,Oslo is in Norway.,diary\n", "CSV with a header"),
+        ("t.json", '[{"id": "7", "text": "Oslo is in Norway.", "source": "diary"}]', "a JSON array"),
+        ("t.jsonl", '{"id": "7", "text": "Oslo is in Norway.", "source": "diary"}', "JSON Lines"),
+    ],
+)
+def test_ids_and_other_keys_come_back(ruie, tmp_path, name, content, layout):
+    (tmp_path / name).write_text(content, "utf-8")
+    asked = ("extract", "--file", name, "-t", "NER", "-l", "city")
+    status, out, err = ruie(*asked)
+    assert (status, f"{name}: {layout}, 1 texts" in err) == (0, True), err
+    assert (json.loads(out)["id"], json.loads(out)["metadata"]) == ("7", {"source": "diary"})
+    ruie(*asked, "--out", "o.jsonl")
+    row = json.loads((tmp_path / "o.jsonl").read_text("utf-8"))
+    assert (row["id"], row["metadata"]) == ("7", {"source": "diary"})
+    ruie(*asked, "--out", "o.csv")
+    lines = list(csv.DictReader((tmp_path / "o.csv").read_text("utf-8").splitlines()))
+    assert {(line["id"], line["source"]) for line in lines} == {("7", "diary")}

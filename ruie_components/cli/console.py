@@ -33,7 +33,11 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
         delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
         writer = csv.DictWriter(file, columns, delimiter=delimiter, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | bool) else value
 
 
 def write_json(console: Console, value: Any, *, indent: int | None = None) -> None:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from ruie_components.cli.console import errors
 from ruie_components.errors import RowError, explain
-from ruie_components.files import read_lines, read_rows
+from ruie_components.formats.texts import guess_layout, read_texts
 from ruie_components.retrieval import DemonstrationRetriever
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
@@ -174,32 +174,25 @@ def the_text(text: str | None) -> str:
     return sys.stdin.read().removesuffix("\n")
 
 
-def queries_in(path: Path, asked: DemonstrationRetriever) -> list[Query]:
-    """The queries of a file: a row each of a ``.jsonl`` file (``.gz`` too), a line each of any other.
+def queries_in(path: Path, asked: DemonstrationRetriever, text_key: str | None = None) -> list[Query]:
+    """The queries of a file of texts: JSON Lines, a JSON array, CSV, TSV, or a line each. Says which it took it for.
 
-    A row needs ``text``; what else it says (``task``, ``schema``, an event) goes before what ``asked`` says.
+    What a row says (``task``, ``schema``, an event) goes before what ``asked`` says. Its id and its other keys or
+    columns go with the query.
 
     Raises:
         RowError: A row asks for nothing that can be answered; the message names file and line.
     """
-    if path.name.removesuffix(".gz").endswith(".jsonl"):
-        return [_row_query(where, row, asked) for where, row in read_rows(path)]
-    return [asked.query(line) for _, line in read_lines(path)]
+    layout = guess_layout(path)
+    queries = [_row_query(location, row, asked) for location, row in read_texts(path, layout, text_key=text_key)]
+    errors.print(f"{path}: {layout.value}, {len(queries):,} texts", style="dim", markup=False, soft_wrap=True)
+    return queries
 
 
-def _row_query(where: str, row: dict[str, Any], asked: DemonstrationRetriever) -> Query:
+def _row_query(location: str, row: dict[str, Any], asked: DemonstrationRetriever) -> Query:
     try:
-        return asked.query({**_event_of(row), **row})
+        return asked.query(row)
     except ValidationError as error:
-        raise RowError(f"{where}: {explain(error)}") from error
+        raise RowError(f"{location}: {explain(error)}") from error
     except (ValueError, TypeError) as error:
-        raise RowError(f"{where}: {error}") from error
-
-
-def _event_of(row: dict[str, Any]) -> dict[str, Any]:
-    """The event that a labelled EAE row asks about, so that test sets can be asked as they are."""
-    match row:
-        case {"task": "EAE", "events": [{"type": kind, "trigger": {"text": trigger, "start": start}}]}:
-            return {"event": EventQuery(type=kind, trigger=trigger, start=start)}
-        case _:
-            return {}
+        raise RowError(f"{location}: {error}") from error

@@ -110,11 +110,15 @@ def extract(
         typer.Option(
             "--file",
             "-f",
-            help="Texts: a row each of a .jsonl file, a line each of any other.",
+            help="Texts: JSON Lines, a JSON array, CSV or TSV with a header, or a text a line; told by content.",
             exists=True,
             dir_okay=False,
             show_default=False,
         ),
+    ] = None,
+    text_key: Annotated[
+        str | None,
+        typer.Option(help="Key or column of the text in --file. Default: text, or input.", show_default=False),
     ] = None,
     out: Annotated[
         Path | None,
@@ -158,7 +162,7 @@ def extract(
     with ExitStack() as stack:
         source = stack.enter_context(opened(store, pool, encoder))
         asked = defaults(source, task, label, event)
-        queries = queries_in(file, asked) if file else [asked.query(the_text(text))]
+        queries = queries_in(file, asked, text_key) if file else [asked.query(the_text(text))]
         extractor = Extractor(
             source,
             answering,
@@ -173,7 +177,8 @@ def extract(
         for result in results:
             show.result(console, result, as_json=as_json or bool(file))
     elif resume != out:
-        write_csv(out, COLUMNS, (row for result in results for row in result.to_rows()))
+        rows = [row for result in results for row in result.to_rows()]
+        write_csv(out, list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)])), rows)
     if report:
         from ruie_components import report as pages
 

@@ -151,19 +151,21 @@ class ExtractionResult:
     def to_rows(self) -> list[dict[str, Any]]:
         """One flat row a span, as a table or ``pandas.DataFrame`` takes them.
 
-        Keys are those of ``COLUMNS``. ``item`` numbers the entities, relations or events of the text, so that the
-        head and the tail of a relation share a number; ``role`` is "entity", "head", "tail", "trigger", or an
-        argument's role.
+        Keys are those of ``COLUMNS``, then those of the metadata (``metadata.KEY`` where it is one of ``COLUMNS``).
+        ``item`` numbers the entities, relations or events of the text, so that the head and the tail of a relation
+        share a number; ``role`` is "entity", "head", "tail", "trigger", or an argument's role.
         """
+        own = {f"metadata.{key}" if key in COLUMNS else key: value for key, value in self.metadata.items()}
         return [
             {"id": self.id, "task": self.extraction.task.value, "item": item, "type": label, "role": role}
             | {"span": span.text, "start": span.start, "end": span.end, "text": self.extraction.text}
+            | own
             for item, (label, role, span) in _spans(self.extraction)
         ]
 
 
 COLUMNS = ("id", "task", "item", "type", "role", "span", "start", "end", "text")
-"""The keys of ``ExtractionResult.to_rows``."""
+"""The keys of ``ExtractionResult.to_rows``, before those of the metadata."""
 
 _SHOWN_COLUMNS = ("type", "role", "span", "start", "end")
 

@@ -61,14 +61,14 @@ def test_a_wrong_row_names_file_line_and_field(tmp_path, line, message):
     ("content", "message"),
     [
         (None, r"after line 0: .*No such file"),
-        (b'\xff\xfe{"task"', r"after line 0: not UTF-8"),
+        (b"\xe9 {", r"after line 0: not UTF-8"),
         (gzip.compress(json.dumps(ROW).encode())[:-12], r"can't be read"),
         (b"plain text", r"can't be read"),
     ],
     ids=["missing", "not UTF-8", "cut", "not compressed"],
 )
 def test_a_file_that_cant_be_read_is_named(tmp_path, content, message):
-    path = tmp_path / ("pool.jsonl" if content is None or content[:1] == b"\xff" else "pool.jsonl.gz")
+    path = tmp_path / ("pool.jsonl" if content is None or content[:1] == b"\xe9" else "pool.jsonl.gz")
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(RowError, match=rf"pool\.jsonl.*{message}"):
