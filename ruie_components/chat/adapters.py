@@ -15,6 +15,7 @@ from typing import Any
 from ruie_components.chat.base import ChatModel, Constraint, ModelInput, Response
 from ruie_components.chat.loading import load_model
 from ruie_components.chat.reading import as_mapping, is_piece, is_truncated, read_response, usage_in
+from ruie_components.chat.servers import grammar_options
 from ruie_components.prompts import Message
 
 AnyChatModel = Any
@@ -158,11 +159,22 @@ class LangChainModel:
 
     @property
     def constraints(self) -> frozenset[str]:
-        """A JSON schema for Ollama and for servers that speak OpenAI's protocol; what a wrapped model takes."""
+        """A JSON schema for Ollama and for servers that speak OpenAI's protocol; what a wrapped model takes.
+
+        A grammar too where such a server has an address of its own; whether it takes one, a request shows.
+        """
         if self._wrapped is not None:
             return self._wrapped.constraints
+        if self._base_url:
+            return frozenset({"json_schema", "grammar"})
         takes_schema = self._classes & {"ChatOllama", "BaseChatOpenAI"}
         return frozenset({"json_schema"}) if takes_schema else frozenset()
+
+    @property
+    def _base_url(self) -> str | None:
+        """The address of a server that speaks OpenAI's protocol and isn't OpenAI's."""
+        url = getattr(self._inner, "openai_api_base", None) if "BaseChatOpenAI" in self._classes else None
+        return str(url) if url and "api.openai.com" not in str(url) else None
 
     def complete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
         """``invoke`` the model."""
@@ -202,6 +214,9 @@ class LangChainModel:
             return {}
         if self._wrapped is not None:
             return {"constraint": constraint}
+        if constraint.grammar is not None:
+            own = getattr(self._inner, "extra_body", None) or {}
+            return {"extra_body": {**own, **grammar_options(self._base_url, constraint.grammar)}}
         if constraint.json_schema is None:
             return {}
         if "ChatOllama" in self._classes:

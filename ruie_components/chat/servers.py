@@ -100,6 +100,41 @@ def _get(host: str | None, path: str, timeout: float) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
+_KINDS = {"llamacpp": "llama.cpp", "vllm": "vLLM"}  # what they call themselves, as the owner of their models
+_known_kinds: dict[str, str] = {}
+
+
+def grammar_options(url: str | None, grammar: str, *, timeout: float = 10.0) -> dict[str, Any]:
+    """The fields of a request that hold an answer to a grammar, in the words of the server at an address.
+
+    OpenAI's protocol has no grammars; llama.cpp's server and vLLM add them in ways of their own. Which one answers, the
+    server says in its list of models.
+
+    Args:
+        url: The base URL, such as ``http://localhost:8000/v1``; ``None`` for OpenAI itself.
+        grammar: In GBNF.
+        timeout: Seconds to wait for the list of models.
+
+    Raises:
+        ChatModelError: The server is neither, or doesn't answer.
+    """
+    kind = _server_kind(url, timeout) if url else ""
+    if kind == _KINDS["llamacpp"]:
+        return {"grammar": grammar}
+    if kind == _KINDS["vllm"]:
+        return {"structured_outputs": {"grammar": grammar}}
+    raise ChatModelError(
+        f"the server at {url or 'OpenAI'} is neither llama.cpp's nor vLLM's, and takes no grammar: leave hold out"
+    )
+
+
+def _server_kind(url: str, timeout: float) -> str:
+    if url not in _known_kinds:
+        owners = {str(model.get("owned_by")) for model in _served(url, timeout)}
+        _known_kinds[url] = next((kind for owner, kind in _KINDS.items() if owner in owners), "")
+    return _known_kinds[url]
+
+
 def only_model(url: str, *, timeout: float = 10.0) -> str:
     """The name of the only model on a server that speaks OpenAI's protocol.
 
@@ -110,6 +145,15 @@ def only_model(url: str, *, timeout: float = 10.0) -> str:
     Raises:
         ChatModelError: No such server answers, or it serves several models; the message lists them.
     """
+    names = [str(model["id"]) for model in _served(url, timeout)]
+    if len(names) != 1:
+        served = ", ".join(names[:20]) or "no model"
+        raise ChatModelError(f"the server at {url} has {served}: name one with openai:MODEL and base_url={url}")
+    return names[0]
+
+
+def _served(url: str, timeout: float) -> list[dict[str, Any]]:
+    """The models that a server with OpenAI's protocol lists, each with its ``id``."""
     import httpx
 
     key = os.environ.get("OPENAI_API_KEY")
@@ -117,13 +161,9 @@ def only_model(url: str, *, timeout: float = 10.0) -> str:
     try:
         response = httpx.get(f"{url.rstrip('/')}/models", timeout=timeout, headers=headers, **client_options(url))
         response.raise_for_status()
-        names = [str(model["id"]) for model in response.json()["data"]]
+        return [{**model, "id": model["id"]} for model in response.json()["data"]]
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
         raise ChatModelError(
             f"no server with OpenAI's protocol answers at {url} ({type(error).__name__}: {error}): give its base URL, "
             "such as http://localhost:8000/v1"
         ) from error
-    if len(names) != 1:
-        served = ", ".join(names[:20]) or "no model"
-        raise ChatModelError(f"the server at {url} has {served}: name one with openai:MODEL and base_url={url}")
-    return names[0]

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ruie_components.cli.console import console, errors, write_json
-from ruie_components.cli.options import ModelOptions, Pool, chat_model
+from ruie_components.cli.options import HoldOption, ModelOptions, Pool, chat_model
 from ruie_components.prompts import AnswerFormat, Order
 from ruie_components.store import DemonstrationStore
 
@@ -64,6 +64,14 @@ def extraction(
         list[AnswerFormat] | None,
         typer.Option("--answer-format", help="Repeat it. Default: linear.", show_default=False),
     ] = None,
+    hold: Annotated[
+        list[HoldOption] | None,
+        typer.Option(
+            help="Hold answers by a grammar to the schema's labels, or to spans of the text too, for models that take "
+            "one (gguf, llama.cpp's and vLLM's servers). Default: none; repeat it.",
+            show_default=False,
+        ),
+    ] = None,
     split: Annotated[str, typer.Option(help="The split of the inputs, for --data.")] = "dev",
     inputs: Annotated[int, typer.Option(min=1, help="Inputs of each set at most.")] = 100,
     pool_size: Annotated[int, typer.Option(min=1, help="Rows of each pool at most, for --data.")] = 4000,
@@ -113,7 +121,7 @@ def extraction(
         models = [CachedChatModel(chat_model(name, model_option), answers) for name in names]
         plan = Plan(
             measured_on, models, selection or ("bm25", "label-vote"), k or (8,), orders,
-            answer_format or (AnswerFormat.LINEAR,), seed,
+            answer_format or (AnswerFormat.LINEAR,), [one.value_or_none for one in hold or [HoldOption.NONE]], seed,
         )  # fmt: skip
         if dry_run:
             prompts = [prompt for cell in cells(plan, progress=True) for prompt in cell.prompts]

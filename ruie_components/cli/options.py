@@ -7,12 +7,14 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
+from ruie_components.answers import Hold
 from ruie_components.cli.console import errors
 from ruie_components.errors import RowError, explain
 from ruie_components.formats.texts import guess_layout, read_texts
@@ -83,6 +85,21 @@ ModelOptions = Annotated[
         show_default=False,
     ),
 ]
+
+
+class HoldOption(StrEnum):
+    """What answers are held to."""
+
+    NONE = "none"
+    LABELS = "labels"
+    SPANS = "spans"
+
+    @property
+    def value_or_none(self) -> Hold | None:
+        """As ``Extractor`` takes it."""
+        return None if self is HoldOption.NONE else "labels" if self is HoldOption.LABELS else "spans"
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 MaxTokens = Annotated[
     int | None,

@@ -18,6 +18,7 @@ from ruie_components.cli.options import (
     AsJson,
     EncoderOption,
     EventOption,
+    HoldOption,
     K,
     LabelsOption,
     MaxTokens,
@@ -37,7 +38,7 @@ from ruie_components.cli.options import (
 )
 from ruie_components.errors import RuieError
 from ruie_components.extraction.results import COLUMNS
-from ruie_components.prompts import AnswerFormat, build_prompt
+from ruie_components.prompts import AnswerFormat, Order, build_prompt
 
 if TYPE_CHECKING:
     from ruie_components.extraction import Extractor
@@ -144,6 +145,14 @@ def extract(
     k: K = 8,
     method: Method = DEFAULT_METHOD,
     answer_format: Format = AnswerFormat.LINEAR,
+    order: Annotated[Order, typer.Option(help="Where the most similar demonstration is shown.")] = Order.SIMILAR_LAST,
+    hold: Annotated[
+        HoldOption,
+        typer.Option(
+            help="Hold answers by a grammar to the schema's labels, or to spans of the text too; for gguf:PATH, and "
+            "llama.cpp's and vLLM's servers."
+        ),
+    ] = HoldOption.NONE,
     max_tokens: MaxTokens = None,
     mentions: Annotated[
         Mentions, typer.Option(help="Give an item of the answer the first mention of its span, or all mentions.")
@@ -168,6 +177,8 @@ def extract(
             answering,
             selector=selector(method, k),
             answer_format=answer_format,
+            order=order,
+            hold=hold.value_or_none,
             max_tokens=max_tokens,
             mentions=mentions.value,
         )

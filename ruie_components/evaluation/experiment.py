@@ -12,6 +12,7 @@ from functools import partial
 from itertools import product
 from typing import Literal
 
+from ruie_components.answers import Hold
 from ruie_components.chat import ChatModel
 from ruie_components.evaluation.data import EvaluationSet
 from ruie_components.evaluation.selections import Chosen, PoolStores, check_selection, choose
@@ -22,7 +23,7 @@ from ruie_components.progress import track
 from ruie_components.prompts import AnswerFormat, Order, Prompt
 from ruie_components.scoring import Counts, score
 from ruie_components.tokenization import tokenize
-from ruie_components.types import Demonstration, Example
+from ruie_components.types import Example
 
 _FAILURES_TO_GIVE_UP = 5  # requests that fail before any is answered
 
@@ -37,6 +38,7 @@ class Condition:
     k: int
     order: Order = Order.SIMILAR_LAST
     answer_format: AnswerFormat = AnswerFormat.LINEAR
+    hold: Hold | None = None
 
     @property
     def setting(self) -> str:
@@ -44,6 +46,7 @@ class Condition:
         parts = [self.selection, f"k={self.k}"]
         parts += [self.order] if self.order is not Order.SIMILAR_LAST else []
         parts += [self.answer_format] if self.answer_format is not AnswerFormat.LINEAR else []
+        parts += [f"hold={self.hold}"] if self.hold else []
         return " ".join(parts)
 
 
@@ -101,6 +104,7 @@ class Plan:
         ks: Numbers of demonstrations.
         orders: Where the most similar demonstration is shown.
         formats: Answer formats.
+        holds: What answers are held to; ``None`` for nothing.
         seed: Of random choice.
 
     Raises:
@@ -113,6 +117,7 @@ class Plan:
     ks: Sequence[int] = (8,)
     orders: Sequence[Order] = (Order.SIMILAR_LAST,)
     formats: Sequence[AnswerFormat] = (AnswerFormat.LINEAR,)
+    holds: Sequence[Hold | None] = (None,)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -128,11 +133,11 @@ class Plan:
     def conditions(self, data: EvaluationSet) -> list[Condition]:
         """The conditions of one set. Without demonstrations k and order make no difference: one condition."""
         found: dict[Condition, None] = {}
-        for model, answer_format, name, k, order in product(
-            self.named_models, self.formats, self.selections, self.ks, self.orders
+        for model, answer_format, hold, name, k, order in product(
+            self.named_models, self.formats, self.holds, self.selections, self.ks, self.orders
         ):
             shown = (0, Order.SIMILAR_LAST) if name == "zero-shot" else (k, order)
-            found[Condition(data.name, model, name, *shown, answer_format)] = None
+            found[Condition(data.name, model, name, *shown, answer_format, hold)] = None
         return list(found)
 
 
@@ -164,9 +169,16 @@ def cells(plan: Plan, *, retries: int = 2, progress: bool = False) -> Iterator[C
                 if key not in known:
                     known[key] = choose(condition.selection, stores, condition.k, seed=plan.seed)
                 model = plan.named_models[condition.model]
-                extractor = Extractor(stores.store(), model, answer_format=condition.answer_format, retries=retries)
+                extractor = Extractor(
+                    stores.store(),
+                    model,
+                    answer_format=condition.answer_format,
+                    order=condition.order,
+                    hold=condition.hold,
+                    retries=retries,
+                )
                 prompts = tuple(
-                    extractor.write(example.query, _ordered(shown, condition.order))
+                    extractor.write(example.query, shown)
                     for example, shown in zip(data.inputs, known[key], strict=True)
                 )
                 yield Cell(data, condition, extractor, prompts, known[key])
@@ -216,11 +228,6 @@ def _answer(extractor: Extractor, errors: list[Exception], prompt: Prompt) -> Ex
     except Exception as error:  # whatever one request dies of, the other results are kept
         errors.append(error)
         return failed(prompt.query, prompt, error)
-
-
-def _ordered(shown: Sequence[Demonstration], order: Order) -> list[Demonstration]:
-    """Demonstrations as ``write`` takes them: it shows the first one last."""
-    return list(shown) if order is Order.SIMILAR_LAST else list(reversed(shown))
 
 
 def _fit(examples: Sequence[Example], chosen: Chosen) -> Iterator[tuple[float, ...]]:

@@ -36,7 +36,8 @@ def _row(one: Measurement, prices: tuple[float, float] | None) -> dict[str, Any]
     row: dict[str, Any] = {
         "dataset": condition.dataset, "task": str(one.examples[0].task), "model": condition.model,
         "selection": condition.selection, "k": condition.k, "order": condition.order,
-        "answer_format": condition.answer_format, "inputs": len(one.examples), "failures": one.failures,
+        "answer_format": condition.answer_format, "hold": condition.hold,
+        "inputs": len(one.examples), "failures": one.failures,
     }  # fmt: skip
     for mode in ("span", "paper"):
         counts = one.counts(mode)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from ruie_components import answers
-from ruie_components.chat import AnyChatModel, Constraint, Response, as_chat_model, retry
+from ruie_components.chat import AnyChatModel, ChatModel, Constraint, Response, as_chat_model, retry
 from ruie_components.errors import RuieError
 from ruie_components.extraction import batch, streaming
 from ruie_components.extraction.results import Estimate, ExtractionResult, identified, usage_of, warn_truncated
 from ruie_components.extraction.resume import ResumeFile
 from ruie_components.extraction.streaming import GrowingAnswer
-from ruie_components.prompts import AnswerFormat, Prompt, TokenCounter, build_prompt, estimate_tokens
+from ruie_components.prompts import AnswerFormat, Order, Prompt, TokenCounter, build_prompt, estimate_tokens
 from ruie_components.retrieval import DemonstrationRetriever, QueryInput
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
@@ -41,6 +41,10 @@ class Extractor:
         labels: The labels of inputs that name none. Default: all labels of the task in the pool.
         event: For EAE, the event of inputs that name none.
         answer_format: How answers are written: "linear", the paper's way, or "json".
+        order: Where the most similar demonstration is shown: "similar-last", next to the input, or "similar-first".
+        hold: What answers are held to by a grammar, for models that take one: "labels", the labels of the schema, or
+            "spans", these and pieces of the text that begin and end at word boundaries. Default: nothing; answers
+            are read as they come, and what is not in the schema or the text is rejected.
         max_tokens: The budget of the whole prompt; the least similar demonstrations are dropped until it fits.
         count_tokens: Counts the tokens of a string, for the budget.
         instruction: An instruction of your own instead of the task's.
@@ -52,7 +56,8 @@ class Extractor:
 
     Raises:
         TypeError: ``model`` is not a chat model, or ``selector`` not a ``Selector``.
-        ValueError: ``k`` is negative, ``answer_format`` unknown, or the model's name of no known form.
+        ValueError: ``k`` is negative, ``answer_format``, ``order`` or ``hold`` unknown, the model's name of no known
+            form, or the model takes no grammar and ``hold`` is given.
         ImportError: The model needs a package that is not installed; the message names it.
     """
 
@@ -67,6 +72,8 @@ class Extractor:
         labels: Sequence[str] | None = None,
         event: EventQuery | Mapping[str, Any] | None = None,
         answer_format: AnswerFormat | str = AnswerFormat.LINEAR,
+        order: Order | str = Order.SIMILAR_LAST,
+        hold: answers.Hold | None = None,
         max_tokens: int | None = None,
         count_tokens: TokenCounter = estimate_tokens,
         instruction: str | None = None,
@@ -77,6 +84,8 @@ class Extractor:
         self.retriever = DemonstrationRetriever(store, selector, k, task, labels, event)
         self.model = as_chat_model(model)
         self.answer_format = AnswerFormat(answer_format)
+        self.order = Order(order)
+        self.hold = _checked_hold(hold, self.model)
         self.max_tokens = max_tokens
         self.count_tokens = count_tokens
         self.instruction = instruction
@@ -101,6 +110,7 @@ class Extractor:
         """The same extractor with another chat model."""
         other = copy.copy(self)
         other.model = as_chat_model(model)
+        _checked_hold(self.hold, other.model)
         return other
 
     def extract(self, query: QueryInput) -> ExtractionResult:
@@ -231,6 +241,7 @@ class Extractor:
             max_tokens=self.max_tokens,
             count_tokens=self.count_tokens,
             instruction=self.instruction,
+            order=self.order,
         )
 
     def _try_to_write(self, query: Query, demonstrations: Sequence[Demonstration]) -> Prompt | RuieError | ValueError:
@@ -279,6 +290,8 @@ class Extractor:
 
     def _constraint(self, prompt: Prompt) -> Constraint | None:
         """What the answer is held to, as far as the model takes it. Others have the instruction alone."""
+        if self.hold is not None:
+            return Constraint(grammar=answers.grammar(prompt.query, self.answer_format, self.hold))
         if self.answer_format is not AnswerFormat.JSON or "json_schema" not in self.model.constraints:
             return None
         return Constraint(json_schema=answers.json_schema(prompt.query))
@@ -304,11 +317,24 @@ class Extractor:
             "encoder": self.store.encoder.fingerprint,
             "selector": repr(self.selector),
             "answer_format": self.answer_format.value,
+            "order": self.order.value,
+            "hold": self.hold,
             "max_tokens": self.max_tokens,
             "instruction": self.instruction,
             "fuzzy_threshold": self.fuzzy_threshold,
             "mentions": self.mentions,
         }
+
+
+def _checked_hold(hold: answers.Hold | None, model: ChatModel) -> answers.Hold | None:
+    if hold not in (None, "labels", "spans"):
+        raise ValueError(f"hold must be 'labels', 'spans' or None, got {hold!r}")
+    if hold is not None and "grammar" not in model.constraints:
+        raise ValueError(
+            f"the chat model {model.name!r} takes no grammar, so its answers can't be held to {hold}: leave hold out, "
+            "or take gguf:PATH, or openai:MODEL with the base_url of a llama.cpp or vLLM server"
+        )
+    return hold
 
 
 def _seconds(response: Response, start: float) -> float:

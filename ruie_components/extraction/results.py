@@ -101,8 +101,8 @@ class ExtractionResult:
 
     @property
     def demonstrations(self) -> tuple[Demonstration, ...]:
-        """The demonstrations that the model was shown, best first (in the prompt the best is the last)."""
-        return tuple(reversed(self.prompt.demonstrations)) if self.prompt else ()
+        """The demonstrations that the model was shown, best first."""
+        return self.prompt.best_first if self.prompt else ()
 
     def to_row(self) -> dict[str, Any]:
         """A JSON object: the extraction, the ids and scores of the demonstrations, the usage, and the error if any.

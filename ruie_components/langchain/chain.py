@@ -20,7 +20,7 @@ from ruie_components.chat import AnyChatModel
 from ruie_components.errors import RuieError
 from ruie_components.extraction import ExtractionResult, Extractor
 from ruie_components.langchain.chat_models import to_runnable
-from ruie_components.prompts import AnswerFormat, Prompt, TokenCounter, estimate_tokens
+from ruie_components.prompts import AnswerFormat, Order, Prompt, TokenCounter, estimate_tokens
 from ruie_components.retrieval import QueryInput
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
@@ -37,6 +37,8 @@ def create_extraction_chain(
     labels: Sequence[str] | None = None,
     event: EventQuery | Mapping[str, Any] | None = None,
     answer_format: AnswerFormat | str = AnswerFormat.LINEAR,
+    order: Order | str = Order.SIMILAR_LAST,
+    hold: answers.Hold | None = None,
     max_tokens: int | None = None,
     count_tokens: TokenCounter = estimate_tokens,
     instruction: str | None = None,
@@ -55,6 +57,8 @@ def create_extraction_chain(
         labels: The labels of inputs that name none. Default: all labels of the task in the pool.
         event: For EAE, the event of inputs that name none.
         answer_format: How answers are written: "linear" or "json".
+        order: Where the most similar demonstration is shown: "similar-last" or "similar-first".
+        hold: What answers are held to by a grammar, for models that take one: "labels" or "spans".
         max_tokens: The budget of the whole prompt.
         count_tokens: Counts the tokens of a string, for the budget.
         instruction: An instruction of your own instead of the task's.
@@ -80,6 +84,8 @@ def create_extraction_chain(
             labels=labels,
             event=event,
             answer_format=answer_format,
+            order=order,
+            hold=hold,
             max_tokens=max_tokens,
             count_tokens=count_tokens,
             instruction=instruction,

@@ -53,17 +53,18 @@ def estimate_tokens(text: str) -> int:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A whole prompt: instruction, demonstrations with the most similar last, and the query's block."""
+    """A whole prompt: instruction, demonstrations in their order, and the query's block."""
 
     instruction: str
     demonstrations: tuple[Demonstration, ...]
-    """As shown: the most similar one last, next to the input."""
+    """As shown: where ``order`` doesn't say otherwise the most similar one last, next to the input."""
     query: Query
     answer_format: AnswerFormat
     tokens: int
     """By the given counter; by ``estimate_tokens`` where none was given."""
     dropped: int = 0
     """How many of the least similar demonstrations did not fit the budget."""
+    order: Order = Order.SIMILAR_LAST
 
     def __post_init__(self) -> None:
         # some serializers (LangGraph's checkpoints) bring tuples back as lists, which would compare unequal
@@ -71,6 +72,11 @@ class Prompt:
 
     def __repr__(self) -> str:
         return f"Prompt({self.query.task}, {len(self.demonstrations)} demonstrations, about {self.tokens:,} tokens)"
+
+    @property
+    def best_first(self) -> tuple[Demonstration, ...]:
+        """The demonstrations as a search returns them."""
+        return self.demonstrations[::-1] if self.order is Order.SIMILAR_LAST else self.demonstrations
 
     @property
     def text(self) -> str:
@@ -100,16 +106,18 @@ def build_prompt(
     max_tokens: int | None = None,
     count_tokens: TokenCounter = estimate_tokens,
     instruction: str | None = None,
+    order: Order | str = Order.SIMILAR_LAST,
 ) -> Prompt:
     """Write the prompt for a query.
 
     Args:
         query: What to extract from which text.
-        demonstrations: Best first, as a search returns them; the prompt shows the best last.
+        demonstrations: Best first, as a search returns them.
         answer_format: How the answers are written.
         max_tokens: The budget of the whole prompt. The least similar demonstrations are dropped until it fits.
         count_tokens: Counts the tokens of a string.
         instruction: An instruction of your own instead of the task's.
+        order: Where the best is shown: last, as in the paper, or first.
 
     Returns:
         The prompt, with its size and how many demonstrations were dropped.
@@ -132,4 +140,6 @@ def build_prompt(
             break  # a less similar one that happens to be short must not jump the queue
         tokens += size
         kept.append(demonstration)
-    return Prompt(opening, tuple(reversed(kept)), query, answer_format, tokens, len(demonstrations) - len(kept))
+    order = Order(order)
+    shown = tuple(reversed(kept) if order is Order.SIMILAR_LAST else kept)
+    return Prompt(opening, shown, query, answer_format, tokens, len(demonstrations) - len(kept), order)

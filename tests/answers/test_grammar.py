@@ -6,7 +6,7 @@ import re
 import pytest
 
 from ruie_components import Example, Query, prompts
-from ruie_components.answers import grammar
+from ruie_components.answers import grammar, parse
 
 _TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|[\w-]+|[()|?*+]')
 
@@ -106,6 +106,8 @@ def test_what_is_held_is_held():
     assert not accepts(grammar(query), "place: Bob")
     held = grammar(query, hold="spans")
     assert accepts(held, "person: Bob; person: Adam met; person: Bob.")
+    assert accepts(held, "person: None; person: Bob")
+    assert [entity.text for entity in parse("person: None; person: Bob", query).entities] == ["Bob"]
     for answer in ("person: Eve", "person: Ada", "person: dam", "place: Bob", "person: ", "person: Adam Bob"):
         assert not accepts(held, answer)
     with pytest.raises(ValueError, match="'labels' or 'spans'"):
