@@ -214,7 +214,7 @@ class LangChainModel:
             return {}
         if self._wrapped is not None:
             return {"constraint": constraint}
-        if constraint.grammar is not None:
+        if constraint.grammar is not None and self._base_url:
             own = getattr(self._inner, "extra_body", None) or {}
             return {"extra_body": {**own, **grammar_options(self._base_url, constraint.grammar)}}
         if constraint.json_schema is None:

@@ -104,28 +104,26 @@ _KINDS = {"llamacpp": "llama.cpp", "vllm": "vLLM"}  # what they call themselves,
 _known_kinds: dict[str, str] = {}
 
 
-def grammar_options(url: str | None, grammar: str, *, timeout: float = 10.0) -> dict[str, Any]:
+def grammar_options(url: str, grammar: str, *, timeout: float = 10.0) -> dict[str, Any]:
     """The fields of a request that hold an answer to a grammar, in the words of the server at an address.
 
     OpenAI's protocol has no grammars; llama.cpp's server and vLLM add them in ways of their own. Which one answers, the
     server says in its list of models.
 
     Args:
-        url: The base URL, such as ``http://localhost:8000/v1``; ``None`` for OpenAI itself.
+        url: The base URL, such as ``http://localhost:8000/v1``.
         grammar: In GBNF.
         timeout: Seconds to wait for the list of models.
 
     Raises:
         ChatModelError: The server is neither, or doesn't answer.
     """
-    kind = _server_kind(url, timeout) if url else ""
+    kind = _server_kind(url, timeout)
     if kind == _KINDS["llamacpp"]:
         return {"grammar": grammar}
     if kind == _KINDS["vllm"]:
         return {"structured_outputs": {"grammar": grammar}}
-    raise ChatModelError(
-        f"the server at {url or 'OpenAI'} is neither llama.cpp's nor vLLM's, and takes no grammar: leave hold out"
-    )
+    raise ChatModelError(f"the server at {url} is neither llama.cpp's nor vLLM's, and takes no grammar: leave hold out")
 
 
 def _server_kind(url: str, timeout: float) -> str:
