@@ -17,6 +17,7 @@ from ruie_components.cli.console import errors, write_any_character
 from ruie_components.cli.demo import demo
 from ruie_components.cli.evaluate import evaluate_app
 from ruie_components.cli.report import report
+from ruie_components.cli.serve import serve
 from ruie_components.errors import RuieError, explain
 from ruie_components.extraction import AnswerTruncatedWarning
 
@@ -35,6 +36,7 @@ app.command()(work.retrieve)
 app.command()(work.prompt)
 app.command()(work.extract)
 app.command()(report)
+app.command()(serve)
 app.add_typer(evaluate_app, name="evaluate")
 for _entry in entry_points(group="ruie.commands"):
     # The training code adds its commands this way: nothing here may import it.

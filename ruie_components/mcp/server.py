@@ -1,0 +1,224 @@
+"""The server and its tools."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import ToolAnnotations
+from pydantic import BaseModel, Field
+
+from ruie_components._version import __version__
+from ruie_components.errors import RuieError
+from ruie_components.extraction import ExtractionResult, Extractor
+from ruie_components.lexical import example_tokens, query_tokens
+from ruie_components.types import Demonstration, EventQuery, Example, Query, Task
+
+_READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+_ADDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+
+
+class ExtractedSpan(BaseModel):
+    """A span of the text, and what it is. The head and the tail of a relation share an ``item``."""
+
+    item: int
+    type: str
+    role: str
+    span: str
+    start: int = Field(description="Offset of the first character, in Unicode code points.")
+    end: int = Field(description="Offset behind the last character.")
+
+
+class RejectedPart(BaseModel):
+    """A part of the model's answer that is not a result."""
+
+    reason: str
+    label: str
+    answer: str
+
+
+class Extracted(BaseModel):
+    """What was extracted from a text."""
+
+    spans: list[ExtractedSpan]
+    rejected: list[RejectedPart]
+    demonstrations: int
+    truncated: bool = Field(description="Whether the model was stopped at its token limit.")
+
+
+class Retrieved(BaseModel):
+    """A demonstration: a labelled example of the pool, and its score (higher is better)."""
+
+    score: float
+    id: str
+    example: dict[str, Any]
+
+
+class Retrieval(BaseModel):
+    """The demonstrations for a text, best first."""
+
+    demonstrations: list[Retrieved]
+
+
+class Added(BaseModel):
+    """An example that is in the pool now."""
+
+    id: str
+    new: bool = Field(description="False where the pool held the same example before.")
+
+
+class Reason(BaseModel):
+    """Why a demonstration was chosen."""
+
+    score: float
+    text: str
+    labels: dict[str, int] = Field(description="Its labels, and how often each occurs.")
+    shared_words: list[str] = Field(description="Words that it shares with the text, in the text's order.")
+
+
+class Explanation(BaseModel):
+    """How the demonstrations for a text were chosen, and the prompt that shows them."""
+
+    task: str
+    labels: list[str]
+    selector: str
+    encoder: str
+    demonstrations: list[Reason]
+    labels_shown: dict[str, int] = Field(description="In how many demonstrations each label occurs.")
+    labels_not_shown: list[str] = Field(description="Labels asked for that no demonstration shows.")
+    prompt: str
+    tokens: int = Field(description="Tokens of the prompt, by estimate.")
+
+
+def create_server(extractor: Extractor, *, read_only: bool = False) -> MCPServer[Any]:
+    """An MCP server over one pool and one chat model.
+
+    Args:
+        extractor: The pool, the model, and how demonstrations are chosen.
+        read_only: Whether to leave out the tool that adds examples.
+
+    .. code-block:: python
+
+        create_server(Extractor(store, "ollama:llama3.1:8b")).run("stdio")
+    """
+    store, retriever = extractor.store, extractor.retriever
+    server: MCPServer[Any] = MCPServer(
+        name="ruie",
+        title="ruie-components",
+        version=__version__,
+        instructions=(
+            "Information extraction with demonstrations from a pool of labelled examples. The pool "
+            f"{store.pool!r} holds {', '.join(f'{store.count(task)} {task}' for task in store.tasks) or 'nothing'}. "
+            "Give a task where the pool holds several. For EAE give the event."
+        ),
+        log_level="WARNING",
+    )
+
+    def query(text: str, task: Task | None, labels: list[str] | None, event: EventQuery | None) -> Query:
+        return retriever.query(text, task=task, labels=labels, event=event)
+
+    @server.tool(annotations=_READS)
+    async def retrieve(
+        text: str,
+        task: Task | None = None,
+        labels: list[str] | None = None,
+        event: EventQuery | None = None,
+        k: int | None = None,
+    ) -> Retrieval:
+        """Find the labelled examples that are worth showing to a model for a text, best first."""
+        with _tool_errors():
+            asked = await asyncio.to_thread(query, text, task, labels, event)
+            shown = await retriever.aretrieve(asked, k=k)
+        return Retrieval(demonstrations=[_retrieved(one) for one in shown])
+
+    @server.tool(annotations=_READS)
+    async def extract(
+        text: str, task: Task | None = None, labels: list[str] | None = None, event: EventQuery | None = None
+    ) -> Extracted:
+        """Extract entities, relations, events or event arguments as spans of a text, with the server's chat model."""
+        with _tool_errors():
+            asked = await asyncio.to_thread(query, text, task, labels, event)
+            result = await extractor.aextract(asked)
+        return _extracted(result)
+
+    @server.tool(annotations=_READS)
+    async def explain(
+        text: str, task: Task | None = None, labels: list[str] | None = None, event: EventQuery | None = None
+    ) -> Explanation:
+        """Say which demonstrations are chosen for a text and why, and show the prompt. No model is called."""
+        with _tool_errors():
+            asked = await asyncio.to_thread(query, text, task, labels, event)
+            return await asyncio.to_thread(_explain, extractor, asked)
+
+    if not read_only:
+
+        @server.tool(annotations=_ADDS)
+        async def add_example(example: Example) -> Added:
+            """Add a labelled example to the pool. Offsets are Unicode code points, the end is exclusive."""
+            with _tool_errors():
+                new = await asyncio.to_thread(store.add, [example])
+            return Added(id=example.content_id, new=bool(new))
+
+    return server
+
+
+@contextmanager
+def _tool_errors() -> Iterator[None]:
+    """What a caller did wrong, or a model that can't be reached, as an error that the caller reads."""
+    try:
+        yield
+    except (RuieError, ValueError, TypeError) as error:
+        raise ToolError(str(error)) from error
+
+
+def _retrieved(shown: Demonstration) -> Retrieved:
+    return Retrieved(score=shown.score, id=shown.example.content_id, example=shown.example.to_row())
+
+
+def _extracted(result: ExtractionResult) -> Extracted:
+    names = ExtractedSpan.model_fields
+    return Extracted(
+        spans=[ExtractedSpan(**{name: row[name] for name in names}) for row in result.to_rows()],
+        rejected=[
+            RejectedPart(reason=str(part.reason), label=part.label, answer=part.answer)
+            for part in result.extraction.rejected
+        ],
+        demonstrations=result.usage.demonstrations,
+        truncated=result.usage.truncated,
+    )
+
+
+def _explain(extractor: Extractor, query: Query) -> Explanation:
+    prompt = extractor.prompt(query)
+    best_first = [*reversed(prompt.demonstrations)]
+    words = query_tokens(query)
+    occurring = Counter(label for shown in best_first for label in set(shown.example.annotation_labels))
+    return Explanation(
+        task=query.task.value,
+        labels=list(query.labels),
+        selector=repr(extractor.selector),
+        encoder=extractor.store.encoder.name,
+        demonstrations=[
+            Reason(
+                score=shown.score,
+                text=shown.example.text,
+                labels=dict(Counter(shown.example.annotation_labels)),
+                shared_words=_shared(words, shown.example),
+            )
+            for shown in best_first
+        ],
+        labels_shown=dict(occurring),
+        labels_not_shown=[label for label in query.labels if label not in occurring],
+        prompt=prompt.text,
+        tokens=prompt.tokens,
+    )
+
+
+def _shared(words: list[str], example: Example) -> list[str]:
+    others = set(example_tokens(example))
+    return [word for word in dict.fromkeys(words) if word in others and any(map(str.isalnum, word))]

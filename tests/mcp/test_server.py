@@ -1,0 +1,167 @@
+"""The MCP server, by the SDK's own client: over stdio with the real command, and over real HTTP."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+pytest.importorskip("mcp")
+
+import httpx2
+import uvicorn
+from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+
+from ruie_components import DemonstrationStore, Extractor
+from ruie_components.errors import RuieError
+from ruie_components.mcp import create_server, http_app, is_loopback
+from ruie_components.starter import starter_examples
+
+TEXT = "Fly from Oslo to Lima with Aurora Air."
+COMMAND = [sys.executable, "-c", "from ruie_components.cli import main; main()", "serve", "--mcp"]
+TOKEN = "a-token-of-many-characters"
+ADA = {
+    "task": "NER",
+    "text": "Ada slept.",
+    "schema": ["person"],
+    "entities": [{"type": "person", "text": "Ada", "start": 0, "end": 3}],
+}
+
+
+@pytest.fixture
+def extractor():
+    with DemonstrationStore.create(starter_examples("NER"), progress=False) as store:
+        yield Extractor(store, "baseline", k=4, labels=["city", "airline", "hotel"])
+
+
+@contextmanager
+def served(app):
+    """The application on a free port of loopback; its address."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
+        server.should_exit = True
+        thread.join(10)
+
+
+async def test_the_tools_over_http(extractor):
+    with served(http_app(create_server(extractor))) as address:
+        async with Client(address) as client:
+            tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+            assert set(tools) == {"retrieve", "extract", "add_example", "explain"}
+            assert tools["extract"].annotations.read_only_hint
+            assert all(tool.description and tool.output_schema for tool in tools.values())
+
+            shown = (await client.call_tool("retrieve", {"text": TEXT, "k": 2})).structured_content["demonstrations"]
+            assert len(shown) == 2
+            assert shown[0]["score"] >= shown[1]["score"]
+            assert shown[0]["example"]["task"] == "NER"
+
+            found = (await client.call_tool("extract", {"text": TEXT})).structured_content
+            assert [(span["type"], span["span"], span["start"]) for span in found["spans"]] == [
+                ("city", "Oslo", 9),
+                ("city", "Lima", 17),
+                ("airline", "Aurora Air", 27),
+            ]
+            assert found["demonstrations"] == 4
+
+            why = (await client.call_tool("explain", {"text": TEXT})).structured_content
+            assert len(why["demonstrations"]) == 4
+            assert "oslo" in why["demonstrations"][0]["shared_words"]
+            assert set(why["labels_not_shown"]).isdisjoint(why["labels_shown"])
+            assert why["prompt"].endswith(f'Input: "{TEXT}"\nOutput:')
+
+            for new in (True, False):
+                added = (await client.call_tool("add_example", {"example": ADA})).structured_content
+                assert (added["new"], extractor.store.get([added["id"]])[0].text) == (new, "Ada slept.")
+
+
+async def test_what_a_caller_did_wrong_is_an_answer(extractor):
+    async with Client(create_server(extractor)) as client:
+        empty = await client.call_tool("extract", {"text": " "})
+        assert empty.is_error
+        assert "text is empty" in empty.content[0].text
+        misplaced = ADA | {"entities": [{"type": "person", "text": "Ada", "start": 1, "end": 4}]}
+        wrong = await client.call_tool("add_example", {"example": misplaced})
+        assert wrong.is_error
+        assert "there stands 'da '" in wrong.content[0].text
+        task = await client.call_tool("retrieve", {"text": TEXT, "task": "RE", "labels": ["orbits"]})
+        assert task.is_error
+
+
+async def test_a_read_only_server_adds_nothing(extractor):
+    async with Client(create_server(extractor, read_only=True)) as client:
+        assert "add_example" not in {tool.name for tool in (await client.list_tools()).tools}
+        assert (await client.call_tool("add_example", {"example": ADA})).is_error
+
+
+async def test_the_command_over_stdio(tmp_path):
+    store = tmp_path / "pool"
+    DemonstrationStore.create(starter_examples("NER"), path=store, progress=False).close()
+    arguments = [*COMMAND[1:], "--store", str(store), "--model", "baseline", "-k", "2"]
+    async with Client(StdioServerParameters(command=COMMAND[0], args=arguments, env=dict(os.environ))) as client:
+        added = (await client.call_tool("add_example", {"example": ADA})).structured_content
+        found = (await client.call_tool("extract", {"text": TEXT, "labels": ["city"]})).structured_content
+    assert {"Oslo", "Lima"} <= {span["span"] for span in found["spans"]}
+    with DemonstrationStore.open(store) as opened:
+        assert opened.get([added["id"]])[0].text == "Ada slept."
+
+
+async def test_elsewhere_a_token_is_needed(extractor):
+    with pytest.raises(RuieError, match="needs a token"):
+        http_app(create_server(extractor), "0.0.0.0")
+    with pytest.raises(RuieError, match="at least 16"):
+        http_app(create_server(extractor), "0.0.0.0", "short")
+    with served(http_app(create_server(extractor), "0.0.0.0", TOKEN)) as address:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}):
+            async with httpx2.AsyncClient(headers=headers) as http:
+                refused = await http.post(address, json={})
+            assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+        async with (
+            httpx2.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30) as http,
+            Client(streamable_http_client(address, http_client=http)) as client,
+        ):
+            assert (await client.call_tool("extract", {"text": TEXT})).structured_content["spans"]
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example"}])
+async def test_on_loopback_a_web_page_of_elsewhere_is_refused(extractor, headers):
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    accepted = {"Accept": "application/json, text/event-stream"}
+    with served(http_app(create_server(extractor))) as address:
+        async with httpx2.AsyncClient() as http:
+            refused = await http.post(address, json=body, headers=accepted | headers)
+            assert refused.status_code in (403, 421)
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("localhost", True),
+        ("127.0.0.9", True),
+        ("[::1]", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("a.example", False),
+    ],
+)
+def test_which_hosts_are_this_machine(host, here):
+    assert is_loopback(host) is here
+
+
+def test_the_command_refuses_to_listen_elsewhere_without_a_token():
+    environment = {name: value for name, value in os.environ.items() if name != "RUIE_TOKEN"}
+    command = [*COMMAND, "--transport", "http", "--host", "0.0.0.0", "--model", "baseline", "--task", "NER"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 1
+    assert "set RUIE_TOKEN" in done.stderr
