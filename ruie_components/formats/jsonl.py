@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from ruie_components.errors import RowError, explain
+from ruie_components.errors import RowError
 from ruie_components.files import atomic_text, read_rows
+from ruie_components.formats.base import Document, Reading, Sample
+from ruie_components.formats.convert import examples_of
+from ruie_components.formats.json_rows import example_of, rows_of
 from ruie_components.types import Example
 
 
@@ -22,11 +23,8 @@ def read_examples(path: str | Path) -> Iterator[Example]:
     Raises:
         RowError: The file can't be read, or a row is no valid example; the message names file, line and field.
     """
-    for where, row in read_rows(path):
-        try:
-            yield Example.model_validate(row)
-        except ValidationError as error:
-            raise RowError(f"{where}: {explain(error)}") from error
+    for location, row in read_rows(path):
+        yield example_of(location, row)
 
 
 def write_examples(path: str | Path, examples: Iterable[Example]) -> int:
@@ -45,3 +43,28 @@ def write_examples(path: str | Path, examples: Iterable[Example]) -> int:
             lines.write(json.dumps(example.to_row(), ensure_ascii=False) + "\n")
             count += 1
     return count
+
+
+class JsonlFormat:
+    """Rows of this project: JSON Lines, or a JSON array of the same objects."""
+
+    name = "jsonl"
+    title = "this project's rows: JSON Lines with task, text, schema"
+
+    def recognizes(self, sample: Sample) -> bool:
+        """Rows have a task, a text and a schema."""
+        return sample.each_row("task", "text") and all({"schema", "labels"} & row.keys() for row in sample.rows)
+
+    def read(self, path: Path, reading: Reading) -> Iterator[Example]:
+        """An example a row."""
+        for location, row in rows_of(path, reading):
+            try:
+                example = example_of(location, row)
+            except RowError as error:
+                reading.problem(str(error))
+            else:
+                yield example
+
+    def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
+        """The examples of each document."""
+        return write_examples(path, (each for document in documents for each in examples_of(document, reading.schema)))

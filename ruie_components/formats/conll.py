@@ -1,0 +1,104 @@
+"""CoNLL: a token and its tag a line, a blank line between sentences; BIO, IOB1, IO, BIOES."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ruie_components.files import atomic_text, text_lines
+from ruie_components.formats.base import Document, Reading, Sample
+from ruie_components.formats.tags import OUTSIDE, TAG, tagged_document, tags_of_document
+from ruie_components.types import Task
+
+_DOCUMENT = "-DOCSTART-"
+_LONGEST = 100_000  # tokens of a sentence; more is a file without blank lines
+
+
+class ConllFormat:
+    """Sentences of token lines. The first column is the token, the last one its tag."""
+
+    name = "conll"
+    title = "CoNLL / BIO / IOB1 / BIOES: a token and its tag a line"
+
+    def recognizes(self, sample: Sample) -> bool:
+        """Nearly all lines have two columns or more and end with a tag."""
+        lines = [line.split() for line in sample.start.splitlines()[:500] if line.strip()][:-1] or [
+            line.split() for line in sample.start.splitlines() if line.strip()
+        ]
+        lines = [columns for columns in lines if columns[0] not in (_DOCUMENT, "#")]
+        tagged = sum(len(columns) > 1 and _is_tag(columns[-1]) for columns in lines)
+        return bool(lines) and tagged >= 0.9 * len(lines)
+
+    def read(self, path: Path, reading: Reading) -> Iterator[Document]:
+        """A document a sentence."""
+        tokens: list[str] = []
+        tags: list[str] = []
+        first, wrong = 0, ""
+        number = 0
+        for number, line in enumerate(text_lines(path, encoding=reading.encoding), start=1):
+            word, tab, tag = line.partition("\t")
+            if tab and "\t" not in tag and word and " " not in line:  # the usual case first
+                tag = tag.rstrip("\r\n")
+            else:
+                columns = line.split("\t") if tab else line.split()
+                columns = [column.strip() for column in columns]
+                if not any(columns) or columns[0] == _DOCUMENT:
+                    if tokens or wrong:
+                        yield from _sentence(path, first, tokens, tags, wrong, reading)
+                        tokens, tags, wrong = [], [], ""
+                    continue
+                if line.startswith("#") and not tokens and not _is_tag(columns[-1]):
+                    continue  # a comment
+                word, tag = columns[0], columns[-1]
+                if len(columns) < 2 or not word:
+                    shown = line.strip()
+                    wrong = wrong or f"{path}, line {number}: tag: expected a token and its tag, got {shown!r:.60}"
+            if not tokens:
+                first = number
+            tokens.append(word)
+            tags.append(tag)
+            if len(tokens) >= _LONGEST:
+                wrong = wrong or f"{path}, line {first}: a sentence of {_LONGEST:,} tokens has no blank line behind it"
+                tokens, tags = tokens[:1], tags[:1]
+        if tokens or wrong:
+            yield from _sentence(path, first or number, tokens, tags, wrong, reading)
+
+    def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
+        """Token and BIO tag, with a tab between them."""
+        count = 0
+        with atomic_text(path) as file:
+            for document in documents:
+                tokens, tags, lost = tags_of_document(document)
+                words = [document.text[start:end] for start, end in tokens]
+                reading.notes["entities inside or across others are left out"] += lost
+                reading.notes["relations and events are left out"] += bool(document.relations or document.events)
+                reading.notes["ids and other keys are left out"] += document.id is not None or bool(document.metadata)
+                reading.notes["white space between tokens becomes one space"] += " ".join(words) != document.text
+                if words:
+                    file.writelines(f"{word}\t{tag}\n" for word, tag in zip(words, tags, strict=True))
+                    file.write("\n")
+                    count += 1
+        return count
+
+
+def _is_tag(column: str) -> bool:
+    return column == "O" or re.fullmatch(TAG, column) is not None
+
+
+def _sentence(
+    path: Path, first: int, tokens: list[str], tags: list[str], wrong: str, reading: Reading
+) -> Iterator[Document]:
+    if not wrong:
+        try:
+            document = tagged_document(f"{path}, line {first}", tokens, tags)
+            document.tasks = _NER
+            yield document
+        except ValueError:
+            at = next(at for at, tag in enumerate(tags) if tag not in OUTSIDE and not TAG.fullmatch(tag))
+            wrong = f"{path}, line {first + at}: tag: {tags[at]!r:.60} is neither O nor one such as B-person"
+    if wrong:
+        reading.problem(wrong)
+
+
+_NER = frozenset({Task.NER})

@@ -1,0 +1,199 @@
+"""Examples from files of any format, with a report; and examples to a file of any format."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ruie_components.errors import RowError
+from ruie_components.formats.base import Document, Format, Reading, Schema
+from ruie_components.formats.brat import BratFormat
+from ruie_components.formats.convert import documents_of, examples_of
+from ruie_components.formats.jsonl import JsonlFormat, write_examples
+from ruie_components.formats.mapping import LabelMapping
+from ruie_components.formats.registry import get_format, guess_format
+from ruie_components.types import Example, Task
+
+
+@dataclass
+class ImportReport:
+    """What an import read and did not read.
+
+    Attributes:
+        formats: The format of each file.
+        rows: Texts that were read.
+        examples: Examples that were made, by task.
+        skipped: Rows that were skipped because of a problem.
+        problems: The first hundred problems, each with file, line and field.
+        notes: What was read otherwise than it was written, or left out, and how often.
+        labels: The labels by task, under their new names.
+    """
+
+    formats: dict[str, str] = field(default_factory=dict)
+    rows: int = 0
+    examples: Counter[str] = field(default_factory=Counter)
+    skipped: int = 0
+    problems: list[str] = field(default_factory=list)
+    notes: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, list[str]] = field(default_factory=dict)
+
+
+class Import:
+    r"""The examples of files, read one at a time as they are iterated over; ``report`` is whole at the end.
+
+    All labels of the files make the schema of each example, so files are read twice: for their labels first.
+
+    Args:
+        paths: Files, or folders where the format has them.
+        format: A format's name; by default each file's is guessed.
+        mapping: New names of labels.
+        tasks: Only these.
+        strict: Raise the first problem instead of skipping the row.
+        encoding: Where it is neither UTF-8 nor has a byte order mark.
+
+    Raises:
+        RowError: A file's format is not recognized. While iterating in strict mode: a row can't be read.
+        ValueError: There is no format of that name.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.conll")
+    ...     _ = path.write_text("Ada\tB-PER\nslept\tO\n")
+    ...     files = Import([path], mapping=LabelMapping(rename={"PER": "person"}))
+    ...     examples = list(files)
+    >>> examples[0].text, examples[0].entities[0].type, files.report.rows
+    ('Ada slept', 'person', 1)
+    """
+
+    def __init__(
+        self,
+        paths: Iterable[str | Path],
+        *,
+        format: str | None = None,  # noqa: A002  what it is called on the command line
+        mapping: LabelMapping | None = None,
+        tasks: Sequence[Task | str] | None = None,
+        strict: bool = False,
+        encoding: str | None = None,
+    ) -> None:
+        self._mapping = mapping or LabelMapping()
+        self._tasks = None if tasks is None else frozenset(map(Task, tasks))
+        self._strict, self._encoding = strict, encoding
+        chosen = None if format is None else get_format(format)
+        files = [(Path(path), chosen or guess_format(path, encoding=encoding)) for path in paths]
+        self._files = list(
+            dict.fromkeys((one.source(path) if isinstance(one, BratFormat) else path, one) for path, one in files)
+        )
+        self.report = ImportReport(formats={str(path): one.name for path, one in self._files})
+
+    def __iter__(self) -> Iterator[Example]:
+        formats = self.report.formats
+        self.report = ImportReport(formats=formats)
+        schema = self._schema()
+        for path, one in self._files:
+            reading = self._reading()
+            yield from self._of_file(path, one, reading, schema)
+            self._add(reading)
+
+    def _reading(self) -> Reading:
+        return Reading(strict=self._strict, encoding=self._encoding)
+
+    def _schema(self) -> Schema:
+        """The labels of all documents, sorted, with their new names."""
+        first = Reading(encoding=self._encoding)
+        for path, one in self._files:
+            if isinstance(one, JsonlFormat):
+                continue  # its rows have their own
+            try:
+                for item in one.read(path, first):
+                    if isinstance(item, Document):
+                        first.schema.collect(item)
+            except RowError:
+                pass  # the second time it is reported
+        labels = {task: dict.fromkeys(sorted(each)) for task, each in first.schema.labels.items()}
+        roles = {event: dict.fromkeys(sorted(each)) for event, each in first.schema.roles.items()}
+        schema = self._mapping.renamed(Schema(labels, roles))
+        self.report.labels = {str(task): list(each) for task, each in schema.labels.items() if each}
+        self._note_unused(first.schema)
+        return schema
+
+    def _note_unused(self, schema: Schema) -> None:
+        if any(isinstance(one, JsonlFormat) for _, one in self._files):
+            return
+        known = {label for each in schema.labels.values() for label in each} | set(schema.roles)
+        known |= {role for roles in schema.roles.values() for role in roles}
+        unused = sorted({*self._mapping.rename, *self._mapping.drop} - known)
+        if unused:
+            self.report.notes[f"labels of the mapping that no file has: {', '.join(unused)}"] = len(unused)
+
+    def _of_file(self, path: Path, one: Format, reading: Reading, schema: Schema) -> Iterator[Example]:
+        try:
+            for item in one.read(path, reading):
+                try:
+                    examples = self._examples(item, schema)
+                except RowError as error:
+                    reading.problem(str(error))
+                    continue
+                self.report.rows += 1
+                for example in examples:
+                    self.report.examples[str(example.task)] += 1
+                    yield example
+        except RowError as error:
+            reading.problem(str(error))
+
+    def _examples(self, item: Document | Example, schema: Schema) -> list[Example]:
+        if isinstance(item, Document):
+            return list(examples_of(self._mapping.document(item), schema, self._tasks))
+        if self._tasks is not None and item.task not in self._tasks:
+            return []
+        mapped = self._mapping.example(item)
+        return [] if mapped is None else [mapped]
+
+    def _add(self, reading: Reading) -> None:
+        report = self.report
+        report.skipped += reading.count
+        report.problems += reading.problems[: 100 - len(report.problems)]
+        for note, count in reading.notes.items():
+            if count:
+                report.notes[note] = report.notes.get(note, 0) + count
+
+
+def export(path: str | Path, examples: Iterable[Example], format: str) -> dict[str, int]:  # noqa: A002
+    """Write examples to a file or folder. For formats other than jsonl all of them are in memory.
+
+    Args:
+        path: A file; for brat, and for Hugging Face without ``.parquet`` or ``.jsonl``, a folder.
+        examples: Of any tasks, mixed; those of one text become one document.
+        format: A format's name.
+
+    Returns:
+        What the format could not hold, and how often.
+
+    Raises:
+        ValueError: There is no format of that name.
+        RuieError: A package is missing.
+        OSError: The file can't be written.
+    """
+    path = Path(path)
+    one = get_format(format)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(one, JsonlFormat):
+        write_examples(path, examples)
+        return {}
+    reading = Reading()
+    documents = documents_of(examples, reading)
+    _note_unheld(documents, reading)
+    one.write(path, documents, reading)
+    return {note: count for note, count in reading.notes.items() if count}
+
+
+def _note_unheld(documents: Sequence[Document], reading: Reading) -> None:
+    """Labels of schemas that no text has are lost where a format has no list of labels."""
+    used = Reading()
+    for document in documents:
+        used.schema.collect(document)
+    for task, labels in reading.schema.labels.items():
+        unused = sorted(labels.keys() - used.schema.labels.get(task, {}).keys())
+        if unused:
+            reading.notes[f"{task} labels without an annotation are only in a list of labels"] += len(unused)

@@ -1,0 +1,82 @@
+"""langextract's examples as JSON: ``text`` and ``extractions``, each with its class and text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ruie_components.errors import RowError
+from ruie_components.formats.base import Document, Reading, Sample, list_of, metadata_of, object_of, own_id, text_of
+from ruie_components.formats.json_rows import read_documents, write_lines
+from ruie_components.types import Task
+
+_KEYS = ("text", "extractions", "document_id")
+_ATTRIBUTES = "attributes"
+
+
+class LangextractFormat:
+    """Example data and annotated documents. Texts of extractions are looked up in order where they have no interval.
+
+    Attributes are kept in the example's metadata, as they are no entities.
+    """
+
+    name = "langextract"
+    title = "langextract's examples and annotated documents"
+
+    def recognizes(self, sample: Sample) -> bool:
+        """Rows have a text and extractions."""
+        return sample.each_row("text", "extractions")
+
+    def read(self, path: Path, reading: Reading) -> Iterator[Document]:
+        """A document a row."""
+        return read_documents(path, reading, lambda location, row: [_document(location, row)])
+
+    def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
+        """Rows as langextract writes its annotated documents."""
+        return write_lines(path, (_row(document, reading) for document in documents))
+
+
+def _document(location: str, row: Mapping[str, Any]) -> Document:
+    document = Document(location, text_of(row.get("text"), location, "text"), tasks=frozenset({Task.NER}))
+    document.id, document.metadata = own_id(row.get("document_id")), metadata_of(row, _KEYS)
+    attributes: dict[str, Any] = {}
+    last: dict[str, int] = {}  # where the last mention of a text ends
+    for index, value in enumerate(list_of(row.get("extractions"), location, "extractions")):
+        field = f"extractions[{index}]"
+        each = object_of(value, location, field)
+        kind = text_of(each.get("extraction_class"), location, f"{field}.extraction_class")
+        shown = text_of(each.get("extraction_text"), location, f"{field}.extraction_text")
+        interval = each.get("char_interval")
+        start = interval.get("start_pos") if isinstance(interval, dict) else None
+        if not isinstance(start, int) or not document.text.startswith(shown, max(start, 0)):
+            start = document.text.find(shown, last.get(shown, 0))
+        if start < 0:
+            raise RowError(f"{location}: {field}.extraction_text: {shown!r:.60} is not in the text")
+        last[shown] = start + len(shown)
+        document.add_entity(kind, start, start + len(shown))
+        if each.get("attributes"):
+            attributes[str(index)] = each["attributes"]
+    if attributes:
+        document.metadata[_ATTRIBUTES] = attributes
+    return document
+
+
+def _row(document: Document, reading: Reading) -> dict[str, Any]:
+    reading.notes["relations and events are left out"] += bool(document.relations or document.events)
+    reading.notes["other keys than attributes are left out"] += bool(document.metadata.keys() - {_ATTRIBUTES})
+    attributes = document.metadata.get(_ATTRIBUTES)
+    extractions = []
+    for number, index in enumerate(document.entities):
+        kind, start, end = document.mentions[index]
+        own = attributes.get(str(number)) if isinstance(attributes, dict) else None
+        extractions.append(
+            {
+                "extraction_class": kind,
+                "extraction_text": document.text[start:end],
+                "char_interval": {"start_pos": start, "end_pos": end},
+                "attributes": own or {},
+            }
+        )
+    row: dict[str, Any] = {"document_id": document.id} if document.id is not None else {}
+    return {**row, "text": document.text, "extractions": extractions}

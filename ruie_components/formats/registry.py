@@ -1,0 +1,77 @@
+"""The formats by name, those of others by entry point, and which one a file is in."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from ruie_components.errors import RowError
+from ruie_components.formats.base import Format, Sample
+from ruie_components.formats.brat import BratFormat
+from ruie_components.formats.conll import ConllFormat
+from ruie_components.formats.doccano import DoccanoFormat
+from ruie_components.formats.huggingface import HuggingFaceFormat
+from ruie_components.formats.ie_instructions import IeInstructionsFormat
+from ruie_components.formats.jsonl import JsonlFormat
+from ruie_components.formats.label_studio import LabelStudioFormat
+from ruie_components.formats.langextract import LangextractFormat
+from ruie_components.formats.prodigy import ProdigyFormat
+from ruie_components.formats.spacy_docbin import DocbinFormat
+
+ENTRY_POINTS = "ruie.formats"
+_BUILT_IN: tuple[Format, ...] = (  # in the order in which they are tried
+    DocbinFormat(),
+    BratFormat(),
+    HuggingFaceFormat(),
+    JsonlFormat(),
+    IeInstructionsFormat(),
+    LabelStudioFormat(),
+    LangextractFormat(),
+    ProdigyFormat(),
+    DoccanoFormat(),
+    ConllFormat(),
+)
+
+
+@cache
+def formats() -> dict[str, Format]:
+    """All formats by name; those of entry points first, so that one may replace one of these."""
+    named = {}
+    for entry in entry_points(group=ENTRY_POINTS):
+        loaded = entry.load()
+        named[entry.name] = loaded() if isinstance(loaded, type) else loaded
+    return named | {each.name: each for each in _BUILT_IN if each.name not in named}
+
+
+def get_format(name: str) -> Format:
+    """A format by its name.
+
+    Raises:
+        ValueError: There is none of that name; the message lists them.
+    """
+    if name not in formats():
+        raise ValueError(f"there is no format {name!r}; formats are {', '.join(formats())}")
+    return formats()[name]
+
+
+def guess_format(path: str | Path, *, encoding: str | None = None) -> Format:
+    """The format that a file or folder is in, by its content.
+
+    Raises:
+        RowError: It is none of the formats, is empty, or can't be read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise RowError(f"{path}: there is no such file or folder")
+    sample = Sample(path, encoding)
+    for each in formats().values():
+        if each.recognizes(sample):
+            return each
+    if not path.is_dir() and not path.stat().st_size:
+        raise RowError(f"{path}: the file is empty")
+    keys = f" Its rows have the keys {', '.join(sorted(sample.rows[0]))}." if sample.rows else ""
+    raise RowError(
+        f"{path}: its format is not recognized.{keys} Name it with --format (format=): {', '.join(formats())}. "
+        f"A file in another encoding than UTF-8 needs --encoding (encoding=)."
+    )

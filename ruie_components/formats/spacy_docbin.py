@@ -1,0 +1,234 @@
+"""spaCy's DocBin files (``.spacy``). They need spaCy: ``pip install "ruie-components[formats]"``."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ruie_components.errors import RowError, RuieError
+from ruie_components.files import atomic_path
+from ruie_components.formats.base import Document, Reading, Sample
+from ruie_components.formats.tags import spans_of_tags, tags_of_document
+from ruie_components.types import Task
+
+_LARGEST = 1 << 30  # bytes of an unpacked file
+_GROUP = "sc"  # spaCy's own name of the group that its span categorizer reads
+_IOB = {0: "", 1: "I", 2: "O", 3: "B"}
+_ID, _META = "ruie_id", "ruie_metadata"
+
+
+class DocbinFormat:
+    """Entities of ``doc.ents``, and the spans of ``doc.spans["sc"]``, which may overlap.
+
+    The file is msgpack; no code in it is run, and it is unpacked up to 1 GiB. Documents are rebuilt from their words
+    alone, as wrong numbers in other attributes can end spaCy's process.
+    """
+
+    name = "docbin"
+    title = "spaCy DocBin (.spacy)"
+
+    def recognizes(self, sample: Sample) -> bool:
+        """By the name's ending."""
+        return sample.path.suffix == ".spacy"
+
+    def read(self, path: Path, reading: Reading) -> Iterator[Document]:
+        """A document a Doc."""
+        _import_spacy()
+        from spacy.strings import StringStore
+        from spacy.vocab import Vocab
+
+        message = _unpack(path)
+        try:
+            strings = StringStore(message["strings"])
+            docs = list(_token_rows(message))
+            groups = list(message.get("span_groups") or [b""] * len(docs))
+            user = list(message.get("user_data") or [None] * len(docs))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RowError(f"{path}: not a DocBin file of spaCy ({type(error).__name__}: {error})") from error
+        vocab = Vocab(strings=strings)
+        for number, (columns, spaces) in enumerate(docs, start=1):
+            location = f"{path}, document {number}"
+            try:
+                document = _document(location, columns, spaces, strings)
+                _add_spans(document, vocab, columns, spaces, strings, groups[number - 1], reading)
+                _add_own(document, user[number - 1] if number <= len(user) else None)
+            except RowError as error:
+                reading.problem(str(error))
+            except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
+                reading.problem(f"{location}: can't be read ({type(error).__name__}: {error})")
+            else:
+                yield document
+
+    def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
+        """A Doc a document, with its entities; those that overlap others are in ``doc.spans["sc"]``."""
+        _import_spacy()
+        from spacy.tokens import Doc, DocBin, Span
+        from spacy.vocab import Vocab
+
+        vocab = Vocab()
+        out = DocBin(attrs=["ORTH", "SPACY", "ENT_IOB", "ENT_TYPE"], store_user_data=True)
+        count = 0
+        for document in documents:
+            reading.notes["relations and events are left out"] += bool(document.relations or document.events)
+            tokens, _, _ = tags_of_document(document)
+            words, spaces = _words(document.text, tokens)
+            doc = Doc(vocab, words=words, spaces=spaces)
+            spans: list[Any] = []
+            taken: set[int] = set()
+            overlapping: list[Any] = []
+            for index in document.entities:
+                kind, start, end = document.mentions[index]
+                span = doc.char_span(start, end, label=kind)
+                if span is None:
+                    reading.notes["entities that begin or end in white space are left out"] += 1
+                    continue
+                inside = set(range(span.start, span.end))
+                (overlapping if inside & taken else spans).append(Span(doc, span.start, span.end, label=kind))
+                taken |= inside
+            doc.set_ents(spans)
+            if overlapping:
+                doc.spans[_GROUP] = overlapping
+            if document.id is not None:
+                doc.user_data[_ID] = document.id
+            if document.metadata:
+                doc.user_data[_META] = document.metadata
+            out.add(doc)
+            count += 1
+        with atomic_path(path) as part:
+            part.write_bytes(out.to_bytes())
+        return count
+
+
+def _import_spacy() -> None:
+    try:
+        import spacy  # noqa: F401
+    except ImportError as error:
+        raise RuieError('DocBin files need spaCy: pip install "ruie-components[formats]"') from error
+
+
+def _unpack(path: Path) -> dict[str, Any]:
+    import srsly
+
+    try:
+        unpacker = zlib.decompressobj()
+        raw = unpacker.decompress(path.read_bytes(), _LARGEST)
+        if unpacker.unconsumed_tail:
+            raise RowError(f"{path}: more than {_LARGEST >> 30} GiB when unpacked; split the file")
+        if not unpacker.eof:
+            raise RowError(f"{path}: the file is cut off")
+        message = srsly.msgpack_loads(raw)
+    except zlib.error as error:
+        raise RowError(f"{path}: not a DocBin file of spaCy ({error})") from error
+    except OSError as error:
+        raise RowError(f"{path}: the file can't be read ({error.strerror or error})") from error
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError, MemoryError) as error:
+        raise RowError(f"{path}: not a DocBin file of spaCy ({type(error).__name__}: {error})") from error
+    if not isinstance(message, dict):
+        raise RowError(f"{path}: not a DocBin file of spaCy")
+    return message
+
+
+def _token_rows(message: dict[str, Any]) -> Iterator[tuple[dict[str, list[int]], list[bool]]]:
+    """For each document the columns that are read, by attribute, and the flags of spaces.
+
+    Raises:
+        ValueError: The arrays don't fit each other.
+    """
+    import numpy as np
+    from spacy.attrs import intify_attr
+
+    attributes = list(message["attrs"])
+    wanted = {name: attributes.index(intify_attr(name)) for name in ("ORTH", "ENT_IOB", "ENT_TYPE")}
+    lengths = np.frombuffer(message["lengths"], "int32")
+    tokens = np.frombuffer(message["tokens"], "uint64").reshape(-1, len(attributes))
+    spaces = np.frombuffer(message["spaces"], "bool").reshape(-1)
+    if lengths.sum() != len(tokens) or len(spaces) != len(tokens) or (lengths < 0).any():
+        raise ValueError("its arrays have different lengths")
+    ends = np.cumsum(lengths)
+    for start, end in zip(ends - lengths, ends, strict=True):
+        yield {name: tokens[start:end, at].tolist() for name, at in wanted.items()}, spaces[start:end].tolist()
+
+
+def _document(location: str, columns: dict[str, list[int]], spaces: list[bool], strings: Any) -> Document:
+    words = [strings[value] for value in columns["ORTH"]]
+    text = "".join(word + " " * space for word, space in zip(words, spaces, strict=True))
+    if not text.strip():
+        raise RowError(f"{location}: text: the text is empty")
+    document = Document(location, text, tasks=frozenset({Task.NER}))
+    tags = []
+    for iob, kind in zip(columns["ENT_IOB"], columns["ENT_TYPE"], strict=True):
+        tags.append(f"{_IOB[iob]}-{strings[kind]}" if _IOB.get(iob) in ("B", "I") and kind else "O")
+    starts = _starts(words, spaces)
+    for label, first, last in spans_of_tags(tags):
+        document.add_entity(label, starts[first], starts[last - 1] + len(words[last - 1]))
+    return document
+
+
+def _starts(words: list[str], spaces: list[bool]) -> list[int]:
+    starts, at = [], 0
+    for word, space in zip(words, spaces, strict=True):
+        starts.append(at)
+        at += len(word) + space
+    return starts
+
+
+def _add_spans(
+    document: Document,
+    vocab: Any,
+    columns: dict[str, list[int]],
+    spaces: list[bool],
+    strings: Any,
+    packed: Any,
+    reading: Reading,
+) -> None:
+    from spacy.tokens import Doc
+    from spacy.tokens._dict_proxies import SpanGroups
+
+    if not packed or packed == SpanGroups._EMPTY_BYTES:
+        return
+    doc = Doc(vocab, words=[strings[value] for value in columns["ORTH"]], spaces=spaces)
+    groups = SpanGroups(doc).from_bytes(packed)
+    known = {document.mentions[index] for index in document.entities}
+    for name, group in groups.items():
+        if name != _GROUP:
+            reading.notes[f"spans of group {name!r:.40} are left out"] += len(group)
+            continue
+        for span in group:
+            mention = (span.label_, span.start_char, span.end_char)
+            if mention not in known and span.label_ and span.start_char < span.end_char:
+                document.add_entity(*mention)
+
+
+def _add_own(document: Document, packed: Any) -> None:
+    """The id and metadata that ``write`` put into the user data."""
+    import srsly
+
+    if not packed:
+        return
+    user = srsly.msgpack_loads(packed, use_list=True) if isinstance(packed, bytes) else packed
+    if isinstance(user, dict):
+        own, metadata = user.get(_ID), user.get(_META)
+        document.id = own if isinstance(own, str | int) and not isinstance(own, bool) else None
+        document.metadata = metadata if isinstance(metadata, dict) else {}
+
+
+def _words(text: str, tokens: list[tuple[int, int]]) -> tuple[list[str], list[bool]]:
+    """All of a text as spaCy's words, of which some are white space, and whether a space is behind each."""
+    words: list[str] = []
+    spaces: list[bool] = []
+    at = 0
+    for start, end in [*tokens, (len(text), len(text))]:
+        gap = text[at:start]
+        if gap.startswith(" ") and spaces and not spaces[-1]:
+            spaces[-1] = True
+            gap = gap[1:]
+        if gap:
+            words.append(gap)
+            spaces.append(False)
+        if start < end:
+            words.append(text[start:end])
+            spaces.append(False)
+        at = end
+    return words, spaces

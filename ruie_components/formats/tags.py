@@ -1,0 +1,104 @@
+"""Tags of tokens to spans and back: BIO, IOB1, IO and BIOES (BILOU, BMES) in one reader."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+from ruie_components.formats.base import Document
+
+TAG = re.compile(r"[BIESLUM]-.+")
+OUTSIDE = ("O",)
+_CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+
+
+def spans_of_tags(tags: Sequence[str]) -> list[tuple[str, int, int]]:
+    """The ``(type, first token, last token + 1)`` that tags mean, whichever of the schemes they are of.
+
+    A span begins at B, S and U, and at any other tag that does not continue a span of its type; it ends behind E, L, S
+    and U, and where the next token does not continue it.
+
+    Raises:
+        ValueError: A tag is of none of the schemes.
+
+    >>> spans_of_tags(["B-city", "I-city", "O", "I-person", "S-city"])
+    [('city', 0, 2), ('person', 3, 4), ('city', 4, 5)]
+    """
+    spans: list[tuple[str, int, int]] = []
+    kind, first = "", 0  # of the open span
+    for index, tag in enumerate(tags):
+        if tag in OUTSIDE:
+            if kind:
+                spans.append((kind, first, index))
+                kind = ""
+            continue
+        if not TAG.fullmatch(tag):
+            raise ValueError(f"tag {tag!r} is neither O nor one such as B-person")
+        scheme, label = tag[0], tag[2:]
+        if kind and (label != kind or scheme in "BSU"):
+            spans.append((kind, first, index))
+            kind = ""
+        if not kind:
+            kind, first = label, index
+        if scheme in "ELSU":
+            spans.append((kind, first, index + 1))
+            kind = ""
+    if kind:
+        spans.append((kind, first, len(tags)))
+    return spans
+
+
+def tagged_document(location: str, tokens: Sequence[str], tags: Sequence[str]) -> Document:
+    """The document of tagged tokens: joined by spaces, but not between two Chinese or Japanese characters.
+
+    Raises:
+        ValueError: A tag is of no scheme.
+    """
+    spans = spans_of_tags(tags) if any(tag not in OUTSIDE for tag in tags) else []
+    text = " ".join(tokens)
+    joints = None if text.isascii() or not _CJK.search(text) else _joints(tokens)
+    if joints is not None:
+        text = "".join(joint + token for joint, token in zip(joints, tokens, strict=True))
+    document = Document(location, text)
+    if spans:
+        starts = []
+        at = 0
+        for index, token in enumerate(tokens):
+            at += (index > 0) if joints is None else len(joints[index])
+            starts.append(at)
+            at += len(token)
+        for kind, first, last in spans:
+            document.add_entity(kind, starts[first], starts[last - 1] + len(tokens[last - 1]))
+    return document
+
+
+def _joints(tokens: Sequence[str]) -> list[str]:
+    """What is before each token."""
+    joints = [""]
+    for last, token in pairwise(tokens):
+        joints.append("" if _CJK.match(last[-1:]) and _CJK.match(token[:1]) else " ")
+    return joints
+
+
+def tags_of_document(document: Document) -> tuple[list[tuple[int, int]], list[str], int]:
+    """Token offsets and BIO tags of a document, and how many of its entities they can't say.
+
+    Tokens are runs between white space, cut where an entity begins or ends; of entities that overlap the first counts.
+    """
+    cuts = {at for index in document.entities for at in document.mentions[index][1:]}
+    tokens: list[tuple[int, int]] = []
+    for run in re.finditer(r"\S+", document.text):
+        edges = [run.start(), *sorted(at for at in cuts if run.start() < at < run.end()), run.end()]
+        tokens += list(pairwise(edges))
+    tags = ["O"] * len(tokens)
+    lost = 0
+    for index in document.entities:
+        kind, start, end = document.mentions[index]
+        inside = [at for at, (first, last) in enumerate(tokens) if first < end and last > start]
+        if not inside or any(tags[at] != "O" for at in inside):
+            lost += 1
+            continue
+        for at in inside:
+            tags[at] = f"{'B' if at == inside[0] else 'I'}-{kind}"
+    return tokens, tags, lost
