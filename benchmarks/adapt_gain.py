@@ -12,7 +12,7 @@ import time
 import numpy as np
 from common import DATA
 from ruie_training.data.catalog import choose, read_catalog
-from ruie_training.evaluation.rankers import rank_by_encoder, vote
+from ruie_training.evaluation.rankers import rank_by_encoder, select
 
 from ruie_components import DemonstrationStore
 from ruie_components.labels import count_matrices, label_f1_at_k, label_f1_matrix, label_recall_at_k
@@ -34,7 +34,7 @@ def main(rows: int = 2000, queries: int = 200, *names: str) -> None:
                 if adapted:
                     store.adapt()
                 seconds = time.perf_counter() - start
-                chosen = vote(rank_by_encoder(store.encoder)(wanted, pool), wanted, pool, 8)
+                chosen = select("label-vote", rank_by_encoder(store.encoder)(wanted, pool), wanted, pool, 8)
                 figures.append(100 * label_f1_at_k(label_f1_matrix(*labels), chosen, 8).mean())
                 figures.append(100 * np.nanmean(label_recall_at_k(*labels, chosen, 8)))
         every.append(figures)

@@ -370,11 +370,82 @@ def _check_spelling(key: str, row: Mapping[str, Any]) -> None:
         raise ValueError(f"unknown key {key!r}; did you mean {meant[0]!r}?")
 
 
+class Reason(_Frozen):
+    """Why a demonstration was chosen: what the selection method went by. What it did not use is ``None`` or empty.
+
+    Ranks count from 1 and are those among the candidates that it was chosen from.
+    """
+
+    method: str
+    """``label-vote``, ``similarity`` ... as ``Selector`` names them."""
+    order: int
+    """Its place in the order of choice, from 1; demonstrations are then sorted by score."""
+    candidates: int | None = None
+    """How many candidates there were."""
+    similarity: float | None = None
+    """The cosine with the query."""
+    similarity_rank: int | None = None
+    bm25: float | None = None
+    """The BM25 score: words in common with the query, rare ones counting more."""
+    bm25_rank: int | None = None
+    hybrid_rank: int | None = None
+    """The rank by similarity and BM25 together."""
+    vote_weight: float | None = None
+    """Its share of all votes on the labels of the query, 0 to 1."""
+    label_f1: float | None = None
+    """Label F1 between its labels and those that the candidates vote for, expected by vote weight, 0 to 1."""
+    redundancy: float | None = None
+    """The cosine with the most similar of those chosen before it (MMR)."""
+    labels: tuple[str, ...] = ()
+    """Its labels that candidates vote for, or that the query asks for."""
+    adds: tuple[str, ...] = ()
+    """Those of ``labels`` that none of those chosen before it has."""
+
+    def __str__(self) -> str:
+        """One line for people.
+
+        >>> print(Reason(method="hybrid", order=1, candidates=50, similarity=0.5, similarity_rank=3))
+        hybrid, choice 1 of 50 candidates: similarity 0.500 (rank 3)
+        """
+        parts = []
+        for name, value, rank in (
+            ("similarity", self.similarity, self.similarity_rank),
+            ("BM25", self.bm25, self.bm25_rank),
+        ):
+            if value is not None:
+                parts.append(f"{name} {value:.3f}" + (f" (rank {rank})" if rank else ""))
+        if self.hybrid_rank is not None:
+            parts.append(f"hybrid rank {self.hybrid_rank}")
+        if self.vote_weight is not None:
+            parts.append(f"{100 * self.vote_weight:.1f}% of the votes")
+        if self.label_f1 is not None:
+            parts.append(f"expected label F1 {self.label_f1:.2f}")
+        if self.redundancy is not None:
+            parts.append(f"{self.redundancy:.3f} similar to an earlier choice")
+        if self.adds:
+            parts.append(f"adds {', '.join(self.adds)}")
+        elif self.labels:
+            parts.append(f"repeats {', '.join(self.labels)}")
+        number = f" of {self.candidates} candidates" if self.candidates else ""
+        head = f"{self.method}, choice {self.order}{number}"
+        return f"{head}: {', '.join(parts)}" if parts else head
+
+
 class Demonstration(_Frozen):
     """An example chosen for a prompt, and the score it was chosen by (higher is better)."""
 
     example: Example
     score: float
+    reason: Reason | None = Field(default=None, repr=False)
+    """Why a ``Selector`` chose it. Not part of equality."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Demonstration):
+            return NotImplemented
+        return self.score == other.score and self.example == other.example
+
+    def __hash__(self) -> int:
+        return hash((self.example, self.score))
 
 
 class Rejection(StrEnum):

@@ -12,7 +12,6 @@ from ruie_components.adaptation.pool import Pool, Rows
 from ruie_components.labels import label_f1_at_k, label_recall_at_k
 from ruie_components.selection import Selector
 from ruie_components.selection.candidates import MatrixSource
-from ruie_components.selection.voting import vote_many
 
 Vectors = NDArray[np.float32]
 K = 8
@@ -66,8 +65,8 @@ def measure(pool: Pool, queries: Rows, shown: Rows, query_vectors: Vectors, pass
 def _vote(pool: Pool, queries: Rows, shown: Rows, scores: Vectors) -> Iterator[Rows]:
     """The rows that label voting chooses for each query, by scores (queries, shown)."""
     source = MatrixSource(scores, [pool.examples[row].query for row in queries], [pool.examples[row] for row in shown])
-    for chosen in vote_many(source, K, Selector(k=K).width):
-        yield shown[[candidate.id for candidate in chosen]]
+    for chosen in Selector(k=K).choose(source):
+        yield shown[[choice.candidate.id for choice in chosen]]
 
 
 def join(parts: Sequence[Figures]) -> Figures:

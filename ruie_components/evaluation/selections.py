@@ -9,8 +9,9 @@ from functools import cached_property
 from itertools import count
 
 from ruie_components.evaluation.data import EvaluationSet
-from ruie_components.labels import label_counts, label_f1
+from ruie_components.labels import count_matrices, label_f1_matrix
 from ruie_components.selection import Selector
+from ruie_components.selection.candidates import MatrixSource
 from ruie_components.store import DemonstrationStore
 from ruie_components.types import Demonstration, Query
 
@@ -105,11 +106,10 @@ def _selection(name: str) -> Callable[[PoolStores, Sequence[Query], int, int], C
 
 def _oracle(data: EvaluationSet, k: int) -> Chosen:
     """The demonstrations with the highest label F1 against the gold labels: what the proxy could reach."""
-    pool = [label_counts(example) for example in data.pool]
-    chosen: Chosen = []
-    for example in data.inputs:
-        wanted = label_counts(example)
-        scores = [label_f1(wanted, counts) for counts in pool]
-        best = sorted(range(len(pool)), key=lambda i: (-scores[i], data.pool[i].content_id))[:k]
-        chosen.append([Demonstration(example=data.pool[i], score=scores[i]) for i in best])
-    return chosen
+    pool = sorted(data.pool, key=lambda example: example.content_id)  # decides ties
+    f1 = label_f1_matrix(*count_matrices(data.inputs, pool))
+    source = MatrixSource(f1, [example.query for example in data.inputs], pool)
+    return [
+        [Demonstration(example=choice.candidate.example, score=choice.score) for choice in chosen]
+        for chosen in Selector("similarity", k=k).choose(source)
+    ]

@@ -25,15 +25,12 @@ class LexicalIndex:
         # Okapi's weight of a word in one of two rows is 0, and pools can be that small
         self._index = BM25Index([example_tokens(example) for example in examples], "lucene")
 
-    def search(self, query: Query, k: int, threshold: float | None) -> list[tuple[str, float]]:
-        """The ids and scores of the ``k`` best examples, best first, without those of the query's own text."""
+    def search(self, query: Query, k: int) -> list[tuple[int, float]]:
+        """The indices and scores of the ``k`` best examples, best first, without those of the query's own text."""
         scores = self._index.scores(query_tokens(query))
-        allowed = self._hashes != text_hash(query.text)
-        if threshold is not None:
-            allowed &= scores >= threshold
-        rows = np.flatnonzero(allowed)
+        rows = np.flatnonzero(self._hashes != text_hash(query.text))
         if len(rows) > k:  # keep ties with the last of the k best, so that ids break ties
             lowest = np.partition(scores[rows], len(rows) - k)[len(rows) - k]
             rows = rows[scores[rows] >= lowest]
-        ranked = sorted(((self.ids[i], float(scores[i])) for i in rows), key=lambda row: (-row[1], row[0]))
-        return ranked[:k]
+        ranked = sorted(rows.tolist(), key=lambda i: (-scores[i], self.ids[i]))
+        return [(i, float(scores[i])) for i in ranked[:k]]

@@ -1,23 +1,23 @@
-"""Where label voting takes its candidates from: a store, or a matrix of scores."""
+"""What selection needs of a pool (``CandidateSource``), and a matrix of scores as such a source."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ruie_components.selection.bm25 import LexicalIndex
 from ruie_components.selection.token_weights import SAMPLE, weigh_tokens
-from ruie_components.store import DemonstrationStore, Hit, records
 from ruie_components.tokenization import text_hash
-from ruie_components.types import Example, Query, Task
+from ruie_components.types import Demonstration, Example, Query, Reason, Task
 
 
 class Candidate(Protocol):
-    """A similar example, as label voting reads it."""
+    """An example that may be chosen for a query, as selection reads it."""
 
     @property
     def id(self) -> str | int:
@@ -29,7 +29,7 @@ class Candidate(Protocol):
 
     @property
     def score(self) -> float:
-        """Its similarity to the query."""
+        """Its similarity to the query; its BM25 score where BM25 searched."""
 
     @property
     def labels(self) -> Sequence[str]:
@@ -39,31 +39,73 @@ class Candidate(Protocol):
     def event(self) -> str | None:
         """The type of its event, for EAE."""
 
+    @property
+    def vector(self) -> NDArray[np.float32] | None:
+        """Its vector, (d,), if the search was to give vectors."""
+
+    @property
+    def example(self) -> Example:
+        """The example."""
+
 
 CandidateT = TypeVar("CandidateT", bound=Candidate)
 
 
 class CandidateSource(Protocol[CandidateT]):
-    """Queries and the examples that are similar to them."""
+    """A pool with some queries. A candidate for a query never has the query's own text."""
 
     @property
     def queries(self) -> Sequence[Query]:
-        """The queries."""
+        """The queries; they are referred to by their indices."""
 
-    def nearest(self, indices: Sequence[int], k: int, event_type: str | None = None) -> list[list[CandidateT]]:
-        """The ``k`` most similar examples for each of some queries, without those of the query's own text.
+    def nearest(
+        self,
+        indices: Sequence[int],
+        k: int,
+        *,
+        event_type: str | None = None,
+        label: str | None = None,
+        ids: Sequence[Any] | None = None,
+        vectors: bool = False,
+    ) -> list[list[CandidateT]]:
+        """The ``k`` most similar examples for each of some queries.
 
         Args:
             indices: Which of ``queries``.
             k: How many examples for each query.
             event_type: Only examples of this event type (EAE).
+            label: Only examples that have an annotation with this label.
+            ids: Only these examples.
+            vectors: Whether the candidates need vectors.
 
         Returns:
             Candidates sorted by ``rank``, one list for each index.
         """
 
+    def lexical(self, indices: Sequence[int], k: int) -> list[list[CandidateT]]:
+        """The ``k`` best examples by BM25 for each of some queries, with BM25 scores."""
+
+    def ids(self, task: Task) -> Sequence[Any]:
+        """The ids of all examples of a task, in an order that depends on nothing but the examples."""
+
     def token_weights(self, task: Task) -> Mapping[str, float]:
         """The weights from ``weigh_tokens`` for the examples of a task."""
+
+
+class CandidatePool(Protocol):
+    """What makes a ``CandidateSource`` for queries: a ``DemonstrationStore``."""
+
+    def candidates(self, queries: Sequence[Query]) -> CandidateSource[Any]:
+        """The pool as the source of candidates for these queries."""
+
+
+class Choice(NamedTuple, Generic[CandidateT]):
+    """A candidate that was chosen."""
+
+    candidate: CandidateT
+    score: float
+    """What it is ordered by: its similarity, or the method's own score."""
+    reason: Callable[[], Reason]
 
 
 def rank(candidate: Candidate) -> tuple[float, str | int]:
@@ -71,36 +113,28 @@ def rank(candidate: Candidate) -> tuple[float, str | int]:
     return -candidate.score, candidate.id
 
 
-@dataclass(frozen=True)
-class StoreSource:
-    """The rows of a store as candidates.
-
-    Args:
-        store: The store.
-        queries: The queries.
-        score_threshold: Rows with a lower score are left out.
-    """
-
-    store: DemonstrationStore
-    queries: Sequence[Query]
-    score_threshold: float | None = None
-
-    def nearest(self, indices: Sequence[int], k: int, event_type: str | None = None) -> list[list[Hit]]:
-        """The ``k`` most similar rows for each of some queries; see ``CandidateSource``."""
-        where = records.event_filter(event_type) if event_type is not None else None
-        return above(self.store.nearest([self.queries[i] for i in indices], k, where=where), self.score_threshold)
-
-    def token_weights(self, task: Task) -> Mapping[str, float]:
-        """The weights of the tokens of a task's rows; counted once and kept with the store."""
-        store = self.store
-        return store.remember(f"token weights {task}", task, lambda: weigh_tokens(store.sample(task, SAMPLE)))
-
-
-def above(hits: list[list[Hit]], score_threshold: float | None) -> list[list[Hit]]:
-    """The hits of each query without those that score lower than the threshold."""
+def above(candidates: list[list[CandidateT]], score_threshold: float | None) -> list[list[CandidateT]]:
+    """The candidates of each query without those that score lower than the threshold."""
     if score_threshold is None:
-        return hits
-    return [[hit for hit in of_query if hit.score >= score_threshold] for of_query in hits]
+        return candidates
+    return [[each for each in of_query if each.score >= score_threshold] for of_query in candidates]
+
+
+def demonstrations(chosen: Sequence[Sequence[Choice[CandidateT]]]) -> list[list[Demonstration]]:
+    """The demonstrations of many queries; an example that several of them have is read once."""
+    examples: dict[str | int, Example] = {}
+    for choice in (choice for of_query in chosen for choice in of_query):
+        if choice.candidate.id not in examples:
+            examples[choice.candidate.id] = choice.candidate.example
+    return [
+        [  # examples were checked when they were read, and need not be checked again
+            Demonstration.model_construct(
+                example=examples[choice.candidate.id], score=choice.score, reason=choice.reason()
+            )
+            for choice in of_query
+        ]
+        for of_query in chosen
+    ]
 
 
 class MatrixCandidate(NamedTuple):
@@ -109,6 +143,7 @@ class MatrixCandidate(NamedTuple):
     id: int
     score: float
     example: Example
+    vector: NDArray[np.float32] | None = None
 
     @property
     def text(self) -> str:
@@ -128,22 +163,54 @@ class MatrixCandidate(NamedTuple):
 
 @dataclass(frozen=True)
 class MatrixSource:
-    """Examples as candidates by a matrix of scores, so that evaluation runs the voting that ships.
+    """Examples as candidates by a matrix of scores, so that evaluation runs the selection that ships.
 
     Args:
-        scores: Similarity of each query to each example, (queries, examples).
+        scores: Similarity of each query to each example, (queries, examples); an infinite score excludes the example.
         queries: The queries.
         examples: The examples, of one task.
+        vectors: The vectors of the examples, (examples, d); only MMR needs them.
     """
 
     scores: NDArray[np.floating]
     queries: Sequence[Query]
     examples: Sequence[Example]
+    vectors: NDArray[np.float32] | None = None
 
-    def nearest(self, indices: Sequence[int], k: int, event_type: str | None = None) -> list[list[MatrixCandidate]]:
-        """The ``k`` most similar examples for each of some queries; see ``CandidateSource``."""
+    def nearest(
+        self,
+        indices: Sequence[int],
+        k: int,
+        *,
+        event_type: str | None = None,
+        label: str | None = None,
+        ids: Sequence[int] | None = None,
+        vectors: bool = False,
+    ) -> list[list[MatrixCandidate]]:
+        """The ``k`` most similar examples for each of some queries; see ``CandidateSource``.
+
+        Raises:
+            ValueError: Vectors are needed, and the source has none.
+        """
+        if vectors and self.vectors is None:
+            raise ValueError("MMR needs vectors: give MatrixSource the vectors of its examples")
         allowed = np.ones(len(self.examples), bool) if event_type is None else self._event_types == event_type
+        if label is not None:
+            allowed = allowed & np.array([label in example.annotation_labels for example in self.examples], bool)
+        if ids is not None:
+            allowed = allowed & np.isin(np.arange(len(self.examples)), ids)
         return [self._nearest(i, k, allowed) for i in indices]
+
+    def lexical(self, indices: Sequence[int], k: int) -> list[list[MatrixCandidate]]:
+        """The ``k`` best examples by BM25 for each of some queries."""
+        return [
+            [self._candidate(column, score) for column, score in self._lexical_index.search(self.queries[i], k)]
+            for i in indices
+        ]
+
+    def ids(self, task: Task) -> Sequence[int]:  # noqa: ARG002 - the examples are of one task
+        """The columns of all examples, ordered as the ids of a store are."""
+        return self._ids
 
     def token_weights(self, task: Task) -> Mapping[str, float]:  # noqa: ARG002 - the examples are of one task
         """The weights of the tokens of a sample of the examples."""
@@ -151,20 +218,40 @@ class MatrixSource:
 
     def _nearest(self, i: int, k: int, allowed: NDArray[np.bool_]) -> list[MatrixCandidate]:
         scores = self.scores[i]
-        columns = np.flatnonzero(allowed & (self._hashes != text_hash(self.queries[i].text)) & np.isfinite(scores))
+        own = self._text_numbers.get(text_hash(self.queries[i].text), -1)
+        columns = np.flatnonzero(allowed & (self._texts != own) & np.isfinite(scores))
         if k < len(columns):  # keep ties with the last of the k best, so that the order of the examples decides
             lowest = np.partition(scores[columns], len(columns) - k)[len(columns) - k]
             columns = columns[scores[columns] >= lowest]
         best = columns[np.argsort(-scores[columns], kind="stable")][:k].tolist()
-        return [MatrixCandidate(column, float(scores[column]), self.examples[column]) for column in best]
+        return [self._candidate(column, float(scores[column])) for column in best]
+
+    def _candidate(self, column: int, score: float) -> MatrixCandidate:
+        vector = None if self.vectors is None else self.vectors[column]
+        return MatrixCandidate(column, score, self.examples[column], vector)
 
     @cached_property
-    def _hashes(self) -> NDArray[np.str_]:
-        return np.array([text_hash(example.text) for example in self.examples], str)
+    def _text_numbers(self) -> dict[str, int]:
+        numbers: dict[str, int] = {}
+        for example in self.examples:
+            numbers.setdefault(text_hash(example.text), len(numbers))
+        return numbers
+
+    @cached_property
+    def _texts(self) -> NDArray[np.int64]:
+        return np.array([self._text_numbers[text_hash(example.text)] for example in self.examples], np.int64)
 
     @cached_property
     def _event_types(self) -> NDArray[np.object_]:
         return np.array([_event_type(example) for example in self.examples], object)
+
+    @cached_property
+    def _ids(self) -> list[int]:
+        return sorted(range(len(self.examples)), key=lambda column: self.examples[column].content_id)
+
+    @cached_property
+    def _lexical_index(self) -> LexicalIndex:
+        return LexicalIndex(self.examples)
 
     @cached_property
     def _token_weights(self) -> dict[str, float]:

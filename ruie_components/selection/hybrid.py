@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ruie_components.lexical import score_documents
+from ruie_components.tokenization import tokenize
 
 _ROUNDING = 1e-9  # scores that differ by less are equal
+
+
+class HybridScores(NamedTuple):
+    """The scores of n candidates, each (n,)."""
+
+    fused: NDArray[np.float64]
+    bm25: NDArray[np.float64]
+
+
+def count_tokens(text: str) -> Counter[str]:
+    """How often each token occurs in a text."""
+    return Counter(tokenize(text))
 
 
 def hybrid_scores(
@@ -18,8 +32,8 @@ def hybrid_scores(
     texts: Sequence[Counter[str]],
     query: Counter[str],
     token_weights: Mapping[str, float] | None = None,
-) -> NDArray[np.float64]:
-    """The sum of similarity and BM25 of n candidates, each standardized to mean 0 and standard deviation 1, (n,).
+) -> HybridScores:
+    """The sum of similarity and BM25 of n candidates, each standardized to mean 0 and standard deviation 1.
 
     Args:
         scores: The candidates' similarity to the query, (n,).
@@ -28,10 +42,11 @@ def hybrid_scores(
         token_weights: From ``weigh_tokens``: tokens that are rarely in or beside annotations count less in BM25.
 
     >>> rare, common = Counter(["the", "heron"]), Counter(["the", "boat"])
-    >>> hybrid_scores([0.5, 0.5, 0.5], [common, rare, common], Counter(["a", "heron"])).argmax()
+    >>> hybrid_scores([0.5, 0.5, 0.5], [common, rare, common], Counter(["a", "heron"])).fused.argmax()
     np.int64(1)
     """
-    return _standardize(np.asarray(scores, float)) + _standardize(score_documents(texts, query, token_weights))
+    bm25 = score_documents(texts, query, token_weights)
+    return HybridScores(_standardize(np.asarray(scores, float)) + _standardize(bm25), bm25)
 
 
 def _standardize(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -5,16 +5,26 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from typing import Any
 
-from ruie_components.selection.bm25 import LexicalIndex
-from ruie_components.selection.candidates import StoreSource, above, rank
+import numpy as np
+
+from ruie_components.selection.candidates import (
+    CandidatePool,
+    CandidateSource,
+    CandidateT,
+    Choice,
+    above,
+    demonstrations,
+    rank,
+)
 from ruie_components.selection.diversity import cover, mmr
-from ruie_components.selection.hybrid import hybrid_scores
-from ruie_components.selection.voting import count_tokens, vote_many
-from ruie_components.store import DemonstrationStore, Hit, records
-from ruie_components.types import Demonstration, Query, Task
+from ruie_components.selection.hybrid import count_tokens, hybrid_scores
+from ruie_components.selection.voting import vote_many
+from ruie_components.types import Demonstration, Query, Reason, Task
 
 
 class Method(StrEnum):
@@ -75,91 +85,149 @@ class Selector:
         if not 0 <= self.lambda_mult <= 1:
             raise ValueError(f"lambda_mult must be between 0 (diversity) and 1 (similarity), got {self.lambda_mult}")
 
-    def select(self, store: DemonstrationStore, query: Query) -> list[Demonstration]:
+    def select(self, pool: CandidatePool, query: Query) -> list[Demonstration]:
         """The demonstrations for one query, best first.
+
+        Args:
+            pool: A ``DemonstrationStore``.
+            query: The query.
 
         Raises:
             StoreError: The pool has no example of the query's task, or can't be read.
         """
-        return self.select_many(store, [query])[0]
+        return self.select_many(pool, [query])[0]
 
-    def select_many(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Demonstration]]:
+    def select_many(self, pool: CandidatePool, queries: Sequence[Query]) -> list[list[Demonstration]]:
         """The demonstrations for many queries, which are encoded and looked up together.
 
         Raises:
             StoreError: The pool has no example of a query's task, or can't be read.
         """
+        return demonstrations(self.choose(pool.candidates(queries)))
+
+    def explain(self, pool: CandidatePool, query: Query) -> str:
+        """What is chosen for a query and why, for people; programs read ``Demonstration.reason``.
+
+        Args:
+            pool: A ``DemonstrationStore``.
+            query: The query.
+
+        Raises:
+            StoreError: The pool has no example of the query's task, or can't be read.
+        """
+        lines = [
+            f"{demonstration.score:.3f}  {' '.join(demonstration.example.text.split())}\n       {demonstration.reason}"
+            for demonstration in self.select(pool, query)
+        ]
+        return "\n".join(lines) or "no demonstrations"
+
+    def choose(self, source: CandidateSource[CandidateT]) -> list[list[Choice[CandidateT]]]:
+        """The candidates that are chosen for each query of a source, best first.
+
+        Raises:
+            StoreError: The source is a store that has no example of a query's task, or can't be read.
+        """
+        every = range(len(source.queries))
         if self.k == 0:
-            return [[] for _ in queries]
+            return [[] for _ in every]
         match Method(self.method):
             case Method.LABEL_VOTE:
-                chosen = vote_many(StoreSource(store, queries, self.score_threshold), self.k, self.width)
+                chosen = vote_many(source, self.k, self.candidate_count, self.score_threshold)
             case Method.SIMILARITY:
-                chosen = self._above(store.nearest(queries, self.k))
+                chosen = [_by_similarity(hits) for hits in self._above(source.nearest(every, self.k))]
             case Method.HYBRID:
-                hits = store.nearest(queries, self.width)
-                chosen = self._above([self._fuse(*each) for each in zip(hits, queries, strict=True)])
+                hits = source.nearest(every, self.candidate_count)
+                chosen = [self._fuse(*each) for each in zip(hits, source.queries, strict=True)]
             case Method.MMR:
-                hits = self._above(store.nearest(queries, self.width, vectors=True))
+                hits = self._above(source.nearest(every, self.candidate_count, vectors=True))
                 chosen = [mmr(candidates, self.k, self.lambda_mult) for candidates in hits]
             case Method.LABEL_COVERAGE:
-                chosen = self._cover(store, queries)
+                chosen = self._cover(source)
             case Method.RANDOM:
-                chosen = self._above([self._draw(store, query) for query in queries])
+                chosen = [self._draw(source, i) for i in every]
             case Method.BM25:
-                return self._lexical(store, queries)
-        return records.demonstrations([sorted(hits, key=rank) for hits in chosen])
+                chosen = [_by_bm25(hits) for hits in self._above(source.lexical(every, self.k))]
+        return [sorted(of_query, key=lambda choice: (-choice.score, choice.candidate.id)) for of_query in chosen]
 
     @property
-    def width(self) -> int:
+    def candidate_count(self) -> int:
         """How many of the most similar are chosen from: ``fetch_k`` or its default, at least ``k``."""
         return max(self.k, self.fetch_k if self.fetch_k is not None else max(50, 10 * self.k))
 
-    def _above(self, hits: list[list[Hit]]) -> list[list[Hit]]:
+    def _above(self, hits: list[list[CandidateT]]) -> list[list[CandidateT]]:
         return above(hits, self.score_threshold)
 
-    def _fuse(self, hits: list[Hit], query: Query) -> list[Hit]:
+    def _fuse(self, hits: Sequence[CandidateT], query: Query) -> list[Choice[CandidateT]]:
         """The best by hybrid rank, with its scores instead of cosines."""
         if not hits:
             return []
         texts = [count_tokens(hit.text) for hit in hits]
         scores = hybrid_scores([hit.score for hit in hits], texts, count_tokens(query.text))
-        ranked = [replace(hit, score=float(score)) for hit, score in zip(hits, scores, strict=True)]
-        return sorted(ranked, key=rank)[: self.k]
+        order = sorted(range(len(hits)), key=lambda i: (-scores.fused[i], hits[i].id))[: self.k]
+        return [
+            Choice(
+                hits[i],
+                float(scores.fused[i]),
+                partial(
+                    Reason.model_construct,
+                    method="hybrid",
+                    order=position,
+                    candidates=len(hits),
+                    similarity=hits[i].score,
+                    similarity_rank=i + 1,
+                    bm25=float(scores.bm25[i]),
+                    bm25_rank=1 + int(np.sum(scores.bm25 > scores.bm25[i])),
+                    hybrid_rank=position,
+                ),
+            )
+            for position, i in enumerate(order, start=1)
+            if self.score_threshold is None or scores.fused[i] >= self.score_threshold
+        ]
 
-    def _cover(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Hit]]:
-        hits = self._above(store.nearest(queries, self.width))
-        for (task, label), indices in _uncovered(queries, hits).items():
-            if not store.has_label(task, label):
-                continue
-            where = records.label_filter(label)
-            extra = self._above(store.nearest([queries[i] for i in indices], 1, where=where))
+    def _cover(self, source: CandidateSource[CandidateT]) -> list[list[Choice[CandidateT]]]:
+        hits = self._above(source.nearest(range(len(source.queries)), self.candidate_count))
+        for (_, label), indices in _uncovered(source.queries, hits).items():
+            extra = self._above(source.nearest(indices, 1, label=label))
             for i, more in zip(indices, extra, strict=True):
                 hits[i] = sorted({hit.id: hit for hit in [*hits[i], *more]}.values(), key=rank)
-        return [cover(candidates, query.labels, self.k) for candidates, query in zip(hits, queries, strict=True)]
+        return [cover(candidates, query.labels, self.k) for candidates, query in zip(hits, source.queries, strict=True)]
 
-    def _draw(self, store: DemonstrationStore, query: Query) -> list[Hit]:
-        ids = store.ids(query.task)
+    def _draw(self, source: CandidateSource[CandidateT], i: int) -> list[Choice[CandidateT]]:
+        query = source.queries[i]
+        ids = source.ids(query.task)
         order = random.Random(_seed(self.seed, query)).sample(range(len(ids)), len(ids))  # noqa: S311 - no secret
-        chosen: list[Hit] = []
+        chosen: list[CandidateT] = []
         for start in range(0, len(order), self.k):  # draws again where the query's own text was drawn
-            drawn = [ids[i] for i in order[start : start + self.k]]
-            hits = {hit.id: hit for hit in store.nearest([query], len(drawn), ids=drawn)[0]}
+            drawn = [ids[j] for j in order[start : start + self.k]]
+            hits: dict[Any, CandidateT] = {hit.id: hit for hit in source.nearest([i], len(drawn), ids=drawn)[0]}
             chosen += [hits[row_id] for row_id in drawn if row_id in hits]
             if len(chosen) >= self.k:
                 break
-        return chosen[: self.k]
-
-    def _lexical(self, store: DemonstrationStore, queries: Sequence[Query]) -> list[list[Demonstration]]:
-        ranked = [_lexical_index(store, query.task).search(query, self.k, self.score_threshold) for query in queries]
-        examples = {example.content_id: example for example in store.get(row[0] for rows in ranked for row in rows)}
         return [
-            [Demonstration(example=examples[row_id], score=score) for row_id, score in rows if row_id in examples]
-            for rows in ranked
+            Choice(hit, hit.score, partial(Reason.model_construct, method="random", order=n, similarity=hit.score))
+            for n, hit in enumerate(self._above([chosen[: self.k]])[0], start=1)
         ]
 
 
-def _uncovered(queries: Sequence[Query], hits: Sequence[Sequence[Hit]]) -> dict[tuple[Task, str], list[int]]:
+def _by_similarity(hits: Sequence[CandidateT]) -> list[Choice[CandidateT]]:
+    return [
+        Choice(
+            hit,
+            hit.score,
+            partial(Reason.model_construct, method="similarity", order=n, similarity=hit.score, similarity_rank=n),
+        )
+        for n, hit in enumerate(hits, start=1)
+    ]
+
+
+def _by_bm25(hits: Sequence[CandidateT]) -> list[Choice[CandidateT]]:
+    return [
+        Choice(hit, hit.score, partial(Reason.model_construct, method="bm25", order=n, bm25=hit.score, bm25_rank=n))
+        for n, hit in enumerate(hits, start=1)
+    ]
+
+
+def _uncovered(queries: Sequence[Query], hits: Sequence[Sequence[CandidateT]]) -> dict[tuple[Task, str], list[int]]:
     """For each task and label, the indices of the queries that ask for the label and have no hit with it."""
     indices: dict[tuple[Task, str], list[int]] = {}
     for i, (query, candidates) in enumerate(zip(queries, hits, strict=True)):
@@ -173,7 +241,3 @@ def _uncovered(queries: Sequence[Query], hits: Sequence[Sequence[Hit]]) -> dict[
 def _seed(seed: int, query: Query) -> int:
     content = f"{seed} {query.to_json()}".encode()
     return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
-
-
-def _lexical_index(store: DemonstrationStore, task: Task) -> LexicalIndex:
-    return store.remember(f"bm25 {task}", task, lambda: LexicalIndex(store.examples(task)))

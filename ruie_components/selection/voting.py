@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ruie_components.labels import count_matrix, label_f1_matrix
-from ruie_components.selection.candidates import CandidateSource, CandidateT, rank
-from ruie_components.selection.hybrid import hybrid_scores
-from ruie_components.tokenization import tokenize
-from ruie_components.types import Query
+from ruie_components.selection.candidates import CandidateSource, CandidateT, Choice, above, rank
+from ruie_components.selection.hybrid import count_tokens, hybrid_scores
+from ruie_components.types import Query, Reason
 
 COVERAGE = 3.0
 """The weight of covering all labels where no candidate votes for "no labels"; full agreement has weight 1.
@@ -25,12 +25,9 @@ whole number with which label recall@8 is above BM25's, for the embedded encoder
 _BATCH = 1000  # queries whose candidates, eighty times as many, are in memory together
 
 
-def count_tokens(text: str) -> Counter[str]:
-    """How often each token occurs in a text."""
-    return Counter(tokenize(text))
-
-
-def vote_many(source: CandidateSource[CandidateT], k: int, fetch_k: int) -> list[list[CandidateT]]:
+def vote_many(
+    source: CandidateSource[CandidateT], k: int, fetch_k: int, score_threshold: float | None = None
+) -> list[list[Choice[CandidateT]]]:
     """Choose ``k`` candidates for each query of a source by label voting.
 
     A query about an event (EAE) that has fewer than ``k`` candidates of its event type also gets the ``k`` most similar
@@ -40,32 +37,34 @@ def vote_many(source: CandidateSource[CandidateT], k: int, fetch_k: int) -> list
         source: The queries and their candidates.
         k: How many to choose.
         fetch_k: How many of the most similar examples vote.
+        score_threshold: Candidates with a lower score don't vote and are not chosen.
 
     Returns:
         The chosen candidates of each query, in the order of choice.
     """
-    chosen: list[list[CandidateT]] = []
+    chosen: list[list[Choice[CandidateT]]] = []
     for start in range(0, len(source.queries), _BATCH):
         indices = range(start, min(start + _BATCH, len(source.queries)))
         token_counts = cache(count_tokens)  # many queries have candidates in common
-        for i, candidates in zip(indices, _candidates(source, indices, k, fetch_k), strict=True):
+        candidates = _candidates(source, indices, k, fetch_k, score_threshold)
+        for i, of_query in zip(indices, candidates, strict=True):
             query = source.queries[i]
             weights = source.token_weights(query.task)
-            chosen.append(vote(candidates, query, k, token_counts=token_counts, token_weights=weights))
+            chosen.append(vote(of_query, query, k, token_counts=token_counts, token_weights=weights))
     return chosen
 
 
 def _candidates(
-    source: CandidateSource[CandidateT], indices: Sequence[int], k: int, fetch_k: int
+    source: CandidateSource[CandidateT], indices: Sequence[int], k: int, fetch_k: int, score_threshold: float | None
 ) -> list[list[CandidateT]]:
-    candidates = dict(zip(indices, source.nearest(indices, fetch_k), strict=True))
+    candidates = dict(zip(indices, above(source.nearest(indices, fetch_k), score_threshold), strict=True))
     lacking: dict[str, list[int]] = {}  # by event type
     for i in indices:
         event = source.queries[i].event
         if event and sum(candidate.event == event.type for candidate in candidates[i]) < k:
             lacking.setdefault(event.type, []).append(i)
     for event_type, lacking_indices in lacking.items():
-        extra = source.nearest(lacking_indices, k, event_type)
+        extra = above(source.nearest(lacking_indices, k, event_type=event_type), score_threshold)
         for i, more in zip(lacking_indices, extra, strict=True):
             candidates[i] = sorted({each.id: each for each in [*candidates[i], *more]}.values(), key=rank)
     return list(candidates.values())
@@ -78,7 +77,7 @@ def vote(
     *,
     token_counts: Callable[[str], Counter[str]] = count_tokens,
     token_weights: Mapping[str, float] | None = None,
-) -> list[CandidateT]:
+) -> list[Choice[CandidateT]]:
     """Choose candidates that agree with the labels the candidates vote for, and together cover these labels.
 
     The vote weight of the candidate of rank r is 1 / r. Candidates are ranked by hybrid rank; those of the query's own
@@ -100,20 +99,91 @@ def vote(
         return []
     scores = [candidate.score for candidate in candidates]
     texts = [token_counts(candidate.text) for candidate in candidates]
-    order = np.argsort(-hybrid_scores(scores, texts, count_tokens(query.text), token_weights), kind="stable")
-    candidates = [candidates[i] for i in order]
+    hybrid = hybrid_scores(scores, texts, count_tokens(query.text), token_weights)
+    order: list[int] = np.argsort(-hybrid.fused, kind="stable").tolist()
     if query.event:
         event_type = query.event.type
-        candidates = sorted(candidates, key=lambda candidate: candidate.event != event_type)
-    labels = [Counter(candidate.labels) for candidate in candidates]
-    voted = [Counter(label for label in candidate.labels if label in query.labels) for candidate in candidates]
+        order.sort(key=lambda i: candidates[i].event != event_type)
+    labels = [Counter(candidates[i].labels) for i in order]
+    voted = [Counter(label for label in candidates[i].labels if label in query.labels) for i in order]
     vote_weights = 1 / np.arange(1.0, len(candidates) + 1)
     if any(voted):
         vote_weights *= [bool(inside) or not whole for inside, whole in zip(voted, labels, strict=True)]
     else:
         voted = labels
     names = sorted({label for counts in labels for label in counts})
-    return [candidates[i] for i in choose(count_matrix(labels, names), count_matrix(voted, names), vote_weights, k)]
+    counts, votes = count_matrix(labels, names), count_matrix(voted, names)
+    chosen = choose(counts, votes, vote_weights, k)
+    ballot = _Ballot(scores, hybrid.bm25, order, names, counts, votes, vote_weights, chosen)
+    return [
+        Choice(candidates[order[row]], scores[order[row]], partial(ballot.reason, position))
+        for position, row in enumerate(chosen)
+    ]
+
+
+@dataclass(frozen=True)
+class _Ballot:
+    """What a vote went by; arrays are by hybrid rank except for the scores, which are by similarity."""
+
+    scores: Sequence[float]
+    bm25: NDArray[np.float64]
+    order: Sequence[int]
+    names: Sequence[str]
+    labels: NDArray[np.number]
+    voted: NDArray[np.number]
+    vote_weights: NDArray[np.float64]
+    chosen: Sequence[int]
+
+    def reason(self, position: int) -> Reason:
+        """Why a choice was made.
+
+        Args:
+            position: Its index in the order of choice.
+        """
+        row = self.chosen[position]
+        i = self.order[row]
+        earlier: NDArray[np.bool_] = np.any(self._has[self.chosen[:position]], axis=0)
+        voted_for = [j for j in np.flatnonzero(self._has[row]).tolist() if self._is_voted[j]]
+        return Reason.model_construct(
+            method="label-vote",
+            order=position + 1,
+            candidates=len(self.order),
+            similarity=self.scores[i],
+            similarity_rank=i + 1,
+            bm25=float(self.bm25[i]),
+            bm25_rank=1 + int((self.bm25 > self.bm25[i]).sum()),
+            hybrid_rank=row + 1,
+            vote_weight=float(self.vote_weights[row] / self.vote_weights.sum()),
+            label_f1=float(self._label_f1[row]),
+            labels=tuple(self.names[j] for j in voted_for),
+            adds=tuple(self.names[j] for j in voted_for if not earlier[j]),
+        )
+
+    @cached_property
+    def _has(self) -> NDArray[np.bool_]:
+        return np.asarray(self.labels > 0)
+
+    @cached_property
+    def _is_voted(self) -> NDArray[np.bool_]:
+        return np.asarray(self.vote_weights @ (self.voted > 0) > 0)
+
+    @cached_property
+    def _label_f1(self) -> NDArray[np.float64]:
+        return expected_label_f1(self.labels, self.voted, self.vote_weights)
+
+
+def expected_label_f1(
+    labels: NDArray[np.number], voted: NDArray[np.number], vote_weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The mean label F1 between each candidate's labels and those that all candidates vote for, by vote weight, (n,).
+
+    Args:
+        labels: How often each candidate has each label, (n, labels).
+        voted: How often each candidate votes for each label, (n, labels).
+        vote_weights: The vote weight of each candidate, (n,); not all are 0.
+    """
+    # a matrix product would round equal rows differently
+    return np.asarray((label_f1_matrix(labels, voted) * (vote_weights / vote_weights.sum())).sum(1))
 
 
 def choose(
@@ -143,9 +213,8 @@ def choose(
     """
     if not len(labels):
         return []
+    agreement = expected_label_f1(labels, voted, vote_weights)  # (n,)
     vote_weights = vote_weights / vote_weights.sum()
-    # (n,); a matrix product would round equal rows differently
-    agreement = (label_f1_matrix(labels, voted) * vote_weights).sum(1)
     has = labels > 0
     label_weights = np.sqrt(vote_weights @ (voted > 0))  # (labels,)
     label_weights /= max(label_weights.sum() + np.sqrt(vote_weights @ ~(voted > 0).any(1)), 1e-9)

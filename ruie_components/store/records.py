@@ -1,4 +1,4 @@
-"""How an example is kept as a row of a Chroma collection, and read back."""
+"""How an example is stored as a row of a Chroma collection, and read back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from ruie_components import prompts
 from ruie_components.errors import StoreError
 from ruie_components.tokenization import text_hash
-from ruie_components.types import Demonstration, Example
+from ruie_components.types import Example
 
 EXAMPLE, TEXT, LABELS, EVENT = "example", "text", "labels", "event"
 
@@ -33,14 +33,19 @@ def metadata(example: Example) -> dict[str, Any]:
     return row
 
 
-def label_filter(label: str) -> dict[str, Any]:
-    """A Chroma filter: the rows that have an annotation with this label."""
-    return {LABELS: {"$contains": label}}
+def row_filter(*, event_type: str | None = None, label: str | None = None) -> dict[str, Any] | None:
+    """A Chroma filter on rows, or ``None`` for all rows.
 
-
-def event_filter(event_type: str) -> dict[str, Any]:
-    """A Chroma filter: the rows that are about an event of this type (EAE)."""
-    return {EVENT: event_type}
+    Args:
+        event_type: Rows that are about an event of this type (EAE).
+        label: Rows that have an annotation with this label.
+    """
+    filters: list[dict[str, Any]] = []
+    if event_type is not None:
+        filters.append({EVENT: event_type})
+    if label is not None:
+        filters.append({LABELS: {"$contains": label}})
+    return {"$and": filters} if len(filters) > 1 else filters[0] if filters else None
 
 
 def to_json(example: Example) -> str:
@@ -70,29 +75,28 @@ def document(example: Example) -> str:
 
 @dataclass(frozen=True)
 class Hit:
-    """A row near a query; its example is read when it is asked for."""
+    """A row that a search returned; its example is read when it is needed."""
 
     id: str
     score: float
-    """Cosine, -1 to 1."""
+    """Cosine, -1 to 1; the BM25 score where BM25 searched."""
     metadata: dict[str, Any]
     location: str
     vector: NDArray[np.float32] | None = None
-    """``(d,)``, where it was asked for."""
+    """``(d,)``, if the search was to return vectors."""
 
     @cached_property
-    def demonstration(self) -> Demonstration:
-        """The example with its score."""
-        example = from_json(self.id, self.metadata.get(EXAMPLE), self.location)
-        return as_demonstration(example, self.score)
+    def example(self) -> Example:
+        """The example."""
+        return from_json(self.id, self.metadata.get(EXAMPLE), self.location)
 
     @property
     def text(self) -> str:
-        """Its example's text."""
+        """The example's text."""
         try:
-            return str(json.loads(self.metadata[EXAMPLE])["text"])  # ten times as fast as to read the whole example
+            return str(json.loads(self.metadata[EXAMPLE])["text"])  # ten times as fast as reading the whole example
         except (KeyError, TypeError, ValueError):
-            return self.demonstration.example.text  # says what is wrong with the row
+            return self.example.text  # raises an error that says what is wrong with the row
 
     @property
     def labels(self) -> Sequence[str]:
@@ -103,17 +107,3 @@ class Hit:
     def event(self) -> str | None:
         """The type of the event that it is about, for EAE."""
         return self.metadata.get(EVENT)
-
-
-def as_demonstration(example: Example, score: float) -> Demonstration:
-    """An example with its score; the example was checked when it was read, and is not checked again."""
-    return Demonstration.model_construct(example=example, score=score)
-
-
-def demonstrations(found: Sequence[Sequence[Hit]]) -> list[list[Demonstration]]:
-    """The demonstrations of many searches; a row that several of them found is read once."""
-    examples: dict[str, Example] = {}
-    for near in (near for neighbours in found for near in neighbours):
-        if near.id not in examples:
-            examples[near.id] = near.demonstration.example
-    return [[as_demonstration(examples[near.id], near.score) for near in neighbours] for neighbours in found]

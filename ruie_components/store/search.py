@@ -1,4 +1,4 @@
-"""The nearest rows of one collection, the query's own text left out."""
+"""Searches one collection for the rows most similar to queries, without rows of the query's own text."""
 
 from __future__ import annotations
 
@@ -11,76 +11,79 @@ import numpy as np
 from ruie_components.encoders import Vectors
 from ruie_components.store.records import TEXT, Hit
 
+_SPARE = 2  # rows fetched beyond k, since some may have the query's own text; each costs as much as one that is kept
+_QUERIES = 1000  # queries in one call
+_ROWS = 30_000  # rows in one call: Chroma looks them up with as many SQL variables, and SQLite takes 32,766
+_PAGE = 1000  # rows whose metadata is read in one call
+
 
 @dataclass(frozen=True)
-class Wanted:
-    """Which rows are searched, and what of them comes back."""
+class SearchOptions:
+    """Which rows a search may return, and what it returns of them."""
 
     vectors: bool = False
-    """Whether the rows come with their vectors."""
+    """Whether hits have their vectors."""
     where: dict[str, Any] | None = None
     """A Chroma filter on the metadata."""
     ids: list[str] | None = None
     """Only these rows."""
 
     @property
-    def filtered(self) -> bool:
-        """Whether not all rows may come."""
+    def is_filtered(self) -> bool:
+        """Whether some rows are excluded."""
         return self.where is not None or self.ids is not None
 
 
 class EmptyCollectionError(Exception):
-    """A collection holds no row at all."""
+    """A collection has no rows."""
 
 
-_SPARE = 2  # rows fetched beyond k, since some may hold the query's own text; each costs as much as one that is kept
-_AT_ONCE = 1000  # queries of one call
-_ROWS = 30_000  # rows of one call: Chroma looks them up with as many SQL variables, and SQLite takes 32,766
-_PAGE = 1000  # rows whose metadata is read in one call
-_ALL = Wanted()
+_ALL = SearchOptions()
 
 
-def nearest(
-    collection: Any, queries: Vectors, own_texts: Sequence[str], k: int, wanted: Wanted = _ALL
+def search_collection(
+    collection: Any, queries: Vectors, own_texts: Sequence[str], k: int, options: SearchOptions = _ALL
 ) -> list[list[Hit]]:
-    """The ``k`` nearest rows to each query, best first.
+    """The ``k`` most similar rows for each query, best first.
 
     Args:
         collection: A Chroma collection.
         queries: ``(n, d)``.
         own_texts: The ``text_hash`` of each query's text; rows that have it are left out.
-        k: How many rows a query.
-        wanted: Which rows, and what of them.
+        k: How many rows for each query.
+        options: Which rows, and what of them.
 
     Raises:
-        EmptyCollectionError: It holds no row.
+        EmptyCollectionError: The collection has no rows.
     """
-    found: list[list[Hit]] = []
-    for start in range(0, len(queries), _AT_ONCE):
-        end = start + _AT_ONCE
-        found += _some(collection, queries[start:end], own_texts[start:end], k, wanted)
-    return found
+    hits: list[list[Hit]] = []
+    for start in range(0, len(queries), _QUERIES):
+        end = start + _QUERIES
+        hits += _search_batch(collection, queries[start:end], own_texts[start:end], k, options)
+    return hits
 
 
-def _some(collection: Any, queries: Vectors, own_texts: Sequence[str], k: int, wanted: Wanted) -> list[list[Hit]]:
+def _search_batch(
+    collection: Any, queries: Vectors, own_texts: Sequence[str], k: int, options: SearchOptions
+) -> list[list[Hit]]:
     fetch = k + _SPARE
-    found_again = len(queries) > 1 and len(queries) * fetch > collection.count()
-    known: dict[str, dict[str, Any]] | None = {} if found_again else None
+    rows_repeat = len(queries) > 1 and len(queries) * fetch > collection.count()
+    known: dict[str, dict[str, Any]] | None = {} if rows_repeat else None
     pending = list(range(len(queries)))
-    found: list[list[Hit]] = [[] for _ in pending]
+    hits: list[list[Hit]] = [[] for _ in pending]
     while pending:
         size = max(1, _ROWS // fetch)
         parts = [pending[start : start + size] for start in range(0, len(pending), size)]
-        pages = [page for part in parts for page in _query(collection, queries[part], fetch, wanted, known)]
-        for place, page in zip(pending, pages, strict=True):
-            found[place] = [near for near in page if near.metadata.get(TEXT) != own_texts[place]][:k]
-        lacking = [(place, len(page)) for place, page in zip(pending, pages, strict=True) if len(found[place]) < k]
-        pending = [place for place, size in lacking if size >= fetch]  # the query's own text took the places
-        ended = [(place, size) for place, size in lacking if size < fetch]  # Chroma has no more
-        if ended and not wanted.filtered:
-            _complete(collection, queries, own_texts, k, wanted, ended, found)
+        pages = [page for part in parts for page in _query(collection, queries[part], fetch, options, known)]
+        for i, page in zip(pending, pages, strict=True):
+            hits[i] = [hit for hit in page if hit.metadata.get(TEXT) != own_texts[i]][:k]
+        too_few = [(i, len(page)) for i, page in zip(pending, pages, strict=True) if len(hits[i]) < k]
+        pending = [i for i, size in too_few if size >= fetch]  # rows of the query's own text filled the page
+        exhausted = [(i, size) for i, size in too_few if size < fetch]  # Chroma returned all that it finds
+        if exhausted and not options.is_filtered:
+            _complete(collection, queries, own_texts, k, options, exhausted, hits)
         fetch *= 4
-    return found
+    return hits
 
 
 def _complete(
@@ -88,75 +91,73 @@ def _complete(
     queries: Vectors,
     own_texts: Sequence[str],
     k: int,
-    wanted: Wanted,
-    ended: list[tuple[int, int]],
-    found: list[list[Hit]],
+    options: SearchOptions,
+    exhausted: list[tuple[int, int]],
+    hits: list[list[Hit]],
 ) -> None:
-    """Compare with every row where the approximate index gave fewer rows than there are: it can lose some."""
+    """Compare with every row where the approximate index returned fewer rows than there are: it can lose some."""
     total = collection.count()
     if total == 0:
         raise EmptyCollectionError
-    lost = [place for place, size in ended if size < total]
-    if not lost:
+    incomplete = [i for i, size in exhausted if size < total]
+    if not incomplete:
         return
-    everything = collection.get(include=["metadatas", "embeddings"])
-    matrix = np.asarray(everything["embeddings"], dtype=np.float32)  # (rows, d)
+    rows = collection.get(include=["metadatas", "embeddings"])
+    matrix = np.asarray(rows["embeddings"], dtype=np.float32)  # (rows, d)
     lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
     matrix = np.divide(matrix, lengths, out=np.zeros_like(matrix), where=lengths > 0)
-    for place in lost:
-        scores = matrix @ queries[place]  # (rows,)
+    for i in incomplete:
+        scores = matrix @ queries[i]  # (rows,)
         page = [
-            Hit(row_id, float(score), metadata or {}, collection.name, vector if wanted.vectors else None)
-            for row_id, score, metadata, vector in zip(
-                everything["ids"], scores, everything["metadatas"], matrix, strict=True
-            )
-            if (metadata or {}).get(TEXT) != own_texts[place]
+            Hit(row_id, float(score), metadata or {}, collection.name, vector if options.vectors else None)
+            for row_id, score, metadata, vector in zip(rows["ids"], scores, rows["metadatas"], matrix, strict=True)
+            if (metadata or {}).get(TEXT) != own_texts[i]
         ]
-        found[place] = sorted(page, key=lambda near: (-near.score, near.id))[:k]
+        hits[i] = sorted(page, key=lambda hit: (-hit.score, hit.id))[:k]
 
 
 def _query(
-    collection: Any, queries: Vectors, fetch: int, wanted: Wanted, known: dict[str, dict[str, Any]] | None
+    collection: Any, queries: Vectors, fetch: int, options: SearchOptions, known: dict[str, dict[str, Any]] | None
 ) -> list[list[Hit]]:
     """A page of rows for each query.
 
-    Reading the metadata takes most of the time. With ``known`` it is read apart, and only of rows that are not in it.
+    Reading the metadata takes most of the time. With ``known`` it is read separately, and only of rows that are not in
+    it.
     """
-    include = ["distances", *(["embeddings"] if wanted.vectors else []), *(["metadatas"] if known is None else [])]
-    answer = collection.query(
-        query_embeddings=queries, n_results=fetch, include=include, where=wanted.where, ids=wanted.ids
+    include = ["distances", *(["embeddings"] if options.vectors else []), *(["metadatas"] if known is None else [])]
+    response = collection.query(
+        query_embeddings=queries, n_results=fetch, include=include, where=options.where, ids=options.ids
     )
     if known is not None:
-        found = dict.fromkeys(row_id for ids in answer["ids"] for row_id in ids if row_id not in known)
-        known |= _metadatas(collection, list(found))
+        new = dict.fromkeys(row_id for ids in response["ids"] for row_id in ids if row_id not in known)
+        known |= read_metadata(collection, list(new))
     pages = []
-    for row, ids in enumerate(answer["ids"]):
-        # a row that is not known was deleted by somebody in this moment
-        metadatas = [known.get(row_id) for row_id in ids] if known is not None else _no_none(answer["metadatas"][row])
-        embeddings = answer["embeddings"][row] if wanted.vectors else [None] * len(ids)
+    for row, ids in enumerate(response["ids"]):
+        if known is None:  # Chroma gives empty metadata, of rows that another program wrote, as None
+            metadatas = [metadata or {} for metadata in response["metadatas"][row]]
+        else:  # None: the row was deleted since by another process
+            metadatas = [known.get(row_id) for row_id in ids]
+        embeddings = response["embeddings"][row] if options.vectors else [None] * len(ids)
         page = [
             Hit(row_id, 1.0 - distance, metadata, collection.name, vector)
             for row_id, distance, metadata, vector in zip(
-                ids, answer["distances"][row], metadatas, embeddings, strict=True
+                ids, response["distances"][row], metadatas, embeddings, strict=True
             )
             if metadata is not None
         ]
-        pages.append(sorted(page, key=lambda near: (-near.score, near.id)))
+        pages.append(sorted(page, key=lambda hit: (-hit.score, hit.id)))
     return pages
 
 
-def _no_none(metadatas: list[dict[str, Any] | None]) -> list[dict[str, Any]]:
-    """Empty metadata, which Chroma gives as None, as such: the row is somebody else's, and reading it says so."""
-    return [metadata or {} for metadata in metadatas]
-
-
-def _metadatas(collection: Any, ids: list[str]) -> dict[str, dict[str, Any]]:
-    """The metadata of rows; those that are gone are left out."""
-    found: dict[str, dict[str, Any]] = {}
+def read_metadata(collection: Any, ids: list[str]) -> dict[str, dict[str, Any]]:
+    """The metadata of rows by their ids; rows that don't exist are left out."""
+    metadata_by_id: dict[str, dict[str, Any]] = {}
     for start in range(0, len(ids), _PAGE):
         page = collection.get(ids=ids[start : start + _PAGE], include=["metadatas"])
-        found |= {row_id: metadata or {} for row_id, metadata in zip(page["ids"], page["metadatas"], strict=True)}
-    return found
+        metadata_by_id |= {
+            row_id: metadata or {} for row_id, metadata in zip(page["ids"], page["metadatas"], strict=True)
+        }
+    return metadata_by_id
 
 
 def index_problem(collection: Any) -> str | None:

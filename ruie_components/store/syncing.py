@@ -1,19 +1,21 @@
-"""What has to change so that a pool equals a list of examples."""
+"""Makes a pool equal to a list of examples: a plan of what has to change, and its application."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ruie_components.errors import StoreError
 from ruie_components.store import records
+from ruie_components.store.collections import set_labels
 from ruie_components.store.connections import Connection
+from ruie_components.store.open_pool import OpenPool
+from ruie_components.store.reading import PAGE, pages
+from ruie_components.store.writing import Writer, batch_size
 from ruie_components.tokenization import text_hash
 from ruie_components.types import Example, Task
-
-_PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,14 @@ class SyncResult:
     removed: int = 0
     unchanged: int = 0
 
+    def __add__(self, other: SyncResult) -> SyncResult:
+        return SyncResult(
+            self.added + other.added,
+            self.changed + other.changed,
+            self.removed + other.removed,
+            self.unchanged + other.unchanged,
+        )
+
 
 @dataclass
 class Plan:
@@ -36,7 +46,7 @@ class Plan:
     updated: list[Example] = field(default_factory=list)
     """Rows that are in the pool with another id or other metadata."""
     stale: list[str] = field(default_factory=list)
-    """The ids of the pool's rows that are not wanted."""
+    """The ids of the pool's rows that are to be removed."""
     replaced: int = 0
     """How many new rows replace a stale one."""
     unchanged: int = 0
@@ -57,16 +67,16 @@ class Plan:
         )
 
 
-def by_task(examples: Iterable[Example]) -> dict[Task, dict[str, Example]]:
-    """Examples by task and content id; of several with the same content the first counts."""
-    wanted: dict[Task, dict[str, Example]] = {}
+def group_by_task(examples: Iterable[Example]) -> dict[Task, dict[str, Example]]:
+    """Examples by task and content id; the first of several with the same content counts."""
+    by_task: dict[Task, dict[str, Example]] = {}
     for example in examples:
-        wanted.setdefault(example.task, {}).setdefault(example.content_id, example)
-    return wanted
+        by_task.setdefault(example.task, {}).setdefault(example.content_id, example)
+    return by_task
 
 
-def make_plan(connection: Connection, collection: Any | None, wanted: Mapping[str, Example]) -> Plan:
-    """Compare a collection with the rows that it shall hold.
+def make_plan(connection: Connection, collection: Any | None, target: Mapping[str, Example]) -> Plan:
+    """Compare a collection with the examples that it is to hold, by content id.
 
     A new row replaces a stale one that has the same ``id``, or else the same text; each stale row is replaced once.
     """
@@ -75,27 +85,67 @@ def make_plan(connection: Connection, collection: Any | None, wanted: Mapping[st
     stale_by_text: dict[str, list[str]] = {}
     seen: set[str] = set()
     ids = collection.get(include=[])["ids"] if collection is not None else []
-    for start in range(0, len(ids), _PAGE):
-        page = collection.get(ids=ids[start : start + _PAGE], include=["metadatas"])  # type: ignore[union-attr]
+    for page_ids in pages(ids, PAGE):
+        page = collection.get(ids=page_ids, include=["metadatas"])  # type: ignore[union-attr]
         for row_id, metadata in zip(page["ids"], page["metadatas"], strict=True):
             stored = (metadata or {}).get(records.EXAMPLE)
-            if row_id not in wanted:
+            if row_id not in target:
                 plan.stale.append(row_id)
                 stale_by_text.setdefault((metadata or {}).get(records.TEXT, ""), []).append(row_id)
                 if (own := _own_id(stored)) is not None:
                     stale_by_id.setdefault(own, []).append(row_id)
                 continue
             seen.add(row_id)
-            if stored == records.to_json(wanted[row_id]) or _same(connection, row_id, stored, wanted[row_id]):
+            if stored == records.to_json(target[row_id]) or _same(connection, row_id, stored, target[row_id]):
                 plan.unchanged += 1
             else:
-                plan.updated.append(wanted[row_id])
-    plan.new = [example for row_id, example in wanted.items() if row_id not in seen]
+                plan.updated.append(target[row_id])
+    plan.new = [example for row_id, example in target.items() if row_id not in seen]
     taken: set[str] = set()
     rest = [each for each in plan.new if not _take(stale_by_id.get(_key(each.id), []), taken)]
     left = [each for each in rest if not _take(stale_by_text.get(text_hash(each.text), []), taken)]
     plan.replaced = len(plan.new) - len(left)
     return plan
+
+
+def apply_plans(
+    pool: OpenPool,
+    writer: Writer,
+    plans: Mapping[Task, Plan],
+    targets: Mapping[Task, Mapping[str, Example]],
+    advance: Callable[[int], None],
+) -> None:
+    """Add, update and remove rows, in this order, so that an interruption loses nothing.
+
+    Args:
+        pool: The pool, locked for writing.
+        writer: Its writer.
+        plans: By task.
+        targets: What each task is to hold.
+        advance: Called with the number of rows done since the last call.
+    """
+    size = batch_size(pool.connection)
+    with writer:
+        for example in (example for plan in plans.values() for example in plan.new):
+            writer.put(example)
+            advance(1)
+    for task, plan in plans.items():
+        collection = pool.collections.get(task)
+        if collection is None:
+            continue
+        for updated in pages(plan.updated, size):
+            metadatas = [records.metadata(example) for example in updated]
+            collection.update(ids=[example.content_id for example in updated], metadatas=metadatas)
+            advance(len(updated))
+        if not targets.get(task):
+            pool.connection.client.delete_collection(collection.name)
+            del pool.collections[task]
+            continue
+        for stale in pages(plan.stale, size):
+            collection.delete(ids=stale)
+            advance(len(stale))
+        labels = dict.fromkeys(label for example in targets[task].values() for label in example.labels)
+        set_labels(pool.connection, collection, labels)
 
 
 def _take(candidates: list[str], taken: set[str]) -> bool:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from ruie_components.encoders import Encoder
 from ruie_components.store import records
 from ruie_components.store.collections import create_collection, keep_labels
-from ruie_components.store.connections import Connection
+from ruie_components.store.connections import Connection, chroma_errors
 from ruie_components.store.index_check import IndexCheck, check_written
+from ruie_components.store.open_pool import OpenPool
 from ruie_components.types import Example, Task
 
 _BATCH = 1000  # rows of one write; Chroma's own limit is larger
@@ -21,22 +24,44 @@ def batch_size(connection: Connection) -> int:
     return min(_BATCH, int(connection.client.get_max_batch_size()))
 
 
+def writing_mark(pool: OpenPool) -> Path | None:
+    """The file that exists while a process writes to the pool, and still exists after it was killed."""
+    folder = pool.connection.folder
+    return folder / ".ruie" / f"writing-{pool.name}" if folder else None
+
+
+@contextmanager
+def writing(pool: OpenPool, doing: str) -> Iterator[Writer]:
+    """A block in which no other process has the pool's folder open, and a writer for it.
+
+    Args:
+        pool: The pool.
+        doing: What is done, for error messages.
+    """
+    with pool.connection.writing(), chroma_errors(pool.connection.location, doing):
+        mark = writing_mark(pool)
+        if mark is not None:
+            mark.touch()
+        try:
+            yield Writer(pool)
+        finally:
+            pool.clear_cache()
+            if mark is not None:
+                mark.unlink(missing_ok=True)
+
+
 class Writer:
     """Takes examples one by one and writes those that are new; a context manager, at whose end all are written.
 
-    Chroma releases the interpreter while it writes, so a thread of its own does that.
+    Chroma releases the interpreter while it writes, so another thread does that.
 
     Args:
-        connection: Where the pool is; a folder must be locked for writing.
-        pool: Its name.
-        encoder: What embeds its rows.
-        collections: Its collections; those that are created are added.
+        pool: The pool, locked for writing; collections that are created are added to it.
     """
 
-    def __init__(self, connection: Connection, pool: str, encoder: Encoder, collections: dict[Task, Any]) -> None:
-        self._connection, self._pool, self._encoder = connection, pool, encoder
-        self._collections = collections
-        self._size = batch_size(connection)
+    def __init__(self, pool: OpenPool) -> None:
+        self._pool = pool
+        self._size = batch_size(pool.connection)
         self._waiting: dict[Task, dict[str, Example]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ruie-write")
         self._pending: tuple[Task, dict[str, Example], Future[None]] | None = None
@@ -69,27 +94,26 @@ class Writer:
         if len(batch) >= self._size:
             self._write(example.task)
 
-    def check(self) -> IndexCheck:
+    def check(self) -> list[IndexCheck]:
         """Look up some of the written rows through the index, and repair it where it lost one."""
-        checks = [check_written(self._collections[task], ids) for task, ids in self.written.items()]
-        return sum(checks, IndexCheck(0, 0, 0))
+        return [check_written(self._pool.collections[task], ids) for task, ids in self.written.items()]
 
     def _write(self, task: Task) -> None:
         batch = self._waiting.pop(task)
-        if task not in self._collections:
+        pool = self._pool
+        if task not in pool.collections:
             self._finish()
-            self._collections[task] = create_collection(self._connection, self._pool, task, self._encoder)
-        collection = self._collections[task]
+            pool.collections[task] = create_collection(pool.connection, pool.name, task, pool.encoder)
+        collection = pool.collections[task]
         known = set(collection.get(ids=list(batch), include=[])["ids"])
         if self._pending is not None and self._pending[0] is task:
             known |= self._pending[1].keys()
         new = {row_id: example for row_id, example in batch.items() if row_id not in known}
         if not new:
             return
-        encoder = self._encoder
         rows = {
             "ids": list(new),
-            "embeddings": encoder.encode_examples(list(new.values())),
+            "embeddings": pool.encoder.encode_examples(list(new.values())),
             "documents": [records.document(example) for example in new.values()],
             "metadatas": [records.metadata(example) for example in new.values()],
         }
@@ -97,8 +121,8 @@ class Writer:
 
         def write() -> None:
             # before the rows, so that a kill in between leaves a label too many and not one too few
-            keep_labels(self._connection, collection, labels)
-            collection.add(**rows)  # ignores an id that another process on a server wrote in this moment
+            keep_labels(pool.connection, collection, labels)
+            collection.add(**rows)  # ignores ids that another process on a server has written since
 
         self._finish()
         self._pending = task, new, self._thread.submit(write)

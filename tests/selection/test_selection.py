@@ -10,8 +10,7 @@ from ruie_components.lexical import example_tokens, query_tokens
 from ruie_components.selection import Method, Selector
 from ruie_components.selection.bm25 import LexicalIndex
 from ruie_components.selection.diversity import cover, mmr
-from ruie_components.selection.hybrid import hybrid_scores
-from ruie_components.selection.voting import count_tokens
+from ruie_components.selection.hybrid import count_tokens, hybrid_scores
 from ruie_components.store import Hit
 
 LABELS = ["person", "place", "rare, [label]", "never"]
@@ -92,9 +91,9 @@ def test_the_cover_takes_what_shows_most_then_the_nearest():
         return Hit(name, score, {"labels": list(labels)}, "here")
 
     rows = [near("a", 0.9), near("b", 0.8, "x"), near("c", 0.7, "x", "y"), near("d", 0.6, "z"), near("e", 0.5)]
-    assert [found.id for found in cover(rows, ["x", "y", "z"], 4)] == ["c", "d", "a", "b"]
-    assert [found.id for found in cover(rows, ["x", "y", "z"], 1)] == ["c"]
-    assert [found.id for found in cover(rows, ["w"], 2)] == ["a", "b"]
+    assert [choice.candidate.id for choice in cover(rows, ["x", "y", "z"], 4)] == ["c", "d", "a", "b"]
+    assert [choice.candidate.id for choice in cover(rows, ["x", "y", "z"], 1)] == ["c"]
+    assert [choice.candidate.id for choice in cover(rows, ["w"], 2)] == ["a", "b"]
 
 
 def test_mmr_is_its_formula():
@@ -104,7 +103,7 @@ def test_mmr_is_its_formula():
     scores = vectors @ vectors[0]
     order = np.argsort(-scores)
     rows = [Hit(str(i), float(scores[i]), {}, "here", vectors[i]) for i in order]
-    chosen = [int(found.id) for found in mmr(rows, 6, 0.4)]
+    chosen = [int(choice.candidate.id) for choice in mmr(rows, 6, 0.4)]
     expected = [int(order[0])]
     while len(expected) < 6:
         gains = {
@@ -114,7 +113,7 @@ def test_mmr_is_its_formula():
         }
         expected.append(max(gains, key=gains.get))
     assert chosen == expected
-    assert [found.id for found in mmr(rows, 6, 1.0)] == [found.id for found in rows[:6]]
+    assert [choice.candidate for choice in mmr(rows, 6, 1.0)] == rows[:6]
 
 
 def test_random_is_the_same_for_the_same_query_and_seed_only(store):
@@ -142,10 +141,9 @@ def test_bm25_ranks_as_rank_bm25_does():
         if (having := sum(word in document for document in documents))
     }
     scores = yardstick.get_scores(query_tokens(asked)) / 2.5  # Lucene leaves the constant k1 + 1 out
-    hits = LexicalIndex(pool).search(asked, 10, None)
+    hits = LexicalIndex(pool).search(asked, 10)
     assert [score for _, score in hits] == pytest.approx(sorted(scores, reverse=True)[:10], rel=1e-5)
-    by_id = {each.content_id: score for each, score in zip(pool, scores, strict=True)}
-    assert [by_id[row_id] for row_id, _ in hits] == pytest.approx([score for _, score in hits], rel=1e-5)
+    assert [scores[i] for i, _ in hits] == pytest.approx([score for _, score in hits], rel=1e-5)
 
 
 def test_bm25_is_the_ranking_of_the_tables(store):
@@ -191,6 +189,6 @@ def test_hybrid_puts_one_that_shares_a_rare_word_before_equally_similar_ones(enc
         chosen = Selector("hybrid", k=6).select(store, asked)
     expected = hybrid_scores(
         [hit.score for hit in hits], [count_tokens(hit.text) for hit in hits], count_tokens(asked.text)
-    )
+    ).fused
     assert [each.score for each in chosen] == pytest.approx(sorted(expected, reverse=True))
     assert {each.example.text.split()[-1] for each in chosen[:3]} == {"xanadu."}

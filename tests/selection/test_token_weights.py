@@ -3,9 +3,9 @@
 import pytest
 
 from ruie_components import DemonstrationStore, Example
-from ruie_components.selection.hybrid import hybrid_scores
+from ruie_components.selection.hybrid import count_tokens, hybrid_scores
 from ruie_components.selection.token_weights import ELSEWHERE, weigh_tokens
-from ruie_components.selection.voting import count_tokens
+from ruie_components.store.reading import sample
 
 
 def span(text, words, **more):
@@ -38,14 +38,14 @@ def test_tokens_in_and_beside_annotations_weigh_most():
 def test_a_light_token_counts_less_in_the_hybrid_rank():
     texts = [count_tokens(text) for text in ("the heron", "a boat", "an owl")]
     query = count_tokens("heron boat")
-    assert hybrid_scores([0.5] * 3, texts, query, {"heron": 0.3}).argmax() == 1
-    assert hybrid_scores([0.5] * 3, texts, query, {"boat": 0.3}).argmax() == 0
+    assert hybrid_scores([0.5] * 3, texts, query, {"heron": 0.3}).fused.argmax() == 1
+    assert hybrid_scores([0.5] * 3, texts, query, {"boat": 0.3}).fused.argmax() == 0
 
 
 def test_a_sample_is_from_all_parts_of_the_pool(encoder):
     rows = [Example(task="NER", text=f"Ada {number}", labels=["person"]) for number in range(100)]
     with DemonstrationStore.create(rows, encoder=encoder, progress=False) as store:
-        numbers = [int(example.text.split()[1]) for example in store.sample("NER", 20)]
+        numbers = [int(example.text.split()[1]) for example in sample(store._pool, "NER", 20)]
         assert len(set(numbers)) == 20
         assert {number // 25 for number in numbers} == {0, 1, 2, 3}
-        assert len(store.sample("NER", 1000)) == 100
+        assert len(sample(store._pool, "NER", 1000)) == 100

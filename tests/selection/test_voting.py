@@ -4,15 +4,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruie_training.evaluation import rankers
 from ruie_training.mining.rank_lists import rank_by_encoder
 
 from ruie_components import DemonstrationStore, Example, Query, Selector
 from ruie_components.selection import voting
-from ruie_components.selection.hybrid import hybrid_scores
-from ruie_components.selection.voting import choose, count_tokens, vote
+from ruie_components.selection.candidates import Choice
+from ruie_components.selection.hybrid import count_tokens, hybrid_scores
+from ruie_components.selection.voting import choose, vote
 
 
 class Row(NamedTuple):
@@ -29,8 +30,8 @@ def query(*labels: str, event: str | None = None) -> Query:
     return Query(task="NER", text="x", labels=labels)
 
 
-def names(chosen: list[Row]) -> str:
-    return "".join(row.id for row in chosen)
+def names(chosen: list[Choice[Row]]) -> str:
+    return "".join(choice.candidate.id for choice in chosen)
 
 
 def test_the_labels_of_the_majority_win_over_the_nearest_alone():
@@ -77,7 +78,7 @@ def test_a_schema_of_which_the_pool_knows_nothing_is_answered_by_all_votes():
 def test_equal_words_leave_the_order_to_the_scores():
     texts = [count_tokens(f"the pump {number} failed in the old plant again") for number in range(9)]
     wanted = count_tokens("Has the pump failed in that old plant, and why does it fail again and again?")
-    scores = hybrid_scores([0.9 - number / 10 for number in range(9)], texts, wanted)
+    scores = hybrid_scores([0.9 - number / 10 for number in range(9)], texts, wanted).fused
     assert np.argsort(-scores, kind="stable").tolist() == list(range(9))
 
 
@@ -87,6 +88,7 @@ def test_the_querys_own_event_type_comes_first():
     assert names(vote(rows, query("buyer", "place", event="sale"), 1)) == "a"
 
 
+@settings(deadline=None)  # no test measures time
 @given(st.lists(st.lists(st.integers(0, 3), min_size=4, max_size=4), max_size=12), st.integers(0, 14))
 def test_the_choice_is_the_greedy_one_of_its_formula(rows, k):
     counts = np.array(rows, float).reshape(-1, 4)
@@ -142,5 +144,5 @@ def test_the_evaluation_searches_further_too(encoder, sales):
     pool, wanted = sales
     scores = rank_by_encoder(encoder)([wanted], pool)
     scores[0, -3:] = -1.0  # the betrayals are the last of all
-    rows = rankers.vote(scores, [wanted], pool, 3)
+    rows = rankers.select("label-vote", scores, [wanted], pool, 3)
     assert sorted(rows[0]) == [70, 71, 72]

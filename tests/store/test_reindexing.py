@@ -158,7 +158,7 @@ def test_a_kill_at_any_write_loses_nothing(built, other_folder, tmp_path):
             assert set(store.get(each.content_id for each in EXAMPLES)) == set(EXAMPLES)
             store.reindex(other_folder)
             assert vectors_are_of(store, other)
-            names = {found.name for found in store._connection.client.list_collections()}
+            names = {found.name for found in store._pool.connection.client.list_collections()}
             assert names == {"default.NER", "default.RE"}
     # the old one serves until all copies are whole, the new one from then on
     assert served == sorted(served)

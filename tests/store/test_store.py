@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ruie_components import DemonstrationStore, Example, Query, StoreError
 from ruie_components.encoders import load_encoder
 from ruie_components.store import rescue
-from ruie_components.store.search import nearest
+from ruie_components.store.search import search_collection
 
 
 def ner(text: str, *names: str, label: str = "person") -> Example:
@@ -168,7 +168,7 @@ def test_the_querys_own_text_is_left_out_however_often_it_is_stored(encoder):
 def test_k_of_zero_gives_none_a_large_one_all_and_a_negative_one_an_error(store):
     assert store.search(query("Bob"), 0) == []
     assert len(store.search(query("Bob"), 10_000)) == 4
-    with pytest.raises(ValueError, match="k is -1"):
+    with pytest.raises(ValueError, match="k must be a whole number >= 0, got -1"):
         store.search(query("Bob"), -1)
 
 
@@ -424,10 +424,10 @@ class LosesRows:
 
 
 def test_rows_that_the_index_loses_are_found_by_comparing_with_all(store):
-    collection = store._collections["NER"]
+    collection = store._pool.collections["NER"]
     asked = store.encoder.encode_queries([query("Bob met Ada in Rome.")])
-    whole = nearest(collection, asked, [""], 4)[0]
-    repaired = nearest(LosesRows(collection), asked, [""], 4)[0]
+    whole = search_collection(collection, asked, [""], 4)[0]
+    repaired = search_collection(LosesRows(collection), asked, [""], 4)[0]
     assert [each.id for each in repaired] == [each.id for each in whole]
     assert [each.score for each in repaired] == pytest.approx([each.score for each in whole], abs=1e-6)
 

@@ -7,7 +7,7 @@ from ruie_training.data.catalog import choose, read_catalog
 from ruie_training.errors import TrainingError
 from ruie_training.evaluation.likelihood import likelihood_at
 from ruie_training.evaluation.rankers import (
-    by_vote,
+    by_selection,
     once,
     rank_by_adapted,
     rank_by_bm25,
@@ -174,7 +174,7 @@ def test_the_vote_is_that_of_the_selector(data_folder):
     queries, pool = found.examples("dev", limit=30), found.examples("train", limit=60)  # few: the index is exact then
     with DemonstrationStore.create(pool, progress=False) as store:
         selected = Selector(k=8).select_many(store, [query.query for query in queries])
-        rows = by_vote(rank_by_encoder(store.encoder))(queries, pool, (8,))[8]
+        rows = by_selection("label-vote", rank_by_encoder(store.encoder))(queries, pool, (8,))[8]
     for shown, places in zip(selected, rows, strict=True):
         assert {each.example.content_id for each in shown} == {pool[row].content_id for row in places}
 

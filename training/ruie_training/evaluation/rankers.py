@@ -1,7 +1,7 @@
 """Ways to rank a pool for its queries: random, BM25, an encoder, one adapted to the pool, the oracle.
 
-A ranker gives a matrix of scores; a retriever chooses demonstrations by it, the best ones or by vote. Both stand beside
-``ruie_components.store`` on purpose: plain matrix products, so that a figure depends on no approximate index.
+A ranker gives a matrix of scores, and a ``Selector`` chooses by it. Scores are plain matrix products, so that no figure
+depends on an approximate index.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from ruie_components.labels import count_matrices, label_f1_matrix
 from ruie_components.lexical import BM25Index, example_tokens, query_tokens
 from ruie_components.selection import Selector
 from ruie_components.selection.candidates import MatrixSource
-from ruie_components.selection.candidates import rank as by_rank
-from ruie_components.selection.voting import vote_many
 from ruie_components.types import Example
-from ruie_training.mining.rank_lists import Ranker, Rows, Scores, best, rank_by_encoder
+from ruie_training.mining.rank_lists import Ranker, Rows, Scores, rank_by_encoder
 
 Retriever = Callable[[Sequence[Example], Sequence[Example], Sequence[int]], Mapping[int, Rows]]
 """Takes queries, pool and several k, gives for each k the chosen rows of the pool, best first, (queries, k).
@@ -81,30 +79,26 @@ def once(rank: Ranker) -> Ranker:
     return remembered
 
 
-def nearest(rank: Ranker) -> Retriever:
-    """The k with the highest scores; equal ones in the pool's order."""
+def by_selection(method: str, rank: Ranker) -> Retriever:
+    """What ``Selector(method)`` chooses by a ranker's scores in place of an encoder's cosines.
 
-    def retrieve(queries: Sequence[Example], pool: Sequence[Example], ks: Sequence[int]) -> dict[int, Rows]:
-        ranked = best(rank(queries, pool), queries, pool, max(ks))
-        return {k: ranked[:, :k] for k in ks}
-
-    return retrieve
-
-
-def by_vote(rank: Ranker) -> Retriever:
-    """What ``Selector(method="label-vote")`` chooses."""
+    Args:
+        method: ``label-vote``, ``similarity`` ...
+        rank: The ranker.
+    """
 
     def retrieve(queries: Sequence[Example], pool: Sequence[Example], ks: Sequence[int]) -> dict[int, Rows]:
         scores = rank(queries, pool)
-        return {k: vote(scores, queries, pool, k) for k in ks}
+        return {k: select(method, scores, queries, pool, k) for k in ks}
 
     return retrieve
 
 
-def vote(scores: Scores, queries: Sequence[Example], pool: Sequence[Example], k: int) -> Rows:
-    """What ``Selector(method="label-vote", k=k)`` chooses, from whole rankings; best first, as the selector gives them.
+def select(method: str, scores: Scores, queries: Sequence[Example], pool: Sequence[Example], k: int) -> Rows:
+    """What ``Selector(method, k=k)`` chooses, best first, without an approximate index.
 
     Args:
+        method: ``label-vote``, ``similarity`` ...
         scores: (queries, pool).
         queries: The queries.
         pool: The examples to choose from.
@@ -115,18 +109,21 @@ def vote(scores: Scores, queries: Sequence[Example], pool: Sequence[Example], k:
     """
     source = MatrixSource(scores, [example.query for example in queries], pool)
     rows = np.full((len(queries), k), -1, np.int64)
-    for i, chosen in enumerate(vote_many(source, k, Selector(k=k).width)):
-        rows[i, : len(chosen)] = [candidate.id for candidate in sorted(chosen, key=by_rank)]
+    for i, chosen in enumerate(Selector(method, k=k).choose(source)):
+        rows[i, : len(chosen)] = [choice.candidate.id for choice in chosen]
     return rows
 
 
 def by_each_method(name: str, rank: Ranker) -> dict[str, Retriever]:
     """A ranker by label voting, the default, under its name, and by similarity alone under ``NAME, similarity``."""
     scores = once(rank)
-    return {name: by_vote(scores), f"{name}, similarity": nearest(scores)}
+    return {name: by_selection("label-vote", scores), f"{name}, similarity": by_selection("similarity", scores)}
 
 
 def in_every_table(middle: Mapping[str, Retriever], *, seed: int = 0) -> dict[str, Retriever]:
     """Random and BM25, then what is given, then the oracle."""
-    floor = {"random": nearest(rank_randomly(seed)), "BM25": nearest(rank_by_bm25)}
-    return {**floor, **middle, "oracle": nearest(rank_by_labels)}
+    floor = {
+        "random": by_selection("similarity", rank_randomly(seed)),
+        "BM25": by_selection("similarity", rank_by_bm25),
+    }
+    return {**floor, **middle, "oracle": by_selection("similarity", rank_by_labels)}

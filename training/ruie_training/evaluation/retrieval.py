@@ -27,7 +27,7 @@ from ruie_training.evaluation.likelihood import likelihood_at
 from ruie_training.evaluation.rankers import (
     Retriever,
     by_each_method,
-    by_vote,
+    by_selection,
     in_every_table,
     rank_by_adapted,
     rank_by_bm25,
@@ -234,7 +234,7 @@ def default_retrievers(
     """
     found: dict[str, Retriever] = {}
     if every_method:
-        found["BM25, label-vote"] = by_vote(rank_by_bm25)
+        found["BM25, label-vote"] = by_selection("label-vote", rank_by_bm25)
     for source in encoders:
         encoder = load_encoder(source)
         name = encoder.name if encoder.name not in found else str(source)  # a trained one and its start may share it
@@ -242,5 +242,5 @@ def default_retrievers(
         if adapt:
             ranks[f"{name}, adapted"] = rank_by_adapted(encoder)
         for each, rank in ranks.items():
-            found |= by_each_method(each, rank) if every_method else {each: by_vote(rank)}
+            found |= by_each_method(each, rank) if every_method else {each: by_selection("label-vote", rank)}
     return in_every_table(found)

@@ -1,0 +1,124 @@
+"""An open pool with some queries, as selection reads it: searches by similarity and by BM25."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ruie_components.encoders import Vectors
+from ruie_components.selection.bm25 import LexicalIndex
+from ruie_components.selection.token_weights import SAMPLE, weigh_tokens
+from ruie_components.store import reading, records
+from ruie_components.store.connections import chroma_errors
+from ruie_components.store.open_pool import OpenPool
+from ruie_components.store.records import Hit
+from ruie_components.store.search import EmptyCollectionError, SearchOptions, read_metadata, search_collection
+from ruie_components.tokenization import text_hash
+from ruie_components.types import Query, Task
+
+
+class StoreSource:
+    """The rows of a pool as candidates for queries (``CandidateSource``). Each query is encoded once.
+
+    Args:
+        pool: The pool.
+        queries: The queries, of any tasks, mixed.
+
+    Raises:
+        TypeError: ``queries`` is not a list of queries.
+    """
+
+    def __init__(self, pool: OpenPool, queries: Sequence[Query]) -> None:
+        if isinstance(queries, (Query, str)) or not all(isinstance(query, Query) for query in queries):
+            raise TypeError(
+                "search takes a Query, and search_many a list of them: Query(task=..., text=..., labels=[...]), "
+                "or the `query` of an Example"
+            )
+        self.queries = queries
+        self._pool = pool
+        self._encoded: dict[int, NDArray[np.float32]] = {}
+
+    def nearest(
+        self,
+        indices: Sequence[int],
+        k: int,
+        *,
+        event_type: str | None = None,
+        label: str | None = None,
+        ids: Sequence[str] | None = None,
+        vectors: bool = False,
+    ) -> list[list[Hit]]:
+        """The ``k`` most similar rows for each of some queries; see ``CandidateSource``.
+
+        A search by event type or label costs ten times one without.
+
+        Raises:
+            ValueError: ``k`` is negative.
+            StoreError: The pool has no example of a query's task, or can't be read.
+        """
+        if k < 0:
+            raise ValueError(f"k must be >= 0, got {k}")
+        hits: dict[int, list[Hit]] = {i: [] for i in indices}
+        if k == 0:
+            return list(hits.values())
+        where = records.row_filter(event_type=event_type, label=label)
+        options = SearchOptions(vectors=vectors, where=where, ids=None if ids is None else list(ids))
+        for task, of_task in self._by_task(indices).items():
+            collection = self._pool.collection(task)
+            if label is not None and not reading.has_label(self._pool, task, label):
+                continue
+            encoded = self._encode(of_task)
+            own = [text_hash(self.queries[i].text) for i in of_task]
+            try:
+                with chroma_errors(self._pool.connection.location, "searching"):
+                    hits.update(zip(of_task, search_collection(collection, encoded, own, k, options), strict=True))
+            except EmptyCollectionError as error:
+                raise self._pool.missing(task) from error
+        return list(hits.values())
+
+    def lexical(self, indices: Sequence[int], k: int) -> list[list[Hit]]:
+        """The ``k`` best rows by BM25 for each of some queries.
+
+        Raises:
+            StoreError: The pool has no example of a query's task, or can't be read.
+        """
+        hits: dict[int, list[Hit]] = {i: [] for i in indices}
+        for task, of_task in self._by_task(indices).items():
+            index = self._lexical_index(task)
+            best = {i: [(index.ids[row], score) for row, score in index.search(self.queries[i], k)] for i in of_task}
+            collection = self._pool.collection(task)
+            with chroma_errors(self._pool.connection.location, "reading"):
+                rows = read_metadata(collection, list({row_id: None for row in best.values() for row_id, _ in row}))
+            for i, ranked in best.items():
+                hits[i] = [
+                    Hit(row_id, score, rows[row_id], collection.name) for row_id, score in ranked if row_id in rows
+                ]
+        return list(hits.values())
+
+    def ids(self, task: Task) -> Sequence[str]:
+        """The ids of all rows of a task, sorted."""
+        return reading.ids(self._pool, task)
+
+    def token_weights(self, task: Task) -> Mapping[str, float]:
+        """The weights of the tokens of a task's rows; counted once and kept with the store."""
+        pool = self._pool
+        return pool.cached(f"token weights {task}", task, lambda: weigh_tokens(reading.sample(pool, task, SAMPLE)))
+
+    def _lexical_index(self, task: Task) -> LexicalIndex:
+        pool = self._pool
+        return pool.cached(f"bm25 {task}", task, lambda: LexicalIndex(reading.examples(pool, [task])))
+
+    def _by_task(self, indices: Sequence[int]) -> dict[Task, list[int]]:
+        by_task: dict[Task, list[int]] = {}
+        for i in indices:
+            by_task.setdefault(self.queries[i].task, []).append(i)
+        return by_task
+
+    def _encode(self, indices: Sequence[int]) -> Vectors:
+        new = [i for i in indices if i not in self._encoded]
+        if new:
+            vectors = self._pool.encoder.encode_queries([self.queries[i] for i in new])
+            self._encoded.update(zip(new, vectors, strict=True))
+        return np.array([self._encoded[i] for i in indices])  # (n, d)

@@ -1,0 +1,88 @@
+"""Checks the indexes of an open pool, and rebuilds those that are damaged from the pool's rows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from ruie_components.errors import StoreError
+from ruie_components.store import reindexing
+from ruie_components.store.index_check import IndexCheck, check_all
+from ruie_components.store.integrity import forget_damage, mark_damaged
+from ruie_components.store.open_pool import OpenPool
+from ruie_components.store.search import index_problem
+from ruie_components.store.writing import writing, writing_mark
+from ruie_components.types import Task
+
+_LOG = logging.getLogger(__name__)
+
+
+class DamagedIndexError(StoreError):
+    """An index that can't be loaded, and was marked to be rebuilt."""
+
+
+def heal(pool: OpenPool) -> None:
+    """Rebuild damaged indexes of a pool in a folder from its rows, and check the index after an interrupted write.
+
+    Raises:
+        DamagedIndexError: An index can't be loaded; it was marked to be rebuilt when the pool is opened again.
+    """
+    folder = pool.connection.folder
+    if folder is None:
+        return
+    is_rebuilt = _rebuild(pool)
+    for collection in pool.collections.values():
+        if (problem := index_problem(collection)) is not None:
+            with pool.connection.writing():
+                mark_damaged(folder, collection.name, problem)
+            raise DamagedIndexError(
+                f"the index of {collection.name} in {folder} is damaged ({problem}); close the other stores of this "
+                f"process that have it open, and open it again: it is rebuilt from its rows"
+            )
+    mark = writing_mark(pool)
+    if is_rebuilt or (mark is not None and mark.exists()):
+        try:
+            check_index(pool)
+        except StoreError:
+            _LOG.info("the index of %s is not checked while other processes have it open", folder)
+
+
+def _rebuild(pool: OpenPool) -> bool:
+    """Rebuild the indexes whose files are damaged, and return whether there were any."""
+    folder, damaged = pool.connection.folder, pool.connection.damaged_indexes()
+    names = {name for task in Task for name in (f"{pool.name}.{task}", f"{pool.name}.{task}.next")}
+    problems = {name: problem for name, problem in damaged.items() if name in names}
+    if not problems or folder is None:
+        return False
+    with pool.connection.writing():
+        rebuilt = reindexing.rebuild(pool.connection, pool.name, pool.encoder, set(problems))
+        for name in problems:
+            forget_damage(folder, name)
+            del damaged[name]
+        pool.load_collections()
+    for name, count in rebuilt.items():
+        _LOG.warning(
+            "the index of %s in %s was damaged (%s); it was rebuilt from the %d rows, and nothing is lost",
+            *(name, folder, problems[name], count),
+        )
+    return True
+
+
+def check_index(pool: OpenPool, advance: Callable[[int], None] = lambda _: None) -> None:
+    """Look up every row by its own vector, and repair the index where one is not found."""
+    with writing(pool, "checking the index"):
+        record_check(pool, [check_all(collection, advance) for collection in pool.collections.values()])
+
+
+def record_check(pool: OpenPool, checks: list[IndexCheck]) -> None:
+    """Keep the sum of checks with the pool, and log a warning where rows were not found."""
+    check = pool.index_check = sum(checks, IndexCheck(0, 0, 0))
+    if check.unreachable:
+        _LOG.warning(
+            "%d of %d rows in %s could not be found through the index; %d of them were repaired (recall now %.4f)",
+            check.unreachable,
+            check.checked,
+            pool.connection.location,
+            check.repaired,
+            check.recall,
+        )

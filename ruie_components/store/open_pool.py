@@ -1,0 +1,95 @@
+"""An open pool: what the modules of this package need of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from ruie_components.encoders import Encoder
+from ruie_components.errors import StoreError
+from ruie_components.store.collections import find_collection
+from ruie_components.store.connections import Connection, chroma_errors
+from ruie_components.store.index_check import IndexCheck
+from ruie_components.types import Task
+
+Cached = TypeVar("Cached")
+
+
+@dataclass
+class OpenPool:
+    """A pool's connection, name, encoder and collections, and values that were computed from its rows."""
+
+    connection: Connection
+    name: str
+    encoder: Encoder
+    collections: dict[Task, Any] = field(default_factory=dict)
+    """Its Chroma collections; a task without examples has none."""
+    closed: bool = False
+    index_check: IndexCheck = field(default_factory=lambda: IndexCheck(0, 0, 0))
+    """The result of the last check of its index."""
+    _cache: dict[str, tuple[int, Any]] = field(default_factory=dict)
+
+    def load_collections(self) -> None:
+        """Read which collections there are.
+
+        Raises:
+            StoreError: One of them can't be used with the encoder, or is not of this package.
+        """
+        found = {task: find_collection(self.connection, self.name, task, self.encoder) for task in Task}
+        self.collections = {task: collection for task, collection in found.items() if collection is not None}
+
+    def check_open(self) -> None:
+        """Raise ``StoreError`` if the pool was closed or its connection can't be used any more."""
+        if self.closed:
+            raise StoreError("the store is closed")
+        if (problem := self.connection.problem()) is not None:
+            raise StoreError(problem)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks that have a collection."""
+        self.check_open()
+        return tuple(task for task in Task if task in self.collections)
+
+    def collection(self, task: Task) -> Any:
+        """The collection of a task.
+
+        Raises:
+            StoreError: There is none.
+        """
+        self.check_open()
+        if task not in self.collections:
+            raise self.missing(task)
+        return self.collections[task]
+
+    def missing(self, task: Task) -> StoreError:
+        """The error for a task without examples."""
+        others = ", ".join(each for each in self.tasks if each is not task) or "none, it is empty"
+        return StoreError(
+            f"pool {self.name!r} in {self.connection.location} has no {task} examples to show; tasks it has: {others}"
+        )
+
+    def cached(self, key: str, task: Task, compute: Callable[[], Cached]) -> Cached:
+        """What ``compute`` returned for this key, computed again when the number of the task's examples has changed.
+
+        Writes through this store object clear the cache; those of others on a server are noticed when the count
+        changes.
+
+        Raises:
+            StoreError: The pool has no example of this task.
+        """
+        collection = self.collection(task)
+        with chroma_errors(self.connection.location, "counting"):
+            count = collection.count()
+        if count == 0:
+            raise self.missing(task)
+        entry = self._cache.get(key)
+        if entry is None or entry[0] != count:
+            entry = self._cache[key] = count, compute()
+        value: Cached = entry[1]
+        return value
+
+    def clear_cache(self) -> None:
+        """Forget what was computed from rows, because they change."""
+        self._cache.clear()
