@@ -8,13 +8,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StrictInt, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictInt,
+    model_validator,
+)
+from typing_extensions import TypeAliasType
 
 LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 """Every character at which ``str.splitlines`` would break a line."""
@@ -44,10 +54,10 @@ class Task(StrEnum):
 
 def _encodable(text: str) -> str:
     """Refuse what no file, database or server takes, here, where the field can still be named."""
-    if not text.isascii() and (found := _SURROGATE.search(text)):
+    if not text.isascii() and (match := _SURROGATE.search(text)):
         raise ValueError(
-            f"{found[0]!r} at {found.start()} is half of a surrogate pair and no character: read the text as UTF-8, "
-            f"with errors='replace' where it is damaged"
+            f"{match[0]!r} at {match.start()} is half of a surrogate pair and not a character: read the text as "
+            "UTF-8, with errors='replace' where it is damaged"
         )
     return text
 
@@ -58,12 +68,12 @@ def _clean_label(label: str) -> str:
     if not label:
         raise ValueError("a label is empty; give every label a name")
     if len(label.splitlines()) > 1:
-        raise ValueError(f"label {label!r} holds a line break; labels stand on one line of the prompt")
+        raise ValueError(f"label {label!r} contains a line break; the prompt lists all labels on one line")
     return label
 
 
 def _clean_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(labels))  # a repeated label changes nothing; the first place counts
+    return tuple(dict.fromkeys(labels))  # a repeated label changes nothing; the first one counts
 
 
 def _json_object(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -76,34 +86,45 @@ def _json_object(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return values
 
 
-Text = Annotated[str, AfterValidator(_encodable)]
-Label = Annotated[str, AfterValidator(_clean_label)]
-Labels = Annotated[tuple[Label, ...], AfterValidator(_clean_labels)]
-Metadata = Annotated[dict[str, JsonValue], AfterValidator(_json_object)]
+# named types, so that signatures and help() show the name instead of a validator's address
+Text = TypeAliasType("Text", Annotated[str, AfterValidator(_encodable)])
+"""A string without halves of surrogate pairs."""
+Label = TypeAliasType("Label", Annotated[str, AfterValidator(_clean_label)])
+"""A label on one line, without white space around it."""
+Labels = TypeAliasType("Labels", Annotated[tuple[Label, ...], AfterValidator(_clean_labels)])
+"""Labels without repeats, in order."""
+Metadata = TypeAliasType("Metadata", Annotated[dict[str, JsonValue], AfterValidator(_json_object)])
+"""Keys and values that JSON can hold."""
+
+_SCHEMA = AliasChoices("schema", "labels")  # rows say ``schema``, which is a method of pydantic's models
 
 
 class Grounding(StrEnum):
-    """How the span of an answer was found in the input."""
+    """How the span of an answer was matched in the input."""
 
     EXACT = "exact"
-    """The very characters stand in the input."""
+    """The same characters are in the input."""
     NORMALISED = "normalised"
-    """Found after folding case, white space and typographic variants."""
+    """Matched without regard to case, white space and typographic variants."""
     FUZZY = "fuzzy"
-    """Found by similarity above a threshold."""
+    """Matched by similarity above a threshold."""
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True)
 
 
 class Span(_Frozen):
-    """Characters ``start`` (inclusive) to ``end`` (exclusive) of a text, and what stands there."""
+    """Characters ``start`` (inclusive) to ``end`` (exclusive) of a text."""
 
     text: str = Field(min_length=1)
+    """The characters themselves."""
     start: int = Field(ge=0)
+    """The offset of the first character, in code points."""
     end: int = Field(ge=1)
+    """The offset after the last character."""
     grounding: Grounding = Grounding.EXACT
+    """How the span was matched in the text."""
 
     @model_validator(mode="after")
     def _length_fits(self) -> Self:
@@ -124,56 +145,65 @@ class Entity(Span):
     """A named entity."""
 
     type: Label
+    """The entity's type."""
 
 
 class Relation(_Frozen):
-    """``head`` stands in relation ``type`` to ``tail``."""
+    """A relation of a type from a head to a tail."""
 
     type: Label
+    """The relation's type."""
     head: Span
+    """The span that the relation starts from."""
     tail: Span
+    """The span that it leads to."""
 
 
 class Argument(Span):
-    """What plays ``role`` in an event."""
+    """A participant of an event."""
 
     role: Label
+    """Its role in the event."""
 
 
 class Event(_Frozen):
     """An event: its type, the span that triggers it, and its arguments."""
 
     type: Label
+    """The event's type."""
     trigger: Span
+    """The span that expresses the event."""
     arguments: tuple[Argument, ...] = ()
+    """Its arguments (EAE)."""
 
 
 class EventQuery(_Frozen):
-    """The event whose arguments are asked for: its type and its trigger's text.
-
-    ``start`` is the trigger's offset where it is known; otherwise the first occurrence in the text is meant.
-    """
+    """The event whose arguments are to be extracted."""
 
     type: Label
+    """The event's type."""
     trigger: str = Field(min_length=1)
+    """The text of its trigger."""
     start: int | None = Field(default=None, ge=0)
+    """The trigger's offset; None means its first occurrence in the text."""
 
 
 def _check_event(task: Task, event: EventQuery | None, text: str) -> None:
     if task is Task.EAE and event is None:
         raise ValueError(
-            'task EAE needs the event that is asked about: event={"type": ..., "trigger": ...} '
+            'task EAE needs the event whose arguments to extract: event={"type": ..., "trigger": ...} '
             '(--event "type: trigger")'
         )
     if task is not Task.EAE and event is not None:
-        raise ValueError(f"task {task} takes no event; only EAE asks about one")
-    if event and event.start is not None and text[event.start : event.start + len(event.trigger)] != event.trigger:
-        found = text[event.start : event.start + len(event.trigger)]
-        raise ValueError(f"event.start {event.start} does not point at {event.trigger!r}: there stands {found!r}")
+        raise ValueError(f"task {task} takes no event; only EAE does")
+    if event and event.start is not None:
+        at_start = text[event.start : event.start + len(event.trigger)]
+        if at_start != event.trigger:
+            raise ValueError(f"event.start {event.start} is not the offset of {event.trigger!r}: found {at_start!r}")
 
 
 class Query(_Frozen):
-    """What an input asks for: a text, a task, and the labels to look for.
+    """An extraction request: a text, a task, and the labels to look for.
 
     ``id`` and ``metadata`` are the user's and come back with the result. They are no part of what is asked for: queries
     that differ in nothing else are equal.
@@ -187,20 +217,39 @@ class Query(_Frozen):
     """
 
     task: Task
+    """The task."""
     text: Text
-    labels: Labels = Field(alias="schema", min_length=1)
+    """The text to extract from."""
+    labels: Labels = Field(validation_alias=_SCHEMA, serialization_alias="schema", min_length=1)
+    """The labels to look for: the schema. Rows call it ``schema``."""
     event: EventQuery | None = None
+    """For EAE, the event whose arguments to extract."""
     id: Text | StrictInt | None = None
+    """The user's own id of the input."""
     metadata: Metadata = Field(default_factory=dict)
+    """What else the user keeps with the input."""
+
+    if TYPE_CHECKING:  # type checkers see what pydantic converts
+
+        def __init__(
+            self,
+            *,
+            task: Task | str,
+            text: str,
+            labels: Sequence[str],
+            event: EventQuery | Mapping[str, Any] | None = None,
+            id: str | int | None = None,  # noqa: A002  the field's name
+            metadata: Mapping[str, Any] = ...,
+        ) -> None: ...
 
     def __eq__(self, other: object) -> bool:
-        return self._asked == other._asked if isinstance(other, Query) else NotImplemented
+        return self._content == other._content if isinstance(other, Query) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash(self._asked)
+        return hash(self._content)
 
     @property
-    def _asked(self) -> tuple[Task, str, tuple[str, ...], EventQuery | None]:
+    def _content(self) -> tuple[Task, str, tuple[str, ...], EventQuery | None]:
         return self.task, self.text, self.labels, self.event
 
     @model_validator(mode="after")
@@ -219,28 +268,34 @@ _FIELD_OF_TASK: dict[str, str] = {Task.NER: "entities", Task.RE: "relations", Ta
 
 
 class _Annotated(_Frozen):
-    """A text and what stands in it."""
+    """A text and its annotations."""
 
     task: Task
+    """The task."""
     text: Text
-    labels: Labels = Field(alias="schema", min_length=1)
+    """The text."""
+    labels: Labels = Field(validation_alias=_SCHEMA, serialization_alias="schema", min_length=1)
+    """The labels that annotations may have: the schema. Rows call it ``schema``."""
     entities: tuple[Entity, ...] = ()
+    """For NER, the entities."""
     relations: tuple[Relation, ...] = ()
+    """For RE, the relations."""
     events: tuple[Event, ...] = ()
+    """For ED, the events with their triggers; for EAE, one event with its arguments."""
 
     @property
     def spans(self) -> tuple[Span, ...]:
         """All annotated spans, in the order of the annotations; for relations head then tail."""
-        found: list[Span] = list(self.entities)
+        spans: list[Span] = list(self.entities)
         for relation in self.relations:
-            found += [relation.head, relation.tail]
+            spans += [relation.head, relation.tail]
         for event in self.events:
-            found += [event.trigger, *event.arguments]
-        return tuple(found)
+            spans += [event.trigger, *event.arguments]
+        return tuple(spans)
 
     @property
     def annotations(self) -> list[tuple[str, tuple[Span, ...]]]:
-        """What the task asks for, in order, as ``(label, spans)``: head and tail for a relation, else one span."""
+        """The task's annotations in order, as ``(label, spans)``: head and tail for a relation, else one span."""
         match self.task:
             case Task.NER:
                 return [(entity.type, (entity,)) for entity in self.entities]
@@ -253,7 +308,7 @@ class _Annotated(_Frozen):
 
     @property
     def annotation_labels(self) -> tuple[str, ...]:
-        """The label of every annotation that the task asks for, repeats kept."""
+        """The label of each of ``annotations``, repeats kept."""
         return tuple(label for label, _ in self.annotations)
 
     def _check_spans(self) -> None:
@@ -265,8 +320,8 @@ class _Annotated(_Frozen):
         for span in self.spans:
             if self.text[span.start : span.end] != span.text:
                 raise ValueError(
-                    f"span {span.text!r} does not stand at {span.start}:{span.end}; "
-                    f"there stands {self.text[span.start : span.end]!r}"
+                    f"span {span.text!r} is not the text at {span.start}:{span.end}; "
+                    f"found {self.text[span.start : span.end]!r}"
                 )
         unknown = sorted(set(self.annotation_labels) - set(self.labels))
         if unknown:
@@ -276,9 +331,9 @@ class _Annotated(_Frozen):
 class Example(_Annotated):
     """A labelled example: a demonstration of a pool, or a row of a test set.
 
-    A row of a data file is one: ``Example.model_validate(row)``. The row key ``schema`` is the attribute
-    ``labels`` (pydantic keeps the other name for itself). ``id``, ``dataset`` and ``language`` are where it came
-    from, ``metadata`` holds the row's other keys; none of them is part of its content.
+    ``Example.model_validate(row)`` reads a row of a data file. The row key ``schema`` is the attribute ``labels``,
+    because pydantic reserves the other name. ``id``, ``dataset`` and ``language`` say where an example came from, and
+    ``metadata`` holds the row's other keys; none of them is part of the example's content.
 
     Raises:
         pydantic.ValidationError: A ``ValueError``: offsets that don't fit the text, labels outside the schema,
@@ -291,9 +346,30 @@ class Example(_Annotated):
     """
 
     id: Text | StrictInt | None = None
+    """The user's own id of the row."""
     dataset: Text | None = None
+    """The data set that it came from."""
     language: Text | None = None
+    """The language of its text."""
     metadata: Metadata = Field(default_factory=dict)
+    """The row's other keys."""
+
+    if TYPE_CHECKING:  # type checkers see what pydantic converts
+
+        def __init__(
+            self,
+            *,
+            task: Task | str,
+            text: str,
+            labels: Sequence[str],
+            entities: Sequence[Entity | Mapping[str, Any]] = (),
+            relations: Sequence[Relation | Mapping[str, Any]] = (),
+            events: Sequence[Event | Mapping[str, Any]] = (),
+            id: str | int | None = None,  # noqa: A002  the field's name
+            dataset: str | None = None,
+            language: str | None = None,
+            metadata: Mapping[str, Any] = ...,
+        ) -> None: ...
 
     @model_validator(mode="before")
     @classmethod
@@ -317,17 +393,18 @@ class Example(_Annotated):
             raise ValueError("text is empty: an example needs a text")
         self._check_spans()
         if self.task is Task.EAE and len(self.events) != 1:
-            raise ValueError(f"an EAE example asks about exactly one event; this one has {len(self.events)}")
+            raise ValueError(f"an EAE example must have exactly one event; this one has {len(self.events)}")
         return self
 
     @cached_property
     def query(self) -> Query:
-        """What an input like this one asks for: the example without its annotations."""
+        """The query that this example answers: the example without its annotations."""
         event = None
         if self.task is Task.EAE:
-            (asked,) = self.events
-            event = EventQuery(type=asked.type, trigger=asked.trigger.text, start=asked.trigger.start)
-        # checked already, as parts of this example; checking again would cost more than reading the example
+            (annotated,) = self.events
+            trigger = annotated.trigger
+            event = EventQuery(type=annotated.type, trigger=trigger.text, start=trigger.start)
+        # validated already, as parts of this example; validating again costs more than reading the example
         return Query.model_construct(
             task=self.task, text=self.text, labels=self.labels, event=event, id=self.id, metadata=self.metadata
         )
@@ -340,7 +417,7 @@ class Example(_Annotated):
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """A copy with other values, as pydantic makes it: unchecked. What follows from the values is made again."""
+        """A copy with other values, not validated, as pydantic makes it. Cached properties are computed again."""
         copied = super().model_copy(update=update, deep=deep)
         for name in ("query", "content_id"):
             copied.__dict__.pop(name, None)
@@ -350,7 +427,7 @@ class Example(_Annotated):
         return hash((self.task, self.text, self.labels, self.entities, self.relations, self.events))
 
     def to_row(self) -> dict[str, Any]:
-        """The row of a data file that ``Example.model_validate`` reads back, with the keys of ``metadata`` in it."""
+        """A row for a data file, which ``Example.model_validate`` reads back; the keys of ``metadata`` are in it."""
         row = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         inside = {key: row["metadata"][key] for key in self.metadata if key in _ROW_KEYS}
         others = {key: value for key, value in row.pop("metadata", {}).items() if key not in inside}
@@ -364,9 +441,9 @@ _NO_CONTENT = {"id", "dataset", "language", "metadata"}
 def _check_spelling(key: str, row: Mapping[str, Any]) -> None:
     """Refuse a key that is meant for one that the row lacks, and whose annotations would be lost."""
     task = str(row.get("task")).upper()
-    wanted = [name for name in ("task", "text", "schema", _FIELD_OF_TASK.get(task, "task")) if name not in row]
-    wanted = [name for name in wanted if name != "schema" or "labels" not in row]
-    if wanted and (meant := get_close_matches(str(key).lower(), wanted, n=1, cutoff=0.8)):
+    missing = [name for name in ("task", "text", "schema", _FIELD_OF_TASK.get(task, "task")) if name not in row]
+    missing = [name for name in missing if name != "schema" or "labels" not in row]
+    if missing and (meant := get_close_matches(str(key).lower(), missing, n=1, cutoff=0.8)):
         raise ValueError(f"unknown key {key!r}; did you mean {meant[0]!r}?")
 
 
@@ -432,10 +509,12 @@ class Reason(_Frozen):
 
 
 class Demonstration(_Frozen):
-    """An example chosen for a prompt, and the score it was chosen by (higher is better)."""
+    """An example chosen for a prompt."""
 
     example: Example
+    """The example."""
     score: float
+    """The score it was chosen by; higher is better."""
     reason: Reason | None = Field(default=None, repr=False)
     """Why a ``Selector`` chose it. Not part of equality."""
 
@@ -452,9 +531,9 @@ class Rejection(StrEnum):
     """Why a part of an answer is not among the results."""
 
     UNGROUNDED = "ungrounded"
-    """Its span does not stand in the input."""
+    """Its span is not in the input."""
     LEAKED = "leaked"
-    """Its span does not stand in the input, but in a demonstration of the prompt."""
+    """Its span is not in the input, but in a demonstration of the prompt."""
     UNKNOWN_LABEL = "unknown label"
     """Its label is not in the schema."""
     UNREADABLE = "unreadable"
@@ -464,25 +543,29 @@ class Rejection(StrEnum):
 
 
 class Rejected(_Frozen):
-    """A part of an answer that is no result, kept so that nothing is lost."""
+    """A part of an answer that is not a result, kept so that nothing is lost."""
 
     reason: Rejection
+    """Why it is not a result."""
     label: str = ""
+    """Its label, as far as it was read."""
     spans: tuple[str, ...] = ()
+    """The texts of its spans, as far as they were read."""
     answer: str = ""
-    """The piece of the answer it was read from."""
+    """The part of the answer it was read from."""
 
 
 class Extraction(_Annotated):
-    """What was extracted from a text: the spans found in it, and what of the answer was left out and why.
+    """What was extracted from a text, and which parts of the answer were rejected and why.
 
-    Every span in ``entities``, ``relations`` and ``events`` stands in ``text`` at its offsets. For EAE ``events``
-    holds the one event that was asked about, with its arguments.
+    Every span in ``entities``, ``relations`` and ``events`` is in ``text`` at its offsets. For EAE ``events`` holds the
+    query's one event with its arguments.
     """
 
     rejected: tuple[Rejected, ...] = ()
+    """The parts of the answer that are not results."""
     answer: str = ""
-    """The model's answer as it came."""
+    """The model's answer, unchanged."""
     answer_ranges: tuple[tuple[int, int], ...] = Field(default=(), exclude=True, repr=False)
     """For each of ``annotations`` the start and end of the part of ``answer`` that it was read from.
 

@@ -285,7 +285,7 @@ def test_a_wrong_row_names_file_line_and_field(ruie, tmp_path):
     status, _, err = ruie("index", rows, "--store", "s")
     assert status == 1
     assert "rows.jsonl, line 2: " in " ".join(err.split())
-    assert "does not stand at 0:3" in " ".join(err.split())
+    assert "is not the text at 0:3" in " ".join(err.split())
 
 
 def test_retrieval_imports_neither_torch_nor_transformers():

@@ -22,12 +22,12 @@ TRIGGER = {"text": "met", "start": 4, "end": 7}
         pytest.param(
             {"schema": ["person", "a\nb"]},
             ("schema", 1),
-            "holds a line break; labels stand on one line",
+            "contains a line break; the prompt lists all labels",
             id="line break",
         ),
         pytest.param({"entities": [{**ADA, "end": 4}]}, ("entities", 0), "start 0 and end 4 hold 4", id="length"),
-        pytest.param({"entities": [{**ADA, "start": 1, "end": 4}]}, (), "there stands 'da '", id="offsets are off"),
-        pytest.param({"entities": [{**ADA, "start": 90, "end": 93}]}, (), "there stands ''", id="offsets outside"),
+        pytest.param({"entities": [{**ADA, "start": 1, "end": 4}]}, (), "found 'da '", id="offsets are off"),
+        pytest.param({"entities": [{**ADA, "start": 90, "end": 93}]}, (), "found ''", id="offsets outside"),
         pytest.param(
             {"entities": [{**ADA, "start": -3, "end": 3}]}, ("entities", 0, "start"), "greater", id="negative"
         ),
@@ -37,7 +37,7 @@ TRIGGER = {"text": "met", "start": 4, "end": 7}
         ),
         pytest.param({"text": "Ada met \ud83d"}, ("text",), "'\\ud83d' at 8 is half of a surrogate pair", id="pair"),
         pytest.param({"schema": ["person", "\udfff"]}, ("schema", 1), "errors='replace'", id="surrogate in a label"),
-        pytest.param({"dataset": "\ud800"}, ("dataset",), "no character", id="surrogate in a name"),
+        pytest.param({"dataset": "\ud800"}, ("dataset",), "not a character", id="surrogate in a name"),
         pytest.param(
             {"entities": [{**ADA, "colour": 1}]}, ("entities", 0, "colour"), "not permitted", id="unknown field"
         ),
@@ -61,7 +61,7 @@ def test_a_wrong_row_names_its_field(change, field, message):
         ({"task": "NER", "text": " \n"}, "nothing to extract from"),
         ({"task": "EAE"}, "needs the event that is asked about"),
         ({"task": "RE", "event": {"type": "x", "trigger": "met"}}, "task RE takes no event"),
-        ({"task": "EAE", "event": {"type": "x", "trigger": "met", "start": 5}}, "there stands 'et '"),
+        ({"task": "EAE", "event": {"type": "x", "trigger": "met", "start": 5}}, "found 'et '"),
         ({"task": "EAE", "event": {"type": "x", "trigger": "met", "start": -8}}, "greater than or equal to 0"),
         ({"task": "EAE", "event": {"type": "x", "trigger": ""}}, "at least 1 character"),
         ({"task": "EAE", "event": {"type": "x", "trigger": "\ud83d"}}, "as a unicode string"),
@@ -83,7 +83,7 @@ def test_an_eae_example_asks_about_one_event():
 
 
 def test_an_extraction_holds_only_spans_of_its_text():
-    with pytest.raises(ValidationError, match="there stands 'Bob'"):
+    with pytest.raises(ValidationError, match="found 'Bob'"):
         Extraction(task="NER", text="Bob", labels=["person"], entities=[Entity(**ADA)])
 
 

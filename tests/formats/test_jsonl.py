@@ -37,7 +37,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (json.dumps(ROW | {"entities": [ADA | {"start": 1, "end": 4}]}), r"row: span 'Ada' does not stand at 1:4"),
+        (json.dumps(ROW | {"entities": [ADA | {"start": 1, "end": 4}]}), r"row: span 'Ada' is not the text at 1:4"),
         (json.dumps(ROW | {"entities": [ADA | {"end": 2}]}), r"entities\[0\]: span 'Ada' has 3 characters"),
         (json.dumps(ROW | {"entities": [ADA | {"start": "x"}]}), r"entities\[0\]\.start: Input should be a valid int"),
         (json.dumps(ROW | {"task": "XYZ"}), r"task: Input should be 'NER'"),
