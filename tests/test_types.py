@@ -59,7 +59,7 @@ def test_a_wrong_row_names_its_field(change, field, message):
     ("fields", "message"),
     [
         ({"task": "NER", "text": " \n"}, "nothing to extract from"),
-        ({"task": "EAE"}, "needs the event that is asked about"),
+        ({"task": "EAE"}, "needs the event whose arguments to extract"),
         ({"task": "RE", "event": {"type": "x", "trigger": "met"}}, "task RE takes no event"),
         ({"task": "EAE", "event": {"type": "x", "trigger": "met", "start": 5}}, "found 'et '"),
         ({"task": "EAE", "event": {"type": "x", "trigger": "met", "start": -8}}, "greater than or equal to 0"),

@@ -57,7 +57,8 @@ LabelsOption = Annotated[
     ),
 ]
 EventOption = Annotated[
-    str | None, typer.Option(help='For EAE, the event that is asked about: "event type: trigger".', show_default=False)
+    str | None,
+    typer.Option(help='For EAE, the event whose arguments to extract: "event type: trigger".', show_default=False),
 ]
 K = Annotated[int, typer.Option("-k", "--k", min=0, help="How many demonstrations.")]
 Method = Annotated[
