@@ -36,10 +36,11 @@ class MessageList:
 
 @dataclass(frozen=True)
 class TokenProbability:
-    """One generated token and its natural log-probability."""
+    """One generated token, its natural log-probability, and other likely tokens in its place with theirs."""
 
     text: str
     logprob: float
+    alternatives: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)

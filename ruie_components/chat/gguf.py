@@ -18,7 +18,8 @@ from typing import Any, BinaryIO, Literal
 
 import httpx
 
-from ruie_components.chat.base import Constraint, ModelInput, Response, TokenProbability
+from ruie_components.chat.base import Constraint, ModelInput, Response
+from ruie_components.chat.reading import token_probabilities
 from ruie_components.errors import ChatModelError, PromptTooLongError
 
 Mode = Literal["auto", "completion", "chat"]
@@ -29,6 +30,7 @@ SMOLLM2 = "smollm2"
 _STOP = ["\n\n", "\nTask:"]  # where a base model goes on with a block of its own
 _ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 _DEFAULT_CONTEXT = 4096
+_ALTERNATIVES = 10  # tokens at each place, with their probabilities: enough for the labels of a schema
 _MEMORY_SHARE = 0.9  # of the machine's memory that a file may take
 _HASHED = 1 << 20  # bytes at each end of a file that identify it, beside its size
 
@@ -47,7 +49,7 @@ class GgufChat:
         temperature: 0: the likeliest answer.
         threads: Threads of the computation. Default: one for each core.
         parallel: Requests at a time; each has a context of its own.
-        probabilities: Whether responses have the probability of each token.
+        probabilities: Whether responses have the probability of each token and of the likeliest in its place.
         timeout: Seconds that one request may take.
 
     Raises:
@@ -196,10 +198,10 @@ class GgufChat:
         if self.mode == "chat":
             messages = [{"role": _ROLES[role], "content": content} for role, content in prompt.messages]
             body |= {"messages": messages, "max_tokens": self.max_tokens, "stop": _STOP[1:]}
-            body |= {"logprobs": True, "top_logprobs": 1} if self.probabilities else {}
+            body |= {"logprobs": True, "top_logprobs": _ALTERNATIVES} if self.probabilities else {}
         else:
             body |= {"prompt": prompt.text, "n_predict": self.max_tokens}
-            body |= {"n_probs": 1} if self.probabilities else {}
+            body |= {"n_probs": _ALTERNATIVES} if self.probabilities else {}
         if constraint and constraint.grammar:
             body["grammar"] = constraint.grammar
         elif constraint and constraint.json_schema and self.mode == "chat":
@@ -236,14 +238,14 @@ class GgufChat:
                 usage.get("prompt_tokens"),
                 usage.get("completion_tokens"),
                 choice.get("finish_reason") == "length",
-                _probabilities(tokens),
+                token_probabilities(tokens),
             )
         return Response(
             content["content"],
             content.get("tokens_evaluated"),
             content.get("tokens_predicted"),
             content.get("stop_type") == "limit",
-            _probabilities(content.get("completion_probabilities") or []),
+            token_probabilities(content.get("completion_probabilities") or []),
         )
 
     def _piece(self, line: str) -> Response | None:
@@ -258,12 +260,15 @@ class GgufChat:
             stopped = content.get("stop", False)
             read = content.get("tokens_evaluated") if stopped else None
             written = content.get("tokens_predicted") if stopped else None
-            return Response(content["content"], read, written, stopped and content.get("stop_type") == "limit")
+            truncated = stopped and content.get("stop_type") == "limit"
+            tokens = token_probabilities(content.get("completion_probabilities") or [])
+            return Response(content["content"], read, written, truncated, tokens)
         usage = content.get("usage") or {}
         choice = (content.get("choices") or [{}])[0]
         text = (choice.get("delta") or {}).get("content") or ""
         truncated = choice.get("finish_reason") == "length"
-        return Response(text, usage.get("prompt_tokens"), usage.get("completion_tokens"), truncated)
+        tokens = token_probabilities((choice.get("logprobs") or {}).get("content") or [])
+        return Response(text, usage.get("prompt_tokens"), usage.get("completion_tokens"), truncated, tokens)
 
 
 def packaged_model() -> Path | None:
@@ -276,10 +281,6 @@ def packaged_model() -> Path | None:
 def can_run() -> bool:
     """Whether llama.cpp is installed."""
     return importlib.util.find_spec("xllamacpp") is not None
-
-
-def _probabilities(tokens: list[dict[str, Any]]) -> tuple[TokenProbability, ...]:
-    return tuple(TokenProbability(token["token"], float(token["logprob"])) for token in tokens)
 
 
 def _named_or_path(path: str | Path) -> Path:

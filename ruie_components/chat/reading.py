@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from ruie_components.chat.base import Response
+from ruie_components.chat.base import Response, TokenProbability
 
 _END_KEYS = {"donereason", "finishreason", "stopreason", "completionreason", "stoptype", "incompletedetails", "status"}
 """Keys under which providers say why an answer ended, without case and separators."""
@@ -22,6 +22,7 @@ _AT_LIMIT = re.compile(r"length|max_?(new_?|output_?|completion_?)?tokens?|conte
 and Google ``max_tokens`` in any case, OpenAI's responses ``max_output_tokens``, llama.cpp ``limit``."""
 
 # OpenAI, Anthropic, Google, Ollama
+_LONGEST_CHARACTER = 4  # bytes in UTF-8
 _INPUT_TOKENS = ("prompt_tokens", "input_tokens", "prompt_token_count", "prompt_eval_count")
 _OUTPUT_TOKENS = ("completion_tokens", "output_tokens", "candidates_token_count", "eval_count")
 
@@ -48,7 +49,41 @@ def read_response(answer: Any) -> Response:
     usage = getattr(answer, "usage_metadata", None) or {}
     text = text_of(answer) or _tool_calls(getattr(answer, "tool_calls", None) or ())
     metadata = getattr(answer, "response_metadata", None)
-    return Response(text, usage.get("input_tokens"), usage.get("output_tokens"), is_truncated(metadata))
+    logprobs = as_mapping(as_mapping(metadata).get("logprobs")).get("content")  # OpenAI's protocol
+    tokens = token_probabilities(logprobs) if isinstance(logprobs, list) else ()
+    return Response(text, usage.get("input_tokens"), usage.get("output_tokens"), is_truncated(metadata), tokens)
+
+
+def token_probabilities(entries: Sequence[Mapping[str, Any]]) -> tuple[TokenProbability, ...]:
+    """The tokens of an answer in the words of OpenAI's protocol, which llama.cpp speaks too.
+
+    A character that is spread over several tokens is put together: they become one, with their joint probability.
+
+    Args:
+        entries: Objects with ``token``, ``logprob``, and perhaps ``bytes`` and ``top_logprobs``.
+
+    >>> halves = [{"token": "?", "bytes": [195], "logprob": -1}, {"token": "?", "bytes": [169], "logprob": 0}]
+    >>> token_probabilities(halves)
+    (TokenProbability(text='é', logprob=-1.0, alternatives=()),)
+    """
+    found: list[TokenProbability] = []
+    pending, logprob = b"", 0.0
+    for entry in entries:
+        raw = entry.get("bytes")
+        pending += bytes(raw) if raw else str(entry["token"]).encode("utf-8", "surrogatepass")
+        logprob += float(entry["logprob"])
+        try:
+            text = pending.decode()
+        except UnicodeDecodeError as error:
+            if len(pending) < _LONGEST_CHARACTER and error.reason == "unexpected end of data":
+                continue
+            text = pending.decode("utf-8", "replace")
+        likely = entry.get("top_logprobs") or ()
+        found.append(
+            TokenProbability(text, logprob, tuple((str(one["token"]), float(one["logprob"])) for one in likely))
+        )
+        pending, logprob = b"", 0.0
+    return tuple(found)
 
 
 def text_of(message: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,13 @@ from ruie_components.prompts import AnswerFormat, Order
 from ruie_components.store import DemonstrationStore
 
 evaluate_app = typer.Typer(help="Measure extraction and retrieval.", no_args_is_help=True)
+
+
+class ConfidenceOption(StrEnum):
+    """Where confidence comes from."""
+
+    TOKENS = "tokens"
+    AGREEMENT = "agreement"
 
 
 @evaluate_app.callback()
@@ -72,6 +80,15 @@ def extraction(
             show_default=False,
         ),
     ] = None,
+    confidence: Annotated[
+        ConfidenceOption | None,
+        typer.Option(
+            help="Measure how far confidence can be believed: by the probabilities of tokens (gguf, OpenAI's "
+            "protocol), or by the agreement of --samples more answers, which needs a temperature.",
+            show_default=False,
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="For --confidence agreement.")] = 5,
     split: Annotated[str, typer.Option(help="The split of the inputs, for --data.")] = "dev",
     inputs: Annotated[int, typer.Option(min=1, help="Inputs of each set at most.")] = 100,
     pool_size: Annotated[int, typer.Option(min=1, help="Rows of each pool at most, for --data.")] = 4000,
@@ -104,7 +121,7 @@ def extraction(
     from ruie_components.evaluation.data import read_set, split_pool
     from ruie_components.evaluation.experiment import cells
     from ruie_components.evaluation.predictors import correlation_table, correlations
-    from ruie_components.evaluation.tables import rows, table, write_results
+    from ruie_components.evaluation.tables import calibration_table, rows, table, write_results
 
     if (data is None) == (store is None) or (data is not None and not sets):
         raise typer.BadParameter("give --data with --sets, or --store")
@@ -118,7 +135,15 @@ def extraction(
     orders = order or [Order.SIMILAR_LAST]
     with closing(AnswerCache(cache if not dry_run else ":memory:")) as answers:
         names = model or ["baseline"]
-        models = [CachedChatModel(chat_model(name, model_option), answers) for name in names]
+        with_tokens = confidence is ConfidenceOption.TOKENS
+        models = [CachedChatModel(chat_model(name, model_option, probabilities=with_tokens), answers) for name in names]
+        more = samples if confidence is ConfidenceOption.AGREEMENT else 0
+        for one in models if more else []:
+            if one.settings.get("temperature") == 0:
+                raise typer.BadParameter(
+                    f"all answers of {one.name} are the same at temperature 0: give --model-option temperature=0.7",
+                    param_hint="--confidence",
+                )
         plan = Plan(
             measured_on, models, selection or ("bm25", "label-vote"), k or (8,), orders,
             answer_format or (AnswerFormat.LINEAR,), [one.value_or_none for one in hold or [HoldOption.NONE]], seed,
@@ -126,9 +151,10 @@ def extraction(
         if dry_run:
             prompts = [prompt for cell in cells(plan, progress=True) for prompt in cell.prompts]
             tokens = sum(prompt.tokens for prompt in prompts)
-            console.print(f"{len(prompts):,} calls, about {tokens:,} tokens to read", markup=False)
+            calls, tokens = len(prompts) * (1 + more), tokens * (1 + more)
+            console.print(f"{calls:,} calls, about {tokens:,} tokens to read", markup=False)
             return
-        measurements = measure(plan, concurrency=concurrency)
+        measurements = measure(plan, concurrency=concurrency, samples=more)
     if out:
         written = write_results(out, measurements, reference=reference, prices=price)
         errors.print(f"{len(written)} files in {out}", markup=False, soft_wrap=True)
@@ -137,8 +163,9 @@ def extraction(
     else:
         text = table(measurements, reference=reference, mode="paper" if paper else "span", prices=price)
         console.print(text, markup=False, soft_wrap=True)
-        if predicted := correlation_table(correlations(measurements)):
-            console.print(f"\n{predicted}", markup=False, soft_wrap=True)
+        for more_text in (calibration_table(measurements), correlation_table(correlations(measurements))):
+            if more_text:
+                console.print(f"\n{more_text}", markup=False, soft_wrap=True)
     failures = sum(one.failures for one in measurements)
     if failures:
         total = sum(len(one.examples) for one in measurements)

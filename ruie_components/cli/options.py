@@ -149,7 +149,16 @@ def _event(event: str | None) -> EventQuery | None:
 _OWN_OPTIONS = re.compile(r"(?:\s+[A-Za-z_]\w*=\S*)+$")
 
 
-def chat_model(name: str | None, options: list[str] | None) -> ChatModel:
+_PROBABILITIES: dict[str, dict[str, Any]] = {
+    "gguf": {"probabilities": True},
+    "openai": {"logprobs": True, "top_logprobs": 10},
+    "http": {"logprobs": True, "top_logprobs": 10},
+    "https": {"logprobs": True, "top_logprobs": 10},
+}
+"""The options with which a provider's models give the probabilities of tokens."""
+
+
+def chat_model(name: str | None, options: list[str] | None, *, probabilities: bool = False) -> ChatModel:
     """The chat model that a command was given. Where it was given none, the baseline, and a line that says so.
 
     Options of the model alone may follow its name, ``gguf:model.gguf mode=chat``; they go before ``--model-option``.
@@ -166,7 +175,8 @@ def chat_model(name: str | None, options: list[str] | None) -> ChatModel:
         name = "baseline"
     own = _OWN_OPTIONS.search(name)
     given = [*(options or []), *(own[0].split() if own else [])]
-    return load_chat_model(name[: own.start()] if own else name, **_model_options(given))
+    wanted = _PROBABILITIES.get(name.partition(":")[0], {}) if probabilities else {}
+    return load_chat_model(name[: own.start()] if own else name, **{**wanted, **_model_options(given)})
 
 
 def _model_options(given: list[str]) -> dict[str, Any]:

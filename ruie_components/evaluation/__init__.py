@@ -1,6 +1,7 @@
 """Extraction measured with a language model in the loop: F1 of what is extracted, for any choice of demonstrations."""
 
 from ruie_components.evaluation.cache import AnswerCache, CachedChatModel
+from ruie_components.evaluation.calibration import calibration_error, outcomes, reliability
 from ruie_components.evaluation.data import EvaluationSet, read_set, split_pool
 from ruie_components.evaluation.experiment import Condition, Measurement, Plan, measure
 from ruie_components.evaluation.predictors import Correlation, correlations
@@ -17,9 +18,12 @@ __all__ = [
     "Interval",
     "Measurement",
     "Plan",
+    "calibration_error",
     "correlations",
     "measure",
+    "outcomes",
     "paired_difference",
     "read_set",
+    "reliability",
     "split_pool",
 ]

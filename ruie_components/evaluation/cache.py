@@ -13,7 +13,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -54,12 +54,13 @@ class AnswerCache:
         if row is None:
             return None
         values = json.loads(row[0])
-        tokens = tuple(TokenProbability(*token) for token in values.pop("tokens", ()))
+        tokens = tuple(_token(*token) for token in values.pop("tokens", ()))
         return Response(**values, tokens=tokens)
 
     def put(self, key: str, model: str, response: Response) -> None:
         """Keep a response."""
-        values = {**asdict(response), "tokens": [(token.text, token.logprob) for token in response.tokens]}
+        tokens = [(token.text, token.logprob, token.alternatives) for token in response.tokens]
+        values = {**asdict(replace(response, tokens=())), "tokens": tokens}
         with self._lock:
             self._connection.execute(
                 "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", (key, model, json.dumps(values), time.time())
@@ -68,6 +69,10 @@ class AnswerCache:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+
+def _token(text: str, logprob: float, alternatives: Sequence[Sequence[Any]] = ()) -> TokenProbability:
+    return TokenProbability(text, logprob, tuple((str(other), float(its)) for other, its in alternatives))
 
 
 def request_key(model: ChatModel, prompt: ModelInput, constraint: Constraint | None = None) -> str:
@@ -84,10 +89,15 @@ class CachedChatModel:
     Args:
         model: The chat model.
         cache: Where its answers are kept.
+        sample: The number of the sample, for a model that answers one prompt in several ways; each is kept.
     """
 
-    def __init__(self, model: ChatModel, cache: AnswerCache) -> None:
-        self.model, self.cache = model, cache
+    def __init__(self, model: ChatModel, cache: AnswerCache, sample: int = 0) -> None:
+        self.model, self.cache, self.sample = model, cache, sample
+
+    def resample(self, sample: int) -> CachedChatModel:
+        """The same model and cache for another sample."""
+        return CachedChatModel(self.model, self.cache, sample)
 
     @property
     def name(self) -> str:
@@ -96,8 +106,8 @@ class CachedChatModel:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The model's."""
-        return self.model.settings
+        """The model's, with the number of the sample where there are several."""
+        return {**self.model.settings, "sample": self.sample} if self.sample else self.model.settings
 
     @property
     def constraints(self) -> frozenset[str]:
@@ -106,7 +116,7 @@ class CachedChatModel:
 
     def complete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
         """The cached answer, or the model's, which is cached then."""
-        key = request_key(self.model, prompt, constraint)
+        key = request_key(self, prompt, constraint)
         response = self.cache.get(key)
         if response is None:
             start = time.perf_counter()
@@ -116,7 +126,7 @@ class CachedChatModel:
 
     async def acomplete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
         """``complete`` without blocking the event loop."""
-        key = request_key(self.model, prompt, constraint)
+        key = request_key(self, prompt, constraint)
         response = self.cache.get(key)
         if response is None:
             start = time.perf_counter()

@@ -7,16 +7,18 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Literal
 
 from ruie_components.answers import Hold
 from ruie_components.chat import ChatModel
+from ruie_components.evaluation.cache import CachedChatModel
 from ruie_components.evaluation.data import EvaluationSet
 from ruie_components.evaluation.selections import Chosen, PoolStores, check_selection, choose
 from ruie_components.extraction import ExtractionResult, Extractor
+from ruie_components.extraction.confidence import agreement
 from ruie_components.extraction.results import AnswerTruncatedWarning, failed
 from ruie_components.labels import label_counts, label_f1, label_recall
 from ruie_components.progress import track
@@ -186,7 +188,9 @@ def cells(plan: Plan, *, retries: int = 2, progress: bool = False) -> Iterator[C
             stores.close()
 
 
-def measure(plan: Plan, *, concurrency: int = 1, retries: int = 2, progress: bool = True) -> list[Measurement]:
+def measure(
+    plan: Plan, *, concurrency: int = 1, retries: int = 2, samples: int = 0, progress: bool = True
+) -> list[Measurement]:
     """Run every condition of a plan.
 
     A request that fails counts as an input from which nothing was extracted, and is counted; only a run whose first
@@ -196,6 +200,7 @@ def measure(plan: Plan, *, concurrency: int = 1, retries: int = 2, progress: boo
         plan: What to measure.
         concurrency: Requests under way at a time.
         retries: How often a request that failed for a passing reason is repeated.
+        samples: How many more answers to each prompt are sampled, for confidence by agreement.
         progress: Whether to show progress on stderr.
 
     Raises:
@@ -208,7 +213,7 @@ def measure(plan: Plan, *, concurrency: int = 1, retries: int = 2, progress: boo
     with track("evaluate", total=total, enabled=progress) as advance, ThreadPoolExecutor(concurrency) as executor:
         for cell in cells(plan, retries=retries, progress=progress):
             results = []
-            for result in executor.map(partial(_answer, cell.extractor, errors), cell.prompts):
+            for result in executor.map(partial(_answer, cell.extractor, errors, samples), cell.prompts):
                 results.append(result)
                 advance(1)
                 answered |= result.error is None
@@ -220,14 +225,27 @@ def measure(plan: Plan, *, concurrency: int = 1, retries: int = 2, progress: boo
     return measurements
 
 
-def _answer(extractor: Extractor, errors: list[Exception], prompt: Prompt) -> ExtractionResult:
+def _answer(extractor: Extractor, errors: list[Exception], samples: int, prompt: Prompt) -> ExtractionResult:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AnswerTruncatedWarning)  # counted in the usage
-            return extractor.answer(prompt)
+            result = extractor.answer(prompt)
+            return _with_agreement(extractor, result, prompt, samples) if samples else result
     except Exception as error:  # whatever one request dies of, the other results are kept
         errors.append(error)
         return failed(prompt.query, prompt, error)
+
+
+def _with_agreement(extractor: Extractor, result: ExtractionResult, prompt: Prompt, samples: int) -> ExtractionResult:
+    """As ``Extractor.agree``, each sample with a key of its own in the cache."""
+    model = extractor.model
+    others = [
+        extractor.with_model(model.resample(i)) if isinstance(model, CachedChatModel) else extractor
+        for i in range(1, samples + 1)
+    ]
+    return replace(
+        result, confidence=agreement(result.extraction, [other.answer(prompt).extraction for other in others])
+    )
 
 
 def _fit(examples: Sequence[Example], chosen: Chosen) -> Iterator[tuple[float, ...]]:

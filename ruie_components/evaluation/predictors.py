@@ -96,6 +96,8 @@ def correlation_table(found: Sequence[Correlation]) -> str:
     for one in found:
         rows.setdefault((one.model, one.task, one.over), []).append(one)
     for (model, task, over), row in rows.items():
+        if all(math.isnan(one.rho) for one in row):
+            continue
         values = ["" if math.isnan(one.rho) else f"{one.rho:+.2f}" for one in row]
         points = max(one.points for one in row)
         lines.append(f"| {' | '.join([*([model] if several else []), task, over, str(points), *values])} |")

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from ruie_components.evaluation.calibration import BINS, calibration_error, outcomes, reliability
 from ruie_components.evaluation.experiment import Measurement
 from ruie_components.evaluation.predictors import PREDICTORS, correlation_table, correlations
 from ruie_components.evaluation.statistics import Difference, Interval, f1_interval, paired_difference
@@ -48,6 +49,9 @@ def _row(one: Measurement, prices: tuple[float, float] | None) -> dict[str, Any]
     read, written = one.tokens
     row |= {"tokens_read": read, "tokens_written": written, "seconds": one.seconds}
     row["truncated"] = sum(result.usage.truncated for result in one.results)
+    if given := outcomes(one):
+        row |= {"confident_annotations": len(given), "confidence": 100 * _mean(sure.confidence for sure in given)}
+        row["calibration_error"] = 100 * calibration_error(given)
     if prices:
         row["cost"] = _cost(read, written, prices)
     by_label = score(one.examples, [result.extraction for result in one.results], "span").labels
@@ -155,6 +159,21 @@ def _cost(read: int, written: int, prices: tuple[float, float]) -> float:
     return (read * prices[0] + written * prices[1]) / 1e6
 
 
+def calibration_table(measurements: Sequence[Measurement]) -> str:
+    """A Markdown table: for each model and setting how far confidence is from precision; empty without confidence."""
+    lines = []
+    for (model, name), parts in settings(measurements).items():
+        if given := [outcome for one in parts for outcome in outcomes(one)]:
+            mean, precision = (100 * sum(values) / len(given) for values in zip(*given, strict=True))
+            error = 100 * calibration_error(given)
+            lines.append(f"| {model} | {name} | {len(given):,} | {mean:.1f} | {precision:.1f} | {error:.1f} |")
+    if not lines:
+        return ""
+    heads = f"| model | selection | annotations | mean confidence | precision | calibration error |\n|{'---|' * 6}"
+    notes = f"In percent; expected calibration error over {BINS} bins of equal width."
+    return "\n".join(["How far confidence can be believed:", "", heads, *lines, "", notes])
+
+
 def _first_of_each(measurements: Sequence[Measurement]) -> dict[str, Measurement]:
     return {one.condition.dataset: one for one in reversed(measurements)}
 
@@ -170,10 +189,11 @@ def write_results(
     reference: str | None = None,
     prices: tuple[float, float] | None = None,
 ) -> list[Path]:
-    """Write the tables, what predicts F1, a page of errors for each condition, and two plots.
+    """Write the tables, what predicts F1, a page of errors for each condition, and plots.
 
-    Files are ``results.json``, ``results.csv``, ``results.md``, ``predictors.json``, ``errors/*.html``, and two plots
-    (F1 over k, F1 over label F1), which need matplotlib and are left out where it is not installed.
+    Files are ``results.json``, ``results.csv``, ``results.md``, ``predictors.json``, ``errors/*.html``, and plots
+    (F1 over k, F1 over label F1, precision over confidence), which need matplotlib and are left out where it is not
+    installed.
 
     Returns:
         The files.
@@ -186,7 +206,7 @@ def write_results(
     modes: tuple[Mode, Mode] = ("span", "paper")
     parts = [table(measurements, reference=reference, mode=mode, prices=prices) for mode in modes]
     found = correlations(measurements)
-    parts += [text] if (text := correlation_table(found)) else []
+    parts += [text for text in (calibration_table(measurements), correlation_table(found)) if text]
     atomic_write(base / "results.md", "\n\n".join(parts) + "\n")
     atomic_write(
         base / "predictors.json", json.dumps([asdict(one) | {"rho": _known(one.rho)} for one in found], indent=1)
@@ -199,7 +219,8 @@ def write_results(
 def _csv(measured: Sequence[dict[str, Any]]) -> str:
     flat = [{name: value for name, value in row.items() if name != "labels"} for row in measured]
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(flat[0]) if flat else [], lineterminator="\n")
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(flat)
     return text.getvalue()
@@ -239,6 +260,20 @@ def _plots(folder: Path, measurements: Sequence[Measurement]) -> list[Path]:
         axes.set(xlabel="demonstrations (k)", ylabel="F1 (%)")
         axes.legend(fontsize=7)
         written.append(folder / "f1-over-k.png")
+        figure.savefig(written[-1], dpi=150, bbox_inches="tight")
+        pyplot.close(figure)
+    if curves := {
+        " ".join(key): reliability([outcome for one in parts for outcome in outcomes(one)])
+        for key, parts in grouped.items()
+        if any(result.confidence for one in parts for result in one.results)
+    }:
+        figure, axes = pyplot.subplots(figsize=(5, 5))
+        axes.plot([0, 100], [0, 100], color="grey", linestyle="--", linewidth=1)
+        for label, bins in curves.items():
+            axes.plot([100 * b.confidence for b in bins], [100 * b.precision for b in bins], marker="o", label=label)
+        axes.set(xlabel="confidence (%)", ylabel="precision (%)", xlim=(0, 100), ylim=(0, 100))
+        axes.legend(fontsize=7)
+        written.append(folder / "reliability.png")
         figure.savefig(written[-1], dpi=150, bbox_inches="tight")
         pyplot.close(figure)
     figure, axes = pyplot.subplots(figsize=(6, 4))

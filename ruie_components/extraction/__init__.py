@@ -1,6 +1,7 @@
 """From inputs to extractions: choose demonstrations, write the prompt, call a chat model, read its answer."""
 
+from ruie_components.extraction.confidence import Confidence
 from ruie_components.extraction.extractor import Extractor
 from ruie_components.extraction.results import AnswerTruncatedWarning, Estimate, ExtractionResult, Usage, read_results
 
-__all__ = ["AnswerTruncatedWarning", "Estimate", "ExtractionResult", "Extractor", "Usage", "read_results"]
+__all__ = ["AnswerTruncatedWarning", "Confidence", "Estimate", "ExtractionResult", "Extractor", "Usage", "read_results"]

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -13,6 +14,7 @@ from ruie_components import answers
 from ruie_components.chat import AnyChatModel, ChatModel, Constraint, Response, as_chat_model, retry
 from ruie_components.errors import RuieError
 from ruie_components.extraction import batch, streaming
+from ruie_components.extraction.confidence import agreement, from_tokens
 from ruie_components.extraction.results import Estimate, ExtractionResult, identified, usage_of, warn_truncated
 from ruie_components.extraction.resume import ResumeFile
 from ruie_components.extraction.streaming import GrowingAnswer
@@ -286,7 +288,37 @@ class Extractor:
         if response.truncated and not partial and not (extraction.annotations or extraction.rejected):
             rejected = Rejected(reason=Rejection.UNREADABLE, answer=response.text)
             extraction = extraction.model_copy(update={"rejected": (rejected,)})
-        return identified(ExtractionResult(extraction, prompt, usage), prompt.query)
+        sure = from_tokens(extraction, response.tokens)
+        return identified(ExtractionResult(extraction, prompt, usage, confidence=sure), prompt.query)
+
+    def agree(self, result: ExtractionResult, samples: int = 5) -> ExtractionResult:
+        """The result with the share of sampled answers that have each annotation, as its confidence.
+
+        For models that give no probabilities of tokens. It takes ``samples`` more requests.
+
+        .. code-block:: python
+
+            sampling = Extractor(store, load_chat_model("ollama:llama3.1:8b", temperature=0.7))
+            sampling.agree(extractor.extract("Fly me to Rome")).confidence
+
+        Args:
+            result: What was extracted, by this extractor or another one.
+            samples: How many answers to the result's prompt are sampled.
+
+        Raises:
+            ValueError: The result has no prompt, ``samples`` is less than 1, or the model's temperature is 0, at
+                which all answers are the same.
+            ChatModelError: The model can't be reached or used.
+        """
+        if result.prompt is None:
+            raise ValueError("the result has no prompt to sample answers to")
+        if self.model.settings.get("temperature") in (0, 0.0):
+            raise ValueError(
+                f"the temperature of {self.model.name!r} is 0, so that every answer is the same: give it one, such as "
+                "temperature=0.7"
+            )
+        sampled = [self.answer(result.prompt).extraction for _ in range(samples)]
+        return replace(result, confidence=agreement(result.extraction, sampled))
 
     def _constraint(self, prompt: Prompt) -> Constraint | None:
         """What the answer is held to, as far as the model takes it. Others have the instruction alone."""

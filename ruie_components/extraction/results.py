@@ -13,8 +13,9 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from ruie_components.errors import RowError, explain
+from ruie_components.extraction.confidence import Confidence
 from ruie_components.files import read_lines
-from ruie_components.prompts import AnswerFormat, Prompt, build_prompt, default_instruction
+from ruie_components.prompts import AnswerFormat, Order, Prompt, build_prompt, default_instruction
 from ruie_components.types import Demonstration, EventQuery, Example, Extraction, Query, Span, Task
 
 
@@ -74,6 +75,8 @@ class ExtractionResult:
             ``extract`` raises it.
         id: The query's id, where it has one.
         metadata: The query's metadata: what its row held beside the text, the task and the labels.
+        confidence: How sure each of ``extraction.annotations`` is, where the model gives probabilities of its tokens or
+            ``Extractor.agree`` was called; else empty.
     """
 
     extraction: Extraction
@@ -82,6 +85,7 @@ class ExtractionResult:
     error: str | None = None
     id: str | int | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    confidence: tuple[Confidence, ...] = ()
 
     def __repr__(self) -> str:
         parts = [f"{label}: {', '.join(span.text for span in spans)}" for label, spans in self.extraction.annotations]
@@ -120,6 +124,10 @@ class ExtractionResult:
             "demonstrations": [(shown.example.content_id, shown.score) for shown in self.demonstrations],
             "usage": asdict(self.usage),
         }
+        if self.prompt and self.prompt.order is not Order.SIMILAR_LAST:
+            row["order"] = self.prompt.order.value
+        if self.confidence:
+            row["confidence"] = [asdict(one) for one in self.confidence]
         return row if self.error is None else {**row, "error": self.error}
 
     @classmethod
@@ -138,6 +146,7 @@ class ExtractionResult:
             extraction = Extraction.model_validate(row["extraction"])
             scores = {str(row_id): float(score) for row_id, score in row["demonstrations"]}
             usage = Usage(**row["usage"])
+            confidence = confidence_of(row)
         except KeyError as error:
             raise ValueError(f"not a row of a result: it has no {error}") from error
         except ValidationError as error:
@@ -146,21 +155,33 @@ class ExtractionResult:
             raise ValueError(f"not a row of a result: {error}") from error
         prompt = _prompt_of(row, extraction, scores, usage, examples or {})
         metadata = dict(row.get("metadata") or {})
-        return cls(extraction, prompt, usage, row.get("error"), row.get("id"), metadata)
+        return cls(extraction, prompt, usage, row.get("error"), row.get("id"), metadata, confidence)
+
+    def _confidence_of_spans(self, spans: Sequence[tuple[int, tuple[str, str, Span]]]) -> list[Confidence | None]:
+        """For each span the confidence of its annotation; none for the trigger that an EAE query names."""
+        if not self.confidence:
+            return [None] * len(spans)
+        task, given = self.extraction.task, iter(self.confidence)
+        if task is Task.EAE:
+            return [None if role == "trigger" else next(given) for _, (_, role, _) in spans]
+        return [self.confidence[item] for item, _ in spans]
 
     def to_rows(self) -> list[dict[str, Any]]:
         """One flat row a span, as a table or ``pandas.DataFrame`` takes them.
 
         Keys are those of ``COLUMNS``, then those of the metadata (``metadata.KEY`` where it is one of ``COLUMNS``).
         ``item`` numbers the entities, relations or events of the text, so that the head and the tail of a relation
-        share a number; ``role`` is "entity", "head", "tail", "trigger", or an argument's role.
+        share a number; ``role`` is "entity", "head", "tail", "trigger", or an argument's role. Behind them, where it is
+        known, ``confidence`` is that of the annotation.
         """
+        spans = _spans(self.extraction)
         own = {f"metadata.{key}" if key in COLUMNS else key: value for key, value in self.metadata.items()}
         return [
             {"id": self.id, "task": self.extraction.task.value, "item": item, "type": label, "role": role}
             | {"span": span.text, "start": span.start, "end": span.end, "text": self.extraction.text}
+            | ({"confidence": sure.value} if sure else {})
             | own
-            for item, (label, role, span) in _spans(self.extraction)
+            for (item, (label, role, span)), sure in zip(spans, self._confidence_of_spans(spans), strict=True)
         ]
 
 
@@ -188,6 +209,11 @@ def _spans(extraction: Extraction) -> list[tuple[int, tuple[str, str, Span]]]:
     return [(number, span) for number, item in enumerate(items) for span in item]
 
 
+def confidence_of(row: Mapping[str, Any]) -> tuple[Confidence, ...]:
+    """The confidence that ``ExtractionResult.to_row`` wrote."""
+    return tuple(Confidence(**one) for one in row.get("confidence") or ())
+
+
 def _prompt_of(
     row: Mapping[str, Any],
     extraction: Extraction,
@@ -204,7 +230,8 @@ def _prompt_of(
     query = Query(task=extraction.task, text=extraction.text, labels=extraction.labels, event=event)
     shown = [Demonstration(example=examples[row_id], score=score) for row_id, score in scores.items()]
     answer_format = AnswerFormat(row["answer_format"])
-    prompt = build_prompt(query, shown, answer_format=answer_format, instruction=row.get("instruction"))
+    order, instruction = Order(row.get("order", Order.SIMILAR_LAST)), row.get("instruction")
+    prompt = build_prompt(query, shown, answer_format=answer_format, instruction=instruction, order=order)
     return replace(prompt, dropped=usage.dropped)
 
 

@@ -13,7 +13,7 @@ from typing import IO, Any, Self
 from filelock import FileLock, Timeout
 
 from ruie_components.errors import RowError, RuieError
-from ruie_components.extraction.results import ExtractionResult, Usage
+from ruie_components.extraction.results import ExtractionResult, Usage, confidence_of
 from ruie_components.files import atomic_text, open_to_append
 from ruie_components.prompts import Prompt
 from ruie_components.types import Demonstration, Example, Extraction, Query
@@ -104,7 +104,9 @@ class ResumeFile:
                     Demonstration(example=examples[row_id], score=score) for row_id, score in known.items()
                 ]
                 prompt = self._write_prompt(query, demonstrations)
-                result = ExtractionResult(Extraction.model_validate(row["extraction"]), prompt, Usage(**row["usage"]))
+                extraction = Extraction.model_validate(row["extraction"])
+                sure = confidence_of(row)
+                result = ExtractionResult(extraction, prompt, Usage(**row["usage"]), confidence=sure)
             except (KeyError, TypeError, ValueError):
                 continue  # deleted, changed by hand, or written by another version
             if is_finished(result):

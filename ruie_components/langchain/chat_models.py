@@ -13,7 +13,15 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from pydantic import ConfigDict
 from typing_extensions import override
 
-from ruie_components.chat import AnyChatModel, ChatModel, Constraint, MessageList, Response, as_chat_model
+from ruie_components.chat import (
+    AnyChatModel,
+    ChatModel,
+    Constraint,
+    MessageList,
+    Response,
+    TokenProbability,
+    as_chat_model,
+)
 from ruie_components.chat.adapters import LangChainModel
 from ruie_components.chat.loading import load_model
 from ruie_components.prompts import Message
@@ -181,10 +189,18 @@ class RUIEChatModel(BaseChatModel):
         )
 
     def _response_metadata(self, response: Response) -> dict[str, Any]:
-        return {
+        metadata: dict[str, Any] = {
             "model_name": self.chat_model.name,
             "finish_reason": "length" if response.truncated else "stop",
         }
+        if response.tokens:  # in the words of OpenAI's protocol
+            metadata["logprobs"] = {"content": [_logprob(token) for token in response.tokens]}
+        return metadata
+
+
+def _logprob(token: TokenProbability) -> dict[str, Any]:
+    likely = [{"token": text, "logprob": logprob} for text, logprob in token.alternatives]
+    return {"token": token.text, "logprob": token.logprob, "top_logprobs": likely}
 
 
 _ROLES = {"system": "system", "ai": "ai", "AIMessageChunk": "ai"}
