@@ -8,13 +8,13 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from ruie_components.adaptation.pool import Pool, Rows
 from ruie_components.adaptation.teachers import Teacher
+from ruie_components.adaptation.token_bags import select_tokens, token_bags
 from ruie_components.adaptation.training import StaticTraining, train_vectors
 from ruie_components.encoders import StaticEncoder
-from ruie_components.encoders.folder import load_tokenizer, token_ids
+from ruie_components.encoders.folder import load_tokenizer
 from ruie_components.encoders.static import TokenVectors, write_static_encoder
 
 Vectors = NDArray[np.float32]
@@ -78,7 +78,7 @@ class AdaptableStaticEncoder:
         ]
         # The pool's tokens are some thousands of many more, so all work is done with them alone.
         self._tokens = np.unique(np.concatenate([bag.indices for bag in bags])).astype(np.int64)
-        self._queries, self._passages, self._passages_before = (_select(bag, self._tokens) for bag in bags)
+        self._queries, self._passages, self._passages_before = (select_tokens(bag, self._tokens) for bag in bags)
         known = self._tokens < len(encoder.token_vectors)
         self._start = np.empty((len(self._tokens), encoder.dimension), np.float32)
         self._start[known] = encoder.token_vectors.vectors(self._tokens[known])
@@ -138,32 +138,6 @@ def with_label_tokens(encoder: StaticEncoder, labels: Sequence[str]) -> tuple[An
     added = np.zeros((tokenizer.get_vocab_size() - size, encoder.dimension), np.float32)
     added[known - size :] = np.array(rows, np.float32).reshape(-1, encoder.dimension)
     return tokenizer, added
-
-
-def token_bags(tokenizer: Any, texts: Sequence[str], max_tokens: int, exponent: float = 1.0) -> Any:
-    """How often each token counts in each text: ``c ** exponent`` where it occurs c times.
-
-    Args:
-        tokenizer: A ``tokenizers.Tokenizer`` that truncates to ``max_tokens``.
-        texts: The texts.
-        max_tokens: Of the tokenizer.
-        exponent: Of the counts.
-
-    Returns:
-        A scipy CSR matrix, float32 (texts, tokens).
-    """
-    tokens = token_ids(tokenizer, texts, max_tokens)
-    ends = np.cumsum([0, *map(len, tokens)])
-    flat = np.fromiter((token for ids in tokens for token in ids), np.int32, ends[-1])
-    bags = csr_matrix((np.ones(len(flat), np.float32), flat, ends), (len(tokens), tokenizer.get_vocab_size()))
-    bags.sum_duplicates()
-    bags.data **= np.float32(exponent)
-    return bags
-
-
-def _select(bags: Any, tokens: NDArray[np.int64]) -> Any:
-    columns = np.searchsorted(tokens, bags.indices)
-    return csr_matrix((bags.data, columns, bags.indptr), (bags.shape[0], len(tokens)))
 
 
 def _unit_rows(sums: Vectors) -> Vectors:

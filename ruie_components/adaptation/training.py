@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from ruie_components.adaptation.adam import LazyAdam
 from ruie_components.adaptation.pool import Pool, Rows
 from ruie_components.adaptation.teachers import Teacher
+from ruie_components.adaptation.token_bags import select_tokens
 from ruie_components.errors import AdaptationError
 
 Vectors = NDArray[np.float32]
@@ -90,9 +90,7 @@ def train_vectors(
         if learnt.any():
             batch = queries[asked[learnt]], passages[shown]
             used = np.unique(np.concatenate([part.indices for part in batch]))
-            batch = tuple(
-                csr_matrix((b.data, np.searchsorted(used, b.indices), b.indptr), (b.shape[0], len(used))) for b in batch
-            )
+            batch = tuple(select_tokens(part, used) for part in batch)
             current = adam.rows(used, step)
             loss, gradient = divergence(*batch, current, wanted[learnt], settings.temperature)
             if not np.isfinite(loss):

@@ -10,23 +10,27 @@ import pytest
 from ruie_training.data.catalog import Role, read_catalog
 from ruie_training.errors import RunError, TrainingError
 from ruie_training.models.bi_encoder import load_bi_encoder
-from ruie_training.models.export import EncoderSettings, export_encoder, vector_agreement
+from ruie_training.models.export import export_encoder, smallest_cosine
 from ruie_training.models.model_card import write_card
 from ruie_training.models.settings import Distil, Optimisation
 from sentence_transformers import SentenceTransformer
 
 from ruie_components.encoders import load_encoder
+from ruie_components.encoders.folder import EncoderConfig
 from ruie_components.keywords import KeywordStrategy
 from ruie_components.prompts import Layout
 
-SETTINGS = EncoderSettings(
-    name="tested",
-    query_prefix="query: ",
-    passage_prefix="passage: ",
-    max_tokens=64,
-    layout=Layout.INPUT,
-    keywords=KeywordStrategy.TYPED,
-)
+
+def config_of(model):
+    return EncoderConfig(
+        name="tested",
+        query_prefix="query: ",
+        passage_prefix="passage: ",
+        max_tokens=64,
+        layout=Layout.INPUT,
+        keywords=KeywordStrategy.TYPED,
+        dimension=model.get_embedding_dimension(),
+    )
 
 
 def model_of(folder):
@@ -43,7 +47,7 @@ def exported(tmp_path_factory, static_folder, transformer_folder):
         for int8 in (False, True):
             folder = tmp_path_factory.mktemp("exported") / kind
             model = model_of(source)
-            export_encoder(model, folder, SETTINGS, card="# A card\n", int8=int8)
+            export_encoder(model, folder, config_of(model), card="# A card\n", int8=int8)
             found[kind, int8] = folder, model
     return found
 
@@ -53,7 +57,7 @@ def exported(tmp_path_factory, static_folder, transformer_folder):
 def test_vectors_are_the_torch_models(exported, passages, kind, int8, smallest):
     folder, model = exported[kind, int8]
     texts = [text[:100] for text in passages[:20]]  # some padding, none cut off
-    assert vector_agreement(model, folder, texts) > smallest
+    assert smallest_cosine(model, folder, texts) > smallest
     ours = model.encode_query(texts, normalize_embeddings=True, show_progress_bar=False)
     theirs = load_encoder(folder).encode_texts(texts, "query")
     assert np.einsum("nd,nd->n", ours, theirs).min() > smallest
@@ -99,12 +103,12 @@ def test_the_folder_has_the_agreed_form(exported):
 def test_long_texts_are_cut_as_in_training(kind, static_folder, transformer_folder, passages, tmp_path):
     source = {"static": static_folder, "transformer": transformer_folder}[kind]
     optimisation = Optimisation(learning_rate=1e-3, steps=1, batch_size=2)
-    chosen = Distil(model="x", max_length=SETTINGS.max_tokens, optimisation=optimisation)
+    chosen = Distil(model="x", max_length=64, optimisation=optimisation)
     model = load_bi_encoder(source, chosen).cpu()
     model.prompts = {"query": "query: ", "document": "passage: "}
     long = " ".join(passages[:5])
-    export_encoder(model, tmp_path / kind, SETTINGS, card="")
-    assert vector_agreement(model, tmp_path / kind, [long]) > 1 - 1e-5
+    export_encoder(model, tmp_path / kind, config_of(model), card="")
+    assert smallest_cosine(model, tmp_path / kind, [long]) > 1 - 1e-5
     cut = " ".join([*passages[:5], "Zanzibar " * 50])  # what is cut off does not count
     assert np.allclose(*model.encode_document([long, cut], show_progress_bar=False), atol=1e-6)
 
@@ -114,7 +118,7 @@ def test_another_kind_of_model_is_refused(tmp_path):
 
     model = SentenceTransformer(modules=[BoW(vocab=["a", "b"])], device="cpu")
     with pytest.raises(TrainingError, match="BoW"):
-        export_encoder(model, tmp_path, SETTINGS, card="")
+        export_encoder(model, tmp_path, config_of(model), card="")
 
 
 @contextmanager
@@ -131,7 +135,7 @@ def files_of_at_most(size):
 def test_a_disk_that_takes_no_more_is_told(static_folder, tmp_path):
     model = model_of(static_folder)
     with files_of_at_most(1000), pytest.raises(RunError, match="can't be written"):
-        export_encoder(model, tmp_path / "full", SETTINGS, card="")
+        export_encoder(model, tmp_path / "full", config_of(model), card="")
     assert not (tmp_path / "full" / "encoder.json").exists()
 
 

@@ -154,9 +154,9 @@ def test_a_server_that_fails_half_of_its_requests_gives_all_scores(serve, some, 
     assert len(log) > len(pairs)
 
 
-def test_a_server_that_goes_on_failing_is_an_error_that_counts(serve, some):
+def test_a_server_that_keeps_failing_is_an_error_that_counts(serve, some):
     pairs, wanted = some
-    message = r"8 of 20 pairs have no score: .* 3 times .* status 503"
+    message = r"8 of 20 pairs have no score: .* 3 attempts .* status 503"
     with serve(*[None] * 12, *[503] * 1000) as (url, _), pytest.raises(ScoresMissingError, match=message) as caught:
         ServedScorer(url, "tiny", wait=0.001, retries=2, concurrency=3).score(pairs)
     found = [(score, right) for score, right in zip(caught.value.scores, wanted, strict=True) if score is not None]

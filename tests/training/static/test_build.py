@@ -6,13 +6,13 @@ import pytest
 from ruie_training.models.model_card import add_figures
 from ruie_training.models.token_vectors import (
     SPECIAL_TOKENS,
-    count_tokens,
     inverse_document_frequency,
     token_vectors,
     train_tokenizer,
 )
 from ruie_training.static.build import StaticRecipe, build, main
 
+from ruie_components.adaptation.token_bags import token_bags
 from ruie_components.encoders import load_encoder
 from ruie_components.errors import EncoderError
 from ruie_components.keywords import CLOSE, OPEN
@@ -78,7 +78,7 @@ def test_a_word_has_the_same_tokens_wherever_it_stands(tokenizer):
 
 
 def test_rare_tokens_weigh_more_and_special_ones_nothing(tokenizer):
-    counts = count_tokens(tokenizer, TEXTS)
+    counts = token_bags(tokenizer, TEXTS, 512)
     weights = inverse_document_frequency(counts)
     having = np.bincount(counts.indices, minlength=counts.shape[1])
     rare, common = (np.flatnonzero(having == number)[-1] for number in (1, 3))
@@ -87,7 +87,7 @@ def test_rare_tokens_weigh_more_and_special_ones_nothing(tokenizer):
 
 
 def test_tokens_of_the_same_texts_are_closer_with_singular_vectors(tokenizer):
-    counts = count_tokens(tokenizer, TEXTS)
+    counts = token_bags(tokenizer, TEXTS, 512)
     idf = inverse_document_frequency(counts)
     vectors = token_vectors(counts, idf, random=48, svd=2, svd_weight=1.0)
     assert vectors.shape == (tokenizer.get_vocab_size(), 50)

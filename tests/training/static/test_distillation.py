@@ -3,7 +3,6 @@ import pytest
 from ruie_training.errors import TrainingError
 from ruie_training.mining.rank_lists import best, rank_by_encoder
 from ruie_training.models.token_vectors import train_tokenizer
-from ruie_training.static.bags import bag_texts
 from ruie_training.static.build import StaticRecipe, passages, weigh
 from ruie_training.static.distillation import StaticDistillation
 
@@ -41,7 +40,7 @@ def tokenizer():
     return train_tokenizer(passages(examples(0), recipe(None), keywords.KeywordStrategy.NONE), 600)
 
 
-def agreement(folder, tokenizer, weights):
+def mean_label_f1(folder, tokenizer, weights):
     config = EncoderConfig(name="tiny", layout="input", dimension=weights.dimension)
     write_static_encoder(folder, config, tokenizer, weights, card="")
     queries, pool = examples(1, 40), examples(2, 60)
@@ -51,8 +50,8 @@ def agreement(folder, tokenizer, weights):
 
 def test_words_that_never_meet_come_together_by_their_labels(tokenizer, tmp_path):
     read = {"NER/made": examples(0)}
-    before = agreement(tmp_path / "before", tokenizer, weigh(tokenizer, read, recipe(None), progress=False))
-    after = agreement(tmp_path / "after", tokenizer, weigh(tokenizer, read, recipe(SHORT), progress=False))
+    before = mean_label_f1(tmp_path / "before", tokenizer, weigh(tokenizer, read, recipe(None), progress=False))
+    after = mean_label_f1(tmp_path / "after", tokenizer, weigh(tokenizer, read, recipe(SHORT), progress=False))
     assert after > before + 0.15
 
 
@@ -69,14 +68,3 @@ def test_a_loss_that_is_no_number_stops_the_training(tokenizer):
     broken = StaticDistillation(steps=5, queries=8, drawn=8, mined=4, learning_rate=float("nan"))
     with pytest.raises(TrainingError, match="the loss is nan"):
         weigh(tokenizer, read, recipe(broken), progress=False)
-
-
-def test_bags_count_tokens(tokenizer):
-    text = "otter otter lynx zinc"
-    bags = bag_texts(tokenizer, ["zinc", text], 64)
-    picked = bags.take(np.array([1]))
-    counted = dict(zip(picked.tokens, picked.counts, strict=True))
-    assert [counted[tokenizer.token_to_id(f"Ġ{word}")] for word in ("otter", "lynx", "zinc")] == [2, 1, 1]
-    times = dict(zip(picked.tokens, picked.times(0.5), strict=True))
-    assert times[tokenizer.token_to_id("Ġotter")] == pytest.approx(np.sqrt(2))
-    assert bag_texts(tokenizer, [text], 3).counts.sum() == 3

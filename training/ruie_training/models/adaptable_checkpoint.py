@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from ruie_components.adaptation import PairScorer, Pool, TeacherSource, score_candidates
 from ruie_components.encoders import SentenceTransformersEncoder
+from ruie_components.encoders.folder import EncoderConfig
 from ruie_training.data.candidates import Candidates, best_first, by_id
 from ruie_training.errors import TrainingError
 from ruie_training.models.bi_encoder import load_bi_encoder, train_bi_encoder
-from ruie_training.models.export import EncoderSettings, export_encoder
+from ruie_training.models.export import export_encoder
 from ruie_training.models.settings import Distil, Optimisation, Split
 from ruie_training.preferences import LabelOverlap
 
@@ -126,7 +127,8 @@ class AdaptableCheckpoint:
     ) -> Path:
         """Write it as ONNX."""
         del weight  # there is only one
-        settings = EncoderSettings(
+        model = trained.model.to("cpu")
+        config = EncoderConfig(
             name=name,
             query_prefix=self._settings.query_prefix,
             passage_prefix=self._settings.passage_prefix,
@@ -134,8 +136,9 @@ class AdaptableCheckpoint:
             layout=self._settings.layout,
             keywords=self._settings.keywords,
             adapted_from=adapted_from,
+            dimension=model.get_embedding_dimension(),
         )
-        return export_encoder(trained.model.to("cpu"), folder, settings, card=card)
+        return export_encoder(model, folder, config, card=card)
 
 
 def _length(encoder: SentenceTransformersEncoder) -> int | None:

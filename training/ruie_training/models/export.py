@@ -1,14 +1,13 @@
 """Writes a trained bi-encoder as a folder that ``ruie_components.encoders`` loads without torch.
 
-The folder holds ``encoder.onnx`` (pooling and unit length in the graph), ``tokenizer.json``, ``encoder.json`` and the
-model card ``README.md``.
+The graph includes pooling and normalization to unit length.
 """
 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +18,14 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ruie_components.encoders.folder import GRAPH, EncoderConfig, write_folder
 from ruie_components.encoders.onnx import quiet_onnxruntime
-from ruie_components.files import atomic_write
-from ruie_components.keywords import KeywordStrategy
 from ruie_components.progress import quiet
-from ruie_components.prompts import Layout
 from ruie_training.errors import RunError, TrainingError
 
 OPSET = 18
 _UNIT = "unit_vector"
 _EXAMPLE = ("Task: Named entity recognition", "Input: a longer text, so that the batch has padding\nOutput:")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderSettings:
-    """What an exported encoder has to know beside its weights."""
-
-    name: str
-    query_prefix: str = ""
-    passage_prefix: str = ""
-    max_tokens: int = 512
-    layout: Layout = Layout.BLOCK
-    keywords: KeywordStrategy = KeywordStrategy.PLAIN
-    adapted_from: str | None = None
-    """As in ``ruie_components.encoders.folder.EncoderConfig``."""
 
 
 class _Static(nn.Module):
@@ -74,14 +57,14 @@ class _Pipeline(nn.Module):
 
 
 def export_encoder(
-    model: SentenceTransformer, folder: str | Path, settings: EncoderSettings, *, card: str, int8: bool = False
+    model: SentenceTransformer, folder: str | Path, config: EncoderConfig, *, card: str, int8: bool = False
 ) -> Path:
     """Write the four files of an encoder.
 
     Args:
         model: A transformer with any pooling, or ``StaticEmbedding``, on the CPU.
-        folder: Made where it is absent; the files are replaced.
-        settings: Prefixes, layout, keyword strategy and name.
+        folder: Created where absent; existing files of these names are replaced.
+        config: Name, prefixes, layout and keyword strategy, and the model's dimension.
         card: The model card, Markdown.
         int8: Weights as 8-bit integers.
 
@@ -89,23 +72,16 @@ def export_encoder(
         The folder.
 
     Raises:
-        TrainingError: The model is of a kind that this can't export.
+        TrainingError: The model is of a kind that can't be exported.
         RunError: A file can't be written.
     """
-    folder = Path(folder)
     model = model.eval()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_graph(model, folder / "encoder.onnx", int8=int8)
-        dimension = int(model.get_embedding_dimension())
-        content = {name: value for name, value in vars(settings).items() if value is not None}
-        content["dimension"] = dimension
-        atomic_write(folder / "tokenizer.json", _tokenizer_of(model))
-        atomic_write(folder / "encoder.json", json.dumps(content, indent=1) + "\n")
-        atomic_write(folder / "README.md", card)
+        with tempfile.TemporaryDirectory() as temporary:
+            graph = _write_graph(model, Path(temporary), int8=int8).read_bytes()
+        return write_folder(folder, config, _fast_tokenizer(model), {GRAPH: graph}, card=card)
     except OSError as error:
         raise RunError(f"the encoder can't be written to {folder}: {error}") from error
-    return folder
 
 
 def _graph_of(model: SentenceTransformer) -> nn.Module:
@@ -117,17 +93,17 @@ def _graph_of(model: SentenceTransformer) -> nn.Module:
     return _Pipeline(model)
 
 
-def _write_graph(model: SentenceTransformer, path: Path, *, int8: bool) -> None:
+def _write_graph(model: SentenceTransformer, folder: Path, *, int8: bool) -> Path:
     graph = _graph_of(model).eval()
     inputs = _example_inputs(model)
     texts, tokens = torch.export.Dim("texts"), torch.export.Dim("tokens")
     shape = {0: texts, 1: tokens}
-    whole = path.with_suffix(".float32.onnx")
+    path = folder / "float32.onnx"
     with quiet("root", "torch.onnx", "onnxscript", "onnx_ir"), torch.no_grad():
         torch.onnx.export(
             graph,
             inputs,
-            str(whole),
+            str(path),
             input_names=["input_ids", "attention_mask"],
             output_names=[_UNIT],
             dynamic_shapes={"input_ids": shape, "attention_mask": shape},
@@ -136,14 +112,8 @@ def _write_graph(model: SentenceTransformer, path: Path, *, int8: bool) -> None:
             external_data=False,
             verbose=False,
         )
-    _name_output(whole)
-    if int8:
-        small = path.with_suffix(".int8.onnx")
-        _quantise(whole, small)
-        small.replace(path)
-        whole.unlink()
-    else:
-        whole.replace(path)
+    _name_output(path)
+    return _quantize(path, folder / "int8.onnx") if int8 else path
 
 
 def _name_output(path: Path) -> None:
@@ -170,12 +140,13 @@ def _example_inputs(model: SentenceTransformer) -> tuple[Tensor, Tensor]:
     return ids, mask
 
 
-def _quantise(source: Path, target: Path) -> None:
+def _quantize(source: Path, target: Path) -> Path:
     quiet_onnxruntime()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with quiet("root", "torch.onnx", "onnxscript", "onnx_ir"):
         quantize_dynamic(str(source), str(target), weight_type=QuantType.QInt8, per_channel=True)
+    return target
 
 
 def _fast_tokenizer(model: SentenceTransformer) -> Any:
@@ -191,11 +162,7 @@ def _fast_tokenizer(model: SentenceTransformer) -> Any:
     return Tokenizer.from_str(json.dumps(content))
 
 
-def _tokenizer_of(model: SentenceTransformer) -> str:
-    return str(_fast_tokenizer(model).to_str())
-
-
-def vector_agreement(model: SentenceTransformer, folder: str | Path, texts: Sequence[str]) -> float:
+def smallest_cosine(model: SentenceTransformer, folder: str | Path, texts: Sequence[str]) -> float:
     """The smallest cosine between the torch model's and the exported encoder's vectors of the same passages.
 
     Args:

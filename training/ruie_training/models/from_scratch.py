@@ -25,9 +25,9 @@ from transformers import (
     TrainingArguments,
 )
 
+from ruie_components.adaptation.token_bags import token_bags
 from ruie_training.models.settings import LanguageModel, StaticModel, TransformerModel
 from ruie_training.models.token_vectors import (
-    count_tokens,
     inverse_document_frequency,
     token_vectors,
     train_tokenizer,
@@ -38,6 +38,7 @@ Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 PADDING, FIRST, SEPARATOR, UNKNOWN = "[PAD]", "[CLS]", "[SEP]", "[UNK]"
 END = "<end>"
+_ALL_TOKENS = 10**6  # of a text: none is truncated
 
 
 def encoder_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
@@ -134,7 +135,7 @@ def make_transformer_encoder(
 
 def static_vectors(tokenizer: Any, texts: Sequence[str], settings: StaticModel, seed: int = 0) -> Vectors:
     """The token vectors that a static encoder starts from, ``(tokens, random + svd)``."""
-    counts = count_tokens(tokenizer, texts)
+    counts = token_bags(tokenizer, texts, _ALL_TOKENS)
     weights = inverse_document_frequency(counts)
     vectors = token_vectors(
         counts, weights, random=settings.random, svd=settings.svd, svd_weight=settings.svd_weight, seed=seed

@@ -47,20 +47,8 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
     return tokenizer
 
 
-def count_tokens(tokenizer: Any, texts: Sequence[str]) -> Any:
-    """How often each token occurs in each text: a scipy matrix in CSR form, float32 (texts, tokens)."""
-    from scipy.sparse import csr_matrix
-
-    tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
-    ends = np.cumsum([0, *map(len, tokens)])
-    flat = np.fromiter((token for row in tokens for token in row), np.int32, ends[-1])
-    counts = csr_matrix((np.ones(len(flat), np.float32), flat, ends), (len(tokens), tokenizer.get_vocab_size()))
-    counts.sum_duplicates()
-    return counts
-
-
 def inverse_document_frequency(counts: Any) -> Vectors:
-    """``ln(1 + texts / (1 + texts with the token))`` for each token, (tokens,); 0 for the special tokens.
+    """``ln(1 + texts / (1 + texts with the token))`` for each token of token bags, (tokens,); 0 for special tokens.
 
     ``[CLS]`` keeps a millionth, which decides nothing but the direction of an empty text.
     """
@@ -75,8 +63,8 @@ def token_vectors(counts: Any, idf: Vectors, *, random: int, svd: int, svd_weigh
     """The vectors of all tokens before their weights, (tokens, random + svd).
 
     Args:
-        counts: Tokens of the training texts, from ``count_tokens``.
-        idf: From ``inverse_document_frequency``.
+        counts: Token bags of the training texts, CSR (texts, tokens).
+        idf: From ``inverse_document_frequency``, (tokens,).
         random: Dimensions of the random directions.
         svd: Dimensions of the singular value decomposition. 0: none.
         svd_weight: Length of a token's vector in the second part, relative to the first.

@@ -5,14 +5,16 @@ vLLM and SGLang do. Ollama, llama.cpp's server and chat endpoints don't: see ``o
 
 from __future__ import annotations
 
-import random
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from tenacity import Retrying
+from tenacity.wait import wait_random_exponential
+
+from ruie_components.chat.retry import is_retryable, policy
 from ruie_components.keywords import KeywordStrategy
 from ruie_training.errors import TrainingError
 from ruie_training.preferences.scorer import Pair, ScoresMissingError, Shown, alone, prompt_and_answer
@@ -21,14 +23,11 @@ from ruie_training.preferences.tokens import AnswerSplitter
 if TYPE_CHECKING:
     import httpx
 
-_LATER = {408, 409, 425, 429, 500, 502, 503, 504, 529}
-"""HTTP status codes that say "later", not "never"."""
-
-_LONGEST_WAIT = 30.0  # seconds
+_LONGEST_WAIT = 30.0  # seconds before a retry, where the server doesn't say
 
 
 class ServedScorer:
-    """The average log-likelihood of the answer's tokens, asked from one or more servers.
+    """The average log-likelihood of the answer's tokens, from one or more servers.
 
     Args:
         urls: Base URLs of servers with the same model, such as ``http://localhost:8000/v1``. All pairs of a
@@ -39,10 +38,11 @@ class ServedScorer:
             character takes several tokens.
         protocol: ``echo`` asks with ``echo`` and ``logprobs``, ``prompt_logprobs`` with vLLM's option of that name.
         api_key: Sent as a bearer token.
-        concurrency: Requests under way at a time.
-        retries: How often a request is tried again after a transport error or a status that says "later".
-        wait: Seconds before the first retry; it doubles each time, up to 30. The server's Retry-After goes first.
-        timeout: Seconds that a request may take.
+        concurrency: Requests at a time.
+        retries: How often a request is repeated that may succeed later; ``ruie_components.chat.retry`` decides which.
+        wait: Seconds, at most, before the first retry; the bound doubles each time, up to 30. A server that sends
+            Retry-After is obeyed instead.
+        timeout: Seconds that a request may take. A server that stays silent for so long gets no second request.
         keywords: How annotated spans are tagged in the prompt. See ``prompt_and_answer``.
     """
 
@@ -96,9 +96,9 @@ class ServedScorer:
             ThreadPoolExecutor(self.concurrency) as workers,
         ):
             try:
-                scores = list(workers.map(lambda request: self._try(client, request, state), requests))
+                scores = list(workers.map(lambda request: self._score(client, request, state), requests))
             except BaseException:
-                state.stopped = True  # so that a Ctrl-C does not wait for what is still to be asked
+                state.stopped = True  # so that a Ctrl-C does not wait for the requests that are left
                 raise
         if state.refused:
             raise state.refused
@@ -106,15 +106,15 @@ class ServedScorer:
             missing = scores.count(None)
             raise ScoresMissingError(
                 f"{missing} of {len(scores)} pairs have no score: {', '.join(self.urls)} failed "
-                f"{self.retries + 1} times for a pair, the last time with: {state.last}. Start the server again, ask "
-                "less at a time (concurrency) or more often (retries), and run the stage again",
+                f"in up to {self.retries + 1} attempts per pair, last with: {state.last}. Restart the server, lower "
+                "concurrency or raise retries, and run the stage again",
                 scores,
             )
         return [score for score in scores if score is not None]
 
     def _requests(self, shown: Sequence[Shown]) -> list[_Request]:
         written = [prompt_and_answer(one, self.keywords) for one in shown]
-        # By what the prompt shows first: a server's prefix cache then serves all prompts that begin so.
+        # By the prompt's first block: a server's prefix cache then serves all prompts that begin with it.
         first = [demonstrations[-1] if demonstrations else query for demonstrations, query in shown]
         homes = [int(example.content_id[:8], 16) % len(self.urls) for example in first]
         if self._splitter is None:
@@ -127,47 +127,55 @@ class ServedScorer:
             for home, (_, answer), (tokens, count) in zip(homes, written, split, strict=True)
         ]
 
-    def _try(self, client: httpx.Client, request: _Request, state: _State) -> float | None:
-        """The score of a pair, None where every try failed or others have shown that it's no use."""
+    def _score(self, client: httpx.Client, request: _Request, state: _State) -> float | None:
+        """The score of a pair; None where every attempt failed, or where others have shown that it is no use."""
         import httpx
 
-        for attempt in range(self.retries + 1):
-            if state.is_hopeless(self.concurrency):
-                return None
-            url = self.urls[(request.home + attempt) % len(self.urls)]
-            pause = min(self.wait * 2**attempt, _LONGEST_WAIT) * random.uniform(0.5, 1)  # noqa: S311  a wait, not a secret
-            try:
-                response = client.post(f"{url}/completions", json=self._body(request))
-                if response.is_success:
-                    score = self._read(response.json(), request)
-                    state.succeeded()
-                    return score
-                if response.status_code not in _LATER:
-                    return self._refuse(url, response, state)
-                state.last = f"status {response.status_code} {response.text[:200]}"
-                pause = _retry_after(response) or pause
-            except (httpx.TransportError, httpx.DecodingError, ValueError) as error:  # ValueError: a body cut short
-                state.last = f"{type(error).__name__}: {error}"
-            except TrainingError as error:
-                state.refused = error
-                return None
-            if attempt < self.retries:
-                time.sleep(pause)
-        state.failed()
-        return None
+        if state.is_hopeless(self.concurrency):
+            return None
+        attempts = Retrying(**policy(self.retries, wait_random_exponential(multiplier=self.wait, max=_LONGEST_WAIT)))
+        score: float | None = None
+        try:
+            for i, attempt in enumerate(attempts):
+                url = self.urls[(request.home + i) % len(self.urls)]
+                with attempt:
+                    score = self._read(self._complete(client, url, request), request)
+        except httpx.HTTPStatusError as error:
+            return self._give_up(error, state)
+        except httpx.RequestError as error:
+            state.fail(f"{type(error).__name__}: {error}")
+        except TrainingError as error:
+            state.refused = error
+        else:
+            state.succeed()
+        return score
 
-    def _refuse(self, url: str, response: httpx.Response, state: _State) -> float | None:
-        said = response.text
-        if response.status_code in (400, 413, 422) and "context" in said and ("length" in said or "maximum" in said):
+    def _complete(self, client: httpx.Client, url: str, request: _Request) -> dict[str, Any]:
+        import httpx
+
+        response = client.post(f"{url}/completions", json=self._body(request))
+        response.raise_for_status()
+        try:
+            body: dict[str, Any] = response.json()
+        except ValueError as error:
+            raise httpx.RemoteProtocolError(f"the body is not JSON: {error}") from error
+        return body
+
+    def _give_up(self, error: httpx.HTTPStatusError, state: _State) -> float | None:
+        status, text = error.response.status_code, error.response.text
+        if is_retryable(error):
+            state.fail(f"status {status} {text[:200]}")
+        elif status in (400, 413, 422) and "context" in text and ("length" in text or "maximum" in text):
             return float("nan")
-        state.refused = TrainingError(
-            f"{url} refuses completions of {self.model!r} with status {response.status_code}: {said[:300]}"
-        )
+        else:
+            state.refused = TrainingError(
+                f"{error.request.url} refuses completions of {self.model!r} with status {status}: {text[:300]}"
+            )
         return None
 
     def _body(self, request: _Request) -> dict[str, Any]:
-        asked = {"echo": True, "logprobs": 1} if self.protocol == "echo" else {"prompt_logprobs": 1}
-        return {"model": self.model, "prompt": request.prompt, "max_tokens": 1, "temperature": 0, **asked}
+        options = {"echo": True, "logprobs": 1} if self.protocol == "echo" else {"prompt_logprobs": 1}
+        return {"model": self.model, "prompt": request.prompt, "max_tokens": 1, "temperature": 0, **options}
 
     def _read(self, body: Mapping[str, Any], request: _Request) -> float:
         try:
@@ -180,7 +188,7 @@ class ServedScorer:
             ) from error
         count = len(request.answer_ids) or _count_answer(tokens, request.answer)
         answer = likelihoods[-count:]
-        if len(answer) < count or any(found is None for found in answer):
+        if len(answer) < count or None in answer:
             raise TrainingError(f"the server returned {len(likelihoods)} log-probabilities, too few for the answer")
         return float(sum(answer) / count)
 
@@ -188,7 +196,7 @@ class ServedScorer:
 @dataclass(frozen=True)
 class _Request:
     home: int
-    """Which server is asked first."""
+    """The index of the server that gets the first attempt."""
     prompt: str | list[int]
     answer: str
     answer_ids: Sequence[int] = ()
@@ -205,12 +213,13 @@ class _State:
     _bad: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def succeeded(self) -> None:
+    def succeed(self) -> None:
         with self._lock:
             self._good += 1
 
-    def failed(self) -> None:
+    def fail(self, cause: str) -> None:
         with self._lock:
+            self.last = cause
             self._bad += 1
 
     def is_hopeless(self, concurrency: int) -> bool:
@@ -220,30 +229,30 @@ class _State:
 
 def _read_echo(body: Mapping[str, Any], request: _Request) -> tuple[list[str], list[Any]]:
     """Texts and log-probabilities of the prompt's tokens, without what was generated after them."""
-    found = body["choices"][0]["logprobs"]
+    logprobs = body["choices"][0]["logprobs"]
     size = len(request.prompt) if request.answer_ids else body["usage"]["prompt_tokens"]
-    return found["tokens"][:size], found["token_logprobs"][:size]
+    return logprobs["tokens"][:size], logprobs["token_logprobs"][:size]
 
 
 def _read_prompt_logprobs(body: Mapping[str, Any], request: _Request) -> tuple[list[str], list[Any]]:
     tokens, likelihoods = [""], [None]
-    rows = body["choices"][0]["prompt_logprobs"][1:]  # nothing foretells the first token
+    rows = body["choices"][0]["prompt_logprobs"][1:]  # the first token has no probability
     ids = request.prompt[1:] if request.answer_ids else [None] * len(rows)
     for row, token in zip(rows, ids, strict=True):
-        found = row[str(token)] if token is not None else next(iter(row.values()))  # the prompt's own token comes first
-        tokens.append(found.get("decoded_token") or "")
-        likelihoods.append(found["logprob"])
+        entry = row[str(token)] if token is not None else next(iter(row.values()))  # the prompt's own token comes first
+        tokens.append(entry.get("decoded_token") or "")
+        likelihoods.append(entry["logprob"])
     return tokens, likelihoods
 
 
 def _count_answer(tokens: Sequence[str], answer: str) -> int:
     """How many of the last tokens make up the answer; white space is not compared, as some servers leave it out."""
-    wanted, found = _bare(answer), ""
+    wanted, suffix = _bare(answer), ""
     for count, token in enumerate(reversed(tokens), 1):
-        found = _bare(token) + found
-        if len(found) < len(wanted):
+        suffix = _bare(token) + suffix
+        if len(suffix) < len(wanted):
             continue
-        if not found.endswith(wanted):
+        if not suffix.endswith(wanted):
             break
         while count < len(tokens) and not _bare(tokens[-count - 1]):
             count += 1  # noqa: PLW2901  a space before the answer, as a token of its own, is the answer's
@@ -256,10 +265,3 @@ def _count_answer(tokens: Sequence[str], answer: str) -> int:
 
 def _bare(text: str) -> str:
     return "".join(text.split())
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    try:
-        return min(float(response.headers["Retry-After"]), _LONGEST_WAIT)
-    except (KeyError, ValueError):
-        return None

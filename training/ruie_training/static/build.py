@@ -1,8 +1,9 @@
 """Builds the encoder of static token vectors that ships with the package, without any pre-trained weights.
 
-A text's vector is the weighted sum of its tokens' vectors. A token's weight is its inverse document frequency; its
-vector is a random direction, which keeps words apart as BM25 does, beside its place in a singular value decomposition
-of TF-IDF, which brings words together that occur in the same texts. Both are then trained on labels (static_distil).
+A text's vector is the weighted sum of its tokens' vectors. A token's weight is its inverse document
+frequency. Its vector joins a random direction, which keeps words apart as BM25 does, and its
+coordinates in a singular value decomposition of TF-IDF, which brings words together that occur in the
+same texts. Both are then trained on labels (``distillation``).
 
 ``python -m ruie_training.static.build --data FOLDER --out FOLDER`` reads the permissive sets that are not held out.
 """
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruie_components import prompts
+from ruie_components.adaptation.token_bags import token_bags
 from ruie_components.encoders.folder import EncoderConfig
 from ruie_components.encoders.static import TokenVectors, write_static_encoder
 from ruie_components.keywords import KeywordStrategy
@@ -29,21 +31,19 @@ from ruie_training.data.catalog import training_sets
 from ruie_training.models.model_card import rows_of, write_card
 from ruie_training.models.token_vectors import (
     SPECIAL_TOKENS,
-    count_tokens,
     inverse_document_frequency,
     token_vectors,
     train_tokenizer,
 )
-from ruie_training.static.bags import bag_texts
 from ruie_training.static.distillation import StaticDistillation, TrainingSet, distil
 
 HOW = """\
 A text's vector is the unit vector along the sum of its tokens' vectors. A token's vector starts as a random direction
-beside the token's place in a singular value decomposition of TF-IDF, and its weight as its inverse document frequency.
-The table holds small integers with a step for each token. There were no pre-trained weights."""
+joined with the token's coordinates in a singular value decomposition of TF-IDF, and its weight as its inverse document
+frequency. The table holds small integers with a step for each token. No pre-trained weights were used."""
 HOW_DISTILLED = """\
 Vectors and weights were then trained so that the cosines of a query with the passages of its batch follow a teacher:
-the Dice overlap of the gold labels, and the exact TF-IDF cosine."""
+the F1 of the gold labels, and the exact TF-IDF cosine."""
 HOW_NOT_DISTILLED = "Nothing was fitted to labels."
 
 Vectors = NDArray[np.float32]
@@ -60,10 +60,10 @@ class StaticRecipe:
     """Dimensions of the singular value decomposition. 0: none."""
     svd_weight: float = 0.3
     """The length of a token's vector in that part, relative to the random one."""
-    repeats: float = 0.7
-    """A token that stands c times in a text counts ``c ** repeats`` times."""
+    count_exponent: float = 0.7
+    """A token that occurs c times in a text counts ``c ** count_exponent`` times."""
     bits: int = 4
-    """What a number of the table takes: 4 or 8."""
+    """Of each number of the table: 4 or 8."""
     layout: Layout = Layout.INPUT
     keywords: KeywordStrategy = KeywordStrategy.PLAIN
     max_tokens: int = 512
@@ -79,11 +79,11 @@ def passages(examples: Sequence[Example], recipe: StaticRecipe, keywords: Keywor
 
 def training_set(tokenizer: Any, examples: Sequence[Example], recipe: StaticRecipe) -> TrainingSet:
     """A set's examples, both as queries and as passages, as ``distil`` reads them."""
-    asked = [prompts.render_search_query(example.query, recipe.layout) for example in examples]
+    queries = [prompts.render_search_query(example.query, recipe.layout) for example in examples]
     _, text = np.unique([example.text for example in examples], return_inverse=True)
     return TrainingSet(
-        bag_texts(tokenizer, asked, recipe.max_tokens),
-        bag_texts(tokenizer, passages(examples, recipe), recipe.max_tokens),
+        token_bags(tokenizer, queries, recipe.max_tokens),
+        token_bags(tokenizer, passages(examples, recipe), recipe.max_tokens),
         count_matrices(examples, [])[0],
         text.astype(np.int64),
     )
@@ -93,7 +93,9 @@ def weigh(
     tokenizer: Any, read: Mapping[str, Sequence[Example]], recipe: StaticRecipe, *, progress: bool = True
 ) -> TokenVectors:
     """The weights of an encoder, from the examples of the training sets by name."""
-    counts = count_tokens(tokenizer, sorted({example.text for examples in read.values() for example in examples}))
+    tokenizer.enable_truncation(recipe.max_tokens)
+    texts = sorted({example.text for examples in read.values() for example in examples})
+    counts = token_bags(tokenizer, texts, recipe.max_tokens)
     weights = inverse_document_frequency(counts)
     vectors = token_vectors(
         counts, weights, random=recipe.random, svd=recipe.svd, svd_weight=recipe.svd_weight, seed=recipe.seed
@@ -107,10 +109,10 @@ def weigh(
             weights,
             sets,
             recipe.distillation,
-            repeats=recipe.repeats,
+            count_exponent=recipe.count_exponent,
             progress=progress,
         )
-    return TokenVectors.quantize(vectors * weights[:, None], recipe.bits, recipe.repeats)
+    return TokenVectors.quantize(vectors * weights[:, None], recipe.bits, recipe.count_exponent)
 
 
 def build(data: str | Path, out: str | Path, recipe: StaticRecipe | None = None, *, progress: bool = True) -> Path:
@@ -130,7 +132,7 @@ def build(data: str | Path, out: str | Path, recipe: StaticRecipe | None = None,
     """
     recipe = recipe or StaticRecipe()
     sets = training_sets(data)
-    read = {found.name: found.examples("train") for found in sets}
+    read = {dataset.name: dataset.examples("train") for dataset in sets}
     untagged = [text for examples in read.values() for text in passages(examples, recipe, KeywordStrategy.NONE)]
     tokenizer = train_tokenizer(untagged, recipe.vocabulary)
     weights = weigh(tokenizer, read, recipe, progress=progress)
@@ -163,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m ruie_training.static.build", description=main.__doc__)
     parser.add_argument("--data", required=True, type=Path, help="a folder of data sets with catalog.json")
     parser.add_argument("--out", required=True, type=Path, help="where the encoder's files go")
-    parser.add_argument("--no-distillation", action="store_true", help="fit nothing to labels; needs no torch")
+    parser.add_argument("--no-distillation", action="store_true", help="fit nothing to labels")
     given = parser.parse_args(arguments)
     build(given.data, given.out, StaticRecipe(distillation=None) if given.no_distillation else StaticRecipe())
 

@@ -1,8 +1,9 @@
-"""Distils label agreement into static token vectors: the paper's divergence, with two simple teachers.
+"""Distils label F1 into static token vectors: the paper's divergence, with two simple teachers.
 
-A batch holds queries of one training set and passages of the same set: some that share rare words with a query, and
-some drawn at random. The teacher's score of a pair is the Dice overlap of its gold labels, which asks for passages
-that show the same annotations, plus the pair's exact TF-IDF cosine, which asks the vectors to keep words apart.
+A batch holds queries of one training set and passages of the same set: some that share rare words
+with a query, and some drawn at random. The teacher's score of a pair is the F1 of its gold labels,
+which rewards passages with the same annotations, plus the pair's exact TF-IDF cosine, which keeps
+different words apart. It needs numpy and scipy only.
 """
 
 from __future__ import annotations
@@ -14,11 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ruie_components.adaptation.adam import LazyAdam
+from ruie_components.adaptation.token_bags import select_tokens, weigh_bags
+from ruie_components.adaptation.training import divergence
 from ruie_components.labels import Counts, label_f1_matrix
-from ruie_training.static.bags import Bags
+from ruie_components.progress import track
+from ruie_training.errors import TrainingError
 
-Floats = NDArray[np.float32]
-Places = NDArray[np.int64]
+Vectors = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+_WARM_UP = 50  # steps
+_MINED_AT_ONCE = 250  # queries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,23 +35,24 @@ class StaticDistillation:
 
     steps: int = 500
     queries: int = 48
-    """A batch."""
+    """Per batch."""
     hard: int = 4
-    """Passages a query, drawn from the nearest ``mined`` by TF-IDF."""
+    """Passages per query, drawn from the nearest ``mined`` by TF-IDF."""
     mined: int = 32
     drawn: int = 128
-    """Random passages a batch."""
+    """Random passages per batch."""
     mined_queries: int = 1500
-    """At most so many queries of a set are trained on."""
+    """Queries of a set that are trained on, at most."""
     learning_rate: float = 7e-4
     weight_learning_rate: float = 2e-3
-    """Of the logarithms of the tokens' weights."""
+    """Of the logarithms of the token weights."""
     temperature: float = 0.05
-    agreement: float = 8.0
-    """What the Dice overlap is multiplied by in the teacher's score."""
+    label_f1: float = 8.0
+    """What the label F1 is multiplied by in the teacher's score."""
     lexical: float = 2.0
     """What the TF-IDF cosine, with mean 0 and deviation 1 over the batch, is multiplied by."""
-    lexical_repeats: float = 0.5
+    lexical_exponent: float = 0.5
+    """Of the counts in the TF-IDF cosine."""
     seed: int = 0
 
 
@@ -51,32 +60,39 @@ class StaticDistillation:
 class TrainingSet:
     """A set of examples as the distillation reads it; row i of each part is example i."""
 
-    queries: Bags
-    passages: Bags
+    queries: Any
+    """Token bags of raw counts, CSR (examples, tokens)."""
+    passages: Any
+    """Token bags of raw counts, CSR (examples, tokens)."""
     labels: Counts
-    """From ``agreement.count_labels``."""
-    text: Places
-    """Examples with the same number have the same text and are never shown to each other."""
+    """From ``ruie_components.labels.count_matrices``, (examples, labels)."""
+    text: Rows
+    """(examples,); examples with the same number have the same text and are never paired."""
+
+    def __len__(self) -> int:
+        return len(self.text)
 
 
 @dataclass(frozen=True)
 class _Mined:
-    queries: Places
-    nearest: Places
-    """(queries, mined)."""
-    query_matrix: Any
-    passage_matrix: Any
+    queries: Rows
+    """(queries,): rows of the set."""
+    nearest: Rows
+    """(queries, mined): rows of the set."""
+    query_tfidf: Any
+    """CSR (examples, tokens), as ``passage_tfidf``."""
+    passage_tfidf: Any
 
 
 def distil(
-    vectors: Floats,
-    weights: Floats,
+    vectors: Vectors,
+    weights: Vectors,
     sets: Mapping[str, TrainingSet],
     recipe: StaticDistillation,
     *,
-    repeats: float,
+    count_exponent: float,
     progress: bool = True,
-) -> tuple[Floats, Floats]:
+) -> tuple[Vectors, Vectors]:
     """Train token vectors and weights on labelled sets.
 
     Args:
@@ -84,7 +100,7 @@ def distil(
         weights: The tokens' inverse document frequencies, (tokens,).
         sets: The training sets by name. A set is drawn in proportion to the root of its size, at most 4,000.
         recipe: The numbers.
-        repeats: A token that occurs c times in a text counts ``c ** repeats`` times.
+        count_exponent: A token that occurs c times in a text counts ``c ** count_exponent`` times.
         progress: Show a bar on stderr.
 
     Returns:
@@ -93,106 +109,74 @@ def distil(
     Raises:
         TrainingError: The loss is not a finite number.
     """
-    import torch
-    from rich.console import Console
-    from rich.progress import track
-    from torch.nn import functional
-
-    from ruie_training.errors import TrainingError
-    from ruie_training.models.losses import group_divergence
-
-    table, change = vectors.copy(), np.zeros(len(weights), np.float32)  # change: of the logarithm of each weight
-    table_steps, change_steps = _LazyAdam(table), _LazyAdam(change)
+    table, logarithms = vectors.copy(), np.zeros((len(weights), 1), np.float32)  # of what multiplies each weight
+    pace = _pace(recipe.steps)
+    table_adam = LazyAdam(table, pace * recipe.learning_rate)
+    weight_adam = LazyAdam(logarithms, pace * recipe.weight_learning_rate)
     batches = _batches(sets, _mine(sets, weights, recipe), recipe)
-    steps = track(range(recipe.steps), "distilling", console=Console(stderr=True), disable=not progress)
-    for step, (queries, passages, teacher) in zip(steps, batches, strict=False):
-        used = np.unique(np.concatenate([queries.tokens, passages.tokens]))
-        weight = (weights[used] * np.exp(change[used]))[:, None]
-        rows = table[used] * weight
-        parts = [_counted(bags, used, repeats) for bags in (queries, passages)]
-        sums = [torch.from_numpy(part @ rows).requires_grad_() for part in parts]
-        asked, shown = (functional.normalize(found, dim=1) for found in sums)
-        groups = shown.expand(len(asked), *shown.shape)  # every query has all passages of the batch as its group
-        loss = group_divergence(asked, groups, torch.from_numpy(teacher), recipe.temperature)
-        if not torch.isfinite(loss):
-            raise TrainingError(f"the loss is {loss.item()} at step {step}: lower the learning rates")
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        gradient = sum(
-            part.T @ found.grad.numpy() for part, found in zip(parts, sums, strict=True) if found.grad is not None
-        )
-        pace = _pace(step, recipe.steps)
-        table_steps.step(used, gradient * weight, pace * recipe.learning_rate)
-        change_steps.step(used, (gradient * rows).sum(1), pace * recipe.weight_learning_rate)
-    return table, weights * np.exp(change)
+    with track("distilling", total=recipe.steps, enabled=progress) as advance:
+        for step, (*bags, teacher) in zip(range(recipe.steps), batches, strict=False):
+            used = np.unique(np.concatenate([part.indices for part in bags])).astype(np.int64)
+            queries, passages = (select_tokens(part.power(count_exponent), used) for part in bags)
+            current, logarithm = table_adam.rows(used, step), weight_adam.rows(used, step)
+            weight = weights[used][:, None] * np.exp(logarithm)  # (used, 1)
+            weighted = current * weight
+            loss, gradient = divergence(queries, passages, weighted, teacher, recipe.temperature)
+            if not np.isfinite(loss):
+                raise TrainingError(f"the loss is {loss} at step {step}: lower the learning rates")
+            weight_adam.step(used, logarithm, (gradient * weighted).sum(1, keepdims=True), step)
+            table_adam.step(used, current, gradient * weight, step)
+            advance(1)
+    table_adam.finish()
+    weight_adam.finish()
+    return table, weights * np.exp(logarithms[:, 0])
 
 
-class _LazyAdam:
-    """Adam that touches only the rows of a batch, as ``torch.optim.SparseAdam``; changes ``values`` in place."""
-
-    def __init__(self, values: Floats, betas: tuple[float, float] = (0.9, 0.99)) -> None:
-        self.values, self.betas, self.steps = values, betas, 0
-        self.mean, self.square = np.zeros_like(values), np.zeros_like(values)
-
-    def step(self, rows: Places, gradient: Floats, learning_rate: float) -> None:
-        self.steps += 1
-        first, second = self.betas
-        self.mean[rows] = first * self.mean[rows] + (1 - first) * gradient
-        self.square[rows] = second * self.square[rows] + (1 - second) * gradient**2
-        size = np.float32(learning_rate * np.sqrt(1 - second**self.steps) / (1 - first**self.steps))
-        self.values[rows] -= size * self.mean[rows] / (np.sqrt(self.square[rows]) + np.float32(1e-8))
+def _pace(steps: int) -> NDArray[np.float64]:
+    """What the learning rate of each step is multiplied by: up over the first steps, then down to 0; (steps,)."""
+    step = np.arange(steps)
+    return np.minimum(1.0, (step + 1) / _WARM_UP) * (1 - step / steps)
 
 
-def _counted(bags: Bags, used: Places, repeats: float) -> Any:
-    """How often each used token counts in each text: scipy CSR, (texts, used)."""
-    from scipy.sparse import csr_matrix
-
-    places = np.searchsorted(used, bags.tokens)
-    return csr_matrix((bags.times(repeats), places, bags.ends), (len(bags), len(used)))
-
-
-def _pace(step: int, steps: int, warm_up: int = 50) -> float:
-    """The share of the learning rate: up over the first steps, then down to nothing."""
-    return min(1.0, (step + 1) / warm_up) * (1 - step / steps)
-
-
-def _mine(sets: Mapping[str, TrainingSet], weights: Floats, recipe: StaticDistillation) -> dict[str, _Mined]:
-    """For some queries of every set its nearest passages by TF-IDF, its own text left out."""
+def _mine(sets: Mapping[str, TrainingSet], weights: Vectors, recipe: StaticDistillation) -> dict[str, _Mined]:
+    """For some queries of every set its nearest passages by TF-IDF, those of its own text left out."""
     draw = np.random.default_rng(recipe.seed)
     mined = {}
-    for name, found in sets.items():
-        asked = found.queries.matrix(weights, recipe.lexical_repeats)
-        shown = found.passages.matrix(weights, recipe.lexical_repeats)
-        chosen = draw.permutation(len(found.text))[: recipe.mined_queries]
-        many = min(recipe.mined, len(found.text))
-        nearest = np.zeros((len(chosen), many), np.int64)
-        for first in range(0, len(chosen), 250):
-            part = chosen[first : first + 250]
-            scores = (asked[part] @ shown.T).toarray()
-            scores[found.text[part][:, None] == found.text[None, :]] = -1
-            nearest[first : first + 250] = np.argsort(-scores, axis=1, kind="stable")[:, :many]
-        mined[name] = _Mined(chosen, nearest, asked, shown)
+    for name, dataset in sets.items():
+        queries = weigh_bags(dataset.queries, weights, recipe.lexical_exponent)
+        passages = weigh_bags(dataset.passages, weights, recipe.lexical_exponent)
+        chosen = draw.permutation(len(dataset))[: recipe.mined_queries]
+        nearest = np.zeros((len(chosen), min(recipe.mined, len(dataset))), np.int64)
+        for start in range(0, len(chosen), _MINED_AT_ONCE):
+            batch = chosen[start : start + _MINED_AT_ONCE]
+            scores = (queries[batch] @ passages.T).toarray()
+            scores[dataset.text[batch][:, None] == dataset.text[None, :]] = -1
+            best = np.argsort(-scores, axis=1, kind="stable")[:, : nearest.shape[1]]
+            nearest[start : start + _MINED_AT_ONCE] = best
+        mined[name] = _Mined(chosen, nearest, queries, passages)
     return mined
 
 
 def _batches(
     sets: Mapping[str, TrainingSet], mined: Mapping[str, _Mined], recipe: StaticDistillation
-) -> Iterator[tuple[Bags, Bags, Floats]]:
-    """Queries, passages and the teacher's scores (queries, passages), without end."""
+) -> Iterator[tuple[Any, Any, Vectors]]:
+    """Token bags of queries and passages, and the teacher's scores, (queries, passages), without end."""
     draw = np.random.default_rng(recipe.seed)
     names = list(sets)
-    sizes = np.sqrt([min(len(sets[name].text), 4000) for name in names])
+    sizes = np.sqrt([min(len(dataset), 4000) for dataset in sets.values()])
     while True:
         name = names[draw.choice(len(names), p=sizes / sizes.sum())]
-        found, candidates = sets[name], mined[name]
+        dataset, candidates = sets[name], mined[name]
         rows = draw.choice(len(candidates.queries), min(recipe.queries, len(candidates.queries)), replace=False)
-        asked = candidates.queries[rows]
-        places = draw.integers(0, candidates.nearest.shape[1], (len(rows), recipe.hard))
-        hard = np.take_along_axis(candidates.nearest[rows], places, 1).ravel()
-        shown = np.unique(np.concatenate([hard, draw.integers(0, len(found.text), recipe.drawn)]))
-        shown = shown[~np.isin(found.text[shown], found.text[asked])]
-        if not len(shown):
+        queries = candidates.queries[rows]
+        columns = draw.integers(0, candidates.nearest.shape[1], (len(rows), recipe.hard))
+        hard = np.take_along_axis(candidates.nearest[rows], columns, 1).ravel()
+        passages = np.unique(np.concatenate([hard, draw.integers(0, len(dataset), recipe.drawn)]))
+        passages = passages[~np.isin(dataset.text[passages], dataset.text[queries])]
+        if not len(passages):
             continue
-        shared = (candidates.query_matrix[asked] @ candidates.passage_matrix[shown].T).toarray()
-        shared = (shared - shared.mean(1, keepdims=True)) / (shared.std(1, keepdims=True) + 1e-6)
-        teacher = recipe.agreement * label_f1_matrix(found.labels[asked], found.labels[shown]) + recipe.lexical * shared
-        yield found.queries.take(asked), found.passages.take(shown), teacher.astype(np.float32)
+        lexical = (candidates.query_tfidf[queries] @ candidates.passage_tfidf[passages].T).toarray()
+        lexical = (lexical - lexical.mean(1, keepdims=True)) / (lexical.std(1, keepdims=True) + 1e-6)
+        label_f1 = label_f1_matrix(dataset.labels[queries], dataset.labels[passages])
+        teacher = recipe.label_f1 * label_f1 + recipe.lexical * lexical
+        yield dataset.queries[queries], dataset.passages[passages], teacher.astype(np.float32)

@@ -27,9 +27,10 @@ class ExportStage(Stage[Export]):
         """Export in each precision."""
         from sentence_transformers import SentenceTransformer
 
+        from ruie_components.encoders.folder import GRAPH, EncoderConfig
         from ruie_training.data.rendering import passage_of
         from ruie_training.models.bi_encoder import load_bi_encoder
-        from ruie_training.models.export import EncoderSettings, export_encoder, vector_agreement
+        from ruie_training.models.export import export_encoder, smallest_cosine
 
         recipe, settings = context.recipe, self.settings(context.recipe)
         distil = recipe.section(Distil)
@@ -38,22 +39,23 @@ class ExportStage(Stage[Export]):
         model = SentenceTransformer(str(context.folder("distil") / "model"), device="cpu")
         text = passage_of(examples, distil.keywords, distil.layout)
         sample = [text(name)[: 2 * distil.max_length] for name in list(examples)[:64]]
-        written = EncoderSettings(
+        config = EncoderConfig(
             name=recipe.name,
             query_prefix=distil.query_prefix,
             passage_prefix=distil.passage_prefix,
             max_tokens=distil.max_length,
             layout=distil.layout,
             keywords=distil.keywords,
+            dimension=model.get_embedding_dimension(),
         )
         report: Report = {}
         for precision in ("float32", "int8") if settings.int8 else ("float32",):
             target = folder / (ENCODER if precision == settings.ship else f"{ENCODER}-{precision}")
-            export_encoder(model, target, written, card=_card(context, precision), int8=precision == "int8")
-            report[f"smallest cosine with torch, {precision}"] = round(vector_agreement(model, target, sample), 6)
-            report[f"bytes, {precision}"] = (target / "encoder.onnx").stat().st_size
+            export_encoder(model, target, config, card=_card(context, precision), int8=precision == "int8")
+            report[f"smallest cosine with torch, {precision}"] = round(smallest_cosine(model, target, sample), 6)
+            report[f"bytes, {precision}"] = (target / GRAPH).stat().st_size
         start = load_bi_encoder(start_of(context, distil), distil, seed=recipe.seed).cpu()
-        export_encoder(start, folder / UNTRAINED, written, card="The encoder before training.\n")
+        export_encoder(start, folder / UNTRAINED, config, card="The encoder before training.\n")
         return report
 
 

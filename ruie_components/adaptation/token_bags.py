@@ -1,0 +1,65 @@
+"""Token bags: texts as a sparse matrix of token counts, which is all that static token vectors know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from ruie_components.encoders.folder import token_ids
+
+Vectors = NDArray[np.float32]
+
+
+def token_bags(tokenizer: Any, texts: Sequence[str], max_tokens: int, exponent: float = 1.0) -> Any:
+    """How often each token counts in each text: ``c ** exponent`` where it occurs c times.
+
+    Args:
+        tokenizer: A ``tokenizers.Tokenizer`` that truncates to ``max_tokens``.
+        texts: The texts.
+        max_tokens: Of the tokenizer.
+        exponent: Of the counts.
+
+    Returns:
+        A scipy CSR matrix, float32 (texts, tokens).
+    """
+    tokens = token_ids(tokenizer, texts, max_tokens)
+    ends = np.cumsum([0, *map(len, tokens)])
+    flat = np.fromiter((token for ids in tokens for token in ids), np.int32, ends[-1])
+    bags = csr_matrix((np.ones(len(flat), np.float32), flat, ends), (len(tokens), tokenizer.get_vocab_size()))
+    bags.sum_duplicates()
+    bags.data **= np.float32(exponent)
+    return bags
+
+
+def weigh_bags(bags: Any, weights: Vectors, exponent: float = 1.0) -> Any:
+    """Token bags with weighted tokens and rows of unit length: TF-IDF where the weights are IDF.
+
+    Args:
+        bags: Token bags, CSR (texts, tokens).
+        weights: (tokens,).
+        exponent: Of the counts.
+
+    Returns:
+        A scipy CSR matrix, float32 (texts, tokens); a row without a weighted token stays zero.
+    """
+    values = bags.data ** np.float32(exponent) * weights[bags.indices]
+    weighted = csr_matrix((values, bags.indices, bags.indptr), bags.shape)
+    lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(1)).ravel())
+    inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    weighted.data *= np.repeat(inverse, np.diff(weighted.indptr)).astype(np.float32)
+    return weighted
+
+
+def select_tokens(bags: Any, tokens: NDArray[np.int64]) -> Any:
+    """The same bags over some tokens only, which hold all that occur: CSR (texts, chosen tokens).
+
+    Args:
+        bags: Token bags, CSR (texts, tokens).
+        tokens: The chosen tokens, ascending.
+    """
+    columns = np.searchsorted(tokens, bags.indices)
+    return csr_matrix((bags.data, columns, bags.indptr), (bags.shape[0], len(tokens)))
