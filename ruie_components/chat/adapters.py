@@ -10,7 +10,7 @@ import inspect
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 from ruie_components.chat.base import ChatModel, Constraint, ModelInput, Response
 from ruie_components.chat.loading import load_model
@@ -18,8 +18,27 @@ from ruie_components.chat.reading import as_mapping, is_piece, is_truncated, rea
 from ruie_components.chat.servers import grammar_options
 from ruie_components.prompts import Message
 
-AnyChatModel = Any
-"""What ``as_chat_model`` takes. No type says it: the objects of two frameworks that need not be installed."""
+
+
+class RunnableModel(Protocol):
+    """A LangChain chat model or another Runnable that takes messages, as far as it is called here."""
+
+    def invoke(self, input: Any, config: Any = None, **kwargs: Any) -> Any:  # noqa: A002  LangChain's name
+        """Answer messages."""
+
+
+class MessagesModel(Protocol):
+    """A LlamaIndex LLM, as far as it is called here."""
+
+    def chat(self, messages: Any, **kwargs: Any) -> Any:
+        """Answer messages."""
+
+    async def achat(self, messages: Any, **kwargs: Any) -> Any:
+        """Answer messages."""
+
+
+AnyChatModel: TypeAlias = ChatModel | str | RunnableModel | MessagesModel | Callable[[list[Any]], Any]
+"""What ``as_chat_model`` takes: one of ours, a name, a LangChain or LlamaIndex model, or a function."""
 
 
 def load_chat_model(name: str, **options: Any) -> ChatModel:
