@@ -19,7 +19,6 @@ from ruie_components.chat.servers import grammar_options
 from ruie_components.prompts import Message
 
 
-
 class RunnableModel(Protocol):
     """A LangChain chat model or another Runnable that takes messages, as far as it is called here."""
 
