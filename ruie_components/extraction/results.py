@@ -222,11 +222,14 @@ def _prompt_of(
     examples: Mapping[str, Example],
 ) -> Prompt | None:
     """The prompt of a row; ``None`` where there was none, or where one of its demonstrations is missing."""
-    asked = extraction.events[0] if extraction.task is Task.EAE and extraction.events else None
-    unknown_event = extraction.task is Task.EAE and asked is None
-    if "answer_format" not in row or unknown_event or not scores.keys() <= examples.keys():
+    is_eae = extraction.task is Task.EAE
+    if "answer_format" not in row or (is_eae and not extraction.events) or not scores.keys() <= examples.keys():
         return None
-    event = asked and EventQuery(type=asked.type, trigger=asked.trigger.text, start=asked.trigger.start)
+    event = None
+    if is_eae:
+        (annotated,) = extraction.events
+        trigger = annotated.trigger
+        event = EventQuery(type=annotated.type, trigger=trigger.text, start=trigger.start)
     query = Query(task=extraction.task, text=extraction.text, labels=extraction.labels, event=event)
     shown = [Demonstration(example=examples[row_id], score=score) for row_id, score in scores.items()]
     answer_format = AnswerFormat(row["answer_format"])
