@@ -6,9 +6,10 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import RLock
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,13 +31,18 @@ class Connection:
     folder: Path | None = None
     """The folder that holds the data; ``None`` in memory and on a server."""
     in_memory: bool = False
-    writing: Callable[[], AbstractContextManager[None]] = nullcontext
-    """A block in which nobody else has the folder open."""
+    writing: Callable[[], AbstractContextManager[Any]] = field(default_factory=lambda: _turns(RLock()))
+    """A block in which no other thread writes and no other process has the folder open."""
     problem: Callable[[], str | None] = lambda: None
     """Why the connection can't be used any more."""
     damaged_indexes: Callable[[], dict[str, str]] = dict
     """The collections of a folder whose index files are damaged, with what is wrong; to be updated after a rebuild."""
     close: Callable[[], None] = lambda: None
+
+
+def _turns(lock: AbstractContextManager[Any]) -> Callable[[], AbstractContextManager[Any]]:
+    """Blocks that threads enter one after another."""
+    return lambda: lock
 
 
 def connect(path: str | Path | None, client: Any, *, create: bool) -> Connection:
@@ -124,7 +130,10 @@ def _engine() -> ModuleType:
 
 def _in_memory() -> Connection:
     engine = _engine().Engine()
-    return Connection(engine.client, "memory", in_memory=True, problem=engine.problem, close=engine.release)
+    writing = _turns(engine.write_lock)
+    return Connection(
+        engine.client, "memory", in_memory=True, writing=writing, problem=engine.problem, close=engine.release
+    )
 
 
 def _server(url: str) -> Connection:
@@ -161,11 +170,13 @@ def _folder(path: Path, *, create: bool) -> Connection:
     except OSError as error:
         raise StoreError(f"{path} can't be used as a store: {error.strerror or error}") from error
 
-    def writing() -> AbstractContextManager[None]:
+    @contextmanager
+    def writing() -> Iterator[None]:
         if engine.lock is None:
             raise StoreError(f"the store in {path} is read-only: this process may not write to the folder")
         lock: FolderLock = engine.lock
-        return lock.writing()
+        with engine.write_lock, lock.writing():
+            yield
 
     return Connection(
         engine.client,

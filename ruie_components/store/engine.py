@@ -86,6 +86,8 @@ class Engine:
         self.lock = lock
         self.damaged_indexes: dict[str, str] = {}
         """By collection, what is wrong with the files of its index."""
+        self.write_lock = threading.RLock()
+        """Held by the thread that writes: of two that add the same row, one has to see that it is there."""
         where: dict[str, Any] = {"is_persistent": False}
         if folder is not None:
             files = folder if lock is not None else self._mirror(folder)
