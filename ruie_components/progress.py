@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,26 +13,29 @@ from threading import Lock, Timer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, ProgressColumn, TaskID
 
 PATIENCE = 1.0
 """Seconds of work before a bar appears."""
 
 
 @contextmanager
-def track(what: str, *, total: int | None = None, enabled: bool = True) -> Iterator[Callable[[int], None]]:
+def track(
+    what: str, *, total: int | None = None, enabled: bool = True, rate: bool = False
+) -> Iterator[Callable[[int], None]]:
     """A function that is told how many steps were done since the last call.
 
     Args:
         what: What is being done, such as ``index``.
         total: How many steps there are, if known.
         enabled: Whether a bar is wanted at all.
+        rate: Whether to show how many steps are done in a second.
 
     >>> with track("count", total=3) as advance:
     ...     for _ in range(3):
     ...         advance(1)
     """
-    bar = _Bar(what, total) if enabled else None
+    bar = _Bar(what, total, rate=rate) if enabled else None
     try:
         yield bar.advance if bar else lambda _: None
     finally:
@@ -40,9 +44,10 @@ def track(what: str, *, total: int | None = None, enabled: bool = True) -> Itera
 
 
 class _Bar:
-    def __init__(self, what: str, total: int | None) -> None:
-        self._what, self._total = what, total
+    def __init__(self, what: str, total: int | None, *, rate: bool) -> None:
+        self._what, self._total, self._rate = what, total, rate
         self._done = 0
+        self._begin = time.monotonic()
         self._shown: tuple[Progress, TaskID] | None = None
         self._ended = False
         self._lock = Lock()
@@ -55,7 +60,10 @@ class _Bar:
         with self._lock:
             self._done += steps
             if self._shown:
-                self._shown[0].update(self._shown[1], completed=self._done)
+                self._shown[0].update(self._shown[1], completed=self._done, rate=self._speed())
+
+    def _speed(self) -> str:
+        return f"{self._done / max(time.monotonic() - self._begin, 1e-9):,.1f}"
 
     def stop(self) -> None:
         self._patience.cancel()
@@ -68,13 +76,15 @@ class _Bar:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        progress = Progress(*columns, console=Console(stderr=True))
+        columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+        columns += [TextColumn("{task.fields[rate]}/s")] if self._rate else []
+        progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
         with self._lock:
             if self._ended:
                 return
             progress.start()
-            self._shown = progress, progress.add_task(self._what, total=self._total, completed=self._done)
+            task = progress.add_task(self._what, total=self._total, completed=self._done, rate=self._speed())
+            self._shown = progress, task
 
 
 _CHATTY = ("bm25s", "sentence_transformers", "httpx", "onnxscript", "onnx_ir", "torch.onnx")

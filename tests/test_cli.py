@@ -377,3 +377,64 @@ def test_ids_and_other_keys_come_back(ruie, tmp_path, name, content, layout):
     ruie(*asked, "--out", "o.csv")
     lines = list(csv.DictReader((tmp_path / "o.csv").read_text("utf-8").splitlines()))
     assert {(line["id"], line["source"]) for line in lines} == {("7", "diary")}
+
+
+def corpus_rows(folder):
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text("utf-8").splitlines()]
+
+
+CORPUS = ("-t", "NER", "-l", "city", "-m", "baseline", "-k", "4")
+
+
+def test_extract_takes_a_corpus_in_parts_with_a_budget_and_shards(ruie, tmp_path):
+    cities = ["Oslo", "Lima", "Rome", "Paris", "Lisbon"]
+    rows = [{"id": f"d{i}", "text": f"Fly me to {city}. It is far."} for i, city in enumerate(cities)]
+    (tmp_path / "docs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    status, out, err = ruie("extract", "docs.jsonl", "--out", "run", *CORPUS, "--max-calls", "2", "--json")
+    assert (status, json.loads(out)["documents"], json.loads(out)["stopped"]) == (1, 2, "the budget of 2 calls"), err
+    status, out, err = ruie("extract", "docs.jsonl", "--out", "run", *CORPUS, "--price", "1", "2")
+    assert status == 0, err
+    assert "5 documents in run; 2 of them from before" in err
+    assert [row["id"] for row in corpus_rows(tmp_path / "run")] == [row["id"] for row in rows]
+    for i in (1, 2):
+        assert ruie("extract", "docs.jsonl", "--out", f"s{i}", *CORPUS, "--shard", f"{i}/2")[0] == 0
+    assert ruie("merge", "s1", "s2", "--out", "merged")[0] == 0
+    merged, whole = (corpus_rows(tmp_path / name) for name in ("merged", "run"))
+    assert [row["extraction"] for row in merged] == [row["extraction"] for row in whole]
+    assert ruie("extract", "docs.jsonl", "--out", "r.jsonl", *CORPUS)[0] == 2
+    status, _, err = ruie("extract", "Fly me to Oslo.", *CORPUS, "--shard", "1/2")
+    assert (status, "--shard is for a corpus" in err) == (2, True), err
+    status, _, err = ruie("extract", "docs.jsonl", "--out", "new", *CORPUS, "--shard", "3/2")
+    assert (status, "expected I/N" in err) == (2, True), err
+
+
+def test_openai_batch_files_are_written_and_read_back(ruie, tmp_path):
+    (tmp_path / "docs.txt").write_text("Fly me to Oslo.\nFly me to Lima.\n")
+    status, _, err = ruie("extract", "docs.txt", "--out", "batch", *CORPUS, "--openai-batch", "gpt-x")
+    assert status == 0, err
+    requests = [json.loads(line) for line in (tmp_path / "batch" / "requests-00000.jsonl").read_text().splitlines()]
+    (tmp_path / "answers").mkdir()
+    with (tmp_path / "answers" / "out.jsonl").open("w") as file:
+        for request in reversed(requests):
+            city = request["body"]["messages"][-1]["content"].split("Fly me to ")[1].split(".")[0]
+            body = {"choices": [{"message": {"content": f"city: {city}"}, "finish_reason": "stop"}]}
+            file.write(
+                json.dumps({"custom_id": request["custom_id"], "response": {"status_code": 200, "body": body}}) + "\n"
+            )
+    options = [*CORPUS[:4], "-m", "openai-batch:answers", *CORPUS[6:]]
+    status, _, err = ruie("extract", "docs.txt", "--out", "run", *options)
+    assert status == 0, err
+    assert [row["extraction"]["entities"][0]["text"] for row in corpus_rows(tmp_path / "run")] == ["Oslo", "Lima"]
+
+
+def test_a_long_text_is_cut_and_its_spans_have_offsets_of_the_whole(ruie, tmp_path):
+    text = "It rained. " * 200 + "Fly me to Oslo."
+    status, out, err = ruie("extract", text, *CORPUS, "--json", "--chunk-tokens", "100")
+    assert status == 0, err
+    row = json.loads(out)
+    assert len(row["chunks"]) > 4
+    assert all(text[one["start"] : one["end"]] == one["text"] for one in row["extraction"].get("entities", []))
+    (tmp_path / "long.txt").write_text(text)
+    status, _, err = ruie("extract", "--file", "long.txt", "--out", "found.jsonl", *CORPUS, "--chunk-tokens", "100")
+    assert status == 0, err
+    assert json.loads((tmp_path / "found.jsonl").read_text())["extraction"]["text"] == text

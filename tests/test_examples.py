@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TESTED = {
     "few_shot_app", "langgraph_node", "fastapi_service", "streamlit_page", "custom_encoder", "custom_chat_model",
-    "distillation",
+    "distillation", "ray_data", "spark",
 }  # fmt: skip
 
 
@@ -105,6 +107,36 @@ def test_the_custom_chat_model_streams_and_takes_a_schema():
     assert f"linear {whole}" in lines
     assert f"json {whole}" in lines
     assert "linear [('person', 'Ada')]" in lines  # the result grew
+
+
+CITIES = [
+    "0 [('Oslo', 12, 16), ('Lima', 20, 24)]",
+    "1 [('Lisbon', 22, 28), ('Rome', 32, 36)]",
+    "2 [('Mexico City', 16, 27)]",
+]
+
+
+def run_example(name: str, **environment: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py"],
+        capture_output=True, text=True, timeout=280, env=os.environ | environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.splitlines()
+
+
+@pytest.mark.slow
+def test_ray_extracts_with_actors_on_a_local_cluster():
+    pytest.importorskip("ray.data", reason="Ray is not installed", exc_type=ImportError)
+    assert run_example("ray_data", RAY_USAGE_STATS_ENABLED="0")[-3:] == CITIES
+
+
+@pytest.mark.slow
+def test_spark_extracts_on_local_workers():
+    pytest.importorskip("pyspark", reason="Spark is not installed", exc_type=ImportError)
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java, which is not installed")
+    assert run_example("spark")[-3:] == CITIES
 
 
 def test_the_student_learns_from_the_teacher():

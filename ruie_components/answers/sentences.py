@@ -25,6 +25,11 @@ class Sentences:
             if not (end[0].startswith(".") and _ABBREVIATION.search(before)):
                 self._starts.append(end.end())
 
+    @property
+    def starts(self) -> list[int]:
+        """The offset of each sentence's first character; the first is 0."""
+        return list(self._starts)
+
     def index(self, offset: int) -> int:
         """The number of the sentence that an offset is in."""
         return bisect_right(self._starts, offset) - 1

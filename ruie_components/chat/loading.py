@@ -6,12 +6,13 @@ import os
 from typing import Any
 
 from ruie_components.chat.baseline import CopyBaseline
+from ruie_components.chat.openai_batch import BatchAnswers
 from ruie_components.chat.servers import client_options, ollama_url, only_model
 from ruie_components.errors import ChatModelError
 
 _NAMES = (
     "ollama:MODEL such as ollama:llama3.1:8b, gguf:PATH, openai:MODEL, another PROVIDER:MODEL of LangChain's, the URL "
-    "of a server that speaks OpenAI's protocol, or baseline"
+    "of a server that speaks OpenAI's protocol, openai-batch:ANSWERS, or baseline"
 )
 
 
@@ -29,6 +30,8 @@ def load_model(name: str, **options: Any) -> Any:
             return _ollama(model, options)
         case "gguf":
             return _gguf(model, options)
+        case "openai-batch":
+            return BatchAnswers(model, **options)
         case "openai":
             return _openai(model, options)
         case "http" | "https":

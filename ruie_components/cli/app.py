@@ -14,6 +14,7 @@ from rich.markup import escape
 from ruie_components.cli import pools, work
 from ruie_components.cli.adapt import adapt
 from ruie_components.cli.console import errors, write_any_character
+from ruie_components.cli.corpus import merge
 from ruie_components.cli.demo import demo
 from ruie_components.cli.evaluate import evaluate_app
 from ruie_components.cli.report import report
@@ -35,6 +36,7 @@ app.command()(adapt)
 app.command()(work.retrieve)
 app.command()(work.prompt)
 app.command()(work.extract)
+app.command()(merge)
 app.command()(report)
 app.command()(serve)
 app.add_typer(evaluate_app, name="evaluate")

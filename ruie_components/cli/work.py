@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from ruie_components.cli import show
+from ruie_components.cli import corpus, show
 from ruie_components.cli.console import console, errors, write_csv, write_json
 from ruie_components.cli.options import (
     DEFAULT_METHOD,
@@ -37,7 +39,9 @@ from ruie_components.cli.options import (
     the_text,
 )
 from ruie_components.errors import RuieError
-from ruie_components.extraction.results import COLUMNS
+from ruie_components.extraction.documents import Chunking
+from ruie_components.extraction.results import COLUMNS, ExtractionResult
+from ruie_components.files import atomic_text
 from ruie_components.prompts import AnswerFormat, Order, build_prompt
 
 if TYPE_CHECKING:
@@ -105,7 +109,14 @@ def prompt(
 
 
 def extract(
-    text: TextArgument = None,
+    text: Annotated[
+        str | None,
+        typer.Argument(
+            help="The text. With --out RUN also a corpus: a file, a folder, or hf:NAME of a Hugging Face data set. "
+            "Without it, standard input is read.",
+            show_default=False,
+        ),
+    ] = None,
     file: Annotated[
         Path | None,
         typer.Option(
@@ -126,9 +137,8 @@ def extract(
         typer.Option(
             "--out",
             "-o",
-            help="File for the results: JSON Lines with everything, or .csv with a line a span. An interrupted run "
-            "resumes from it.",
-            dir_okay=False,
+            help="File for the results: JSON Lines with everything, or .csv with a line a span. For a corpus a folder. "
+            "An interrupted run resumes from it.",
             show_default=False,
         ),
     ] = None,
@@ -158,20 +168,70 @@ def extract(
         Mentions, typer.Option(help="Give an item of the answer the first mention of its span, or all mentions.")
     ] = Mentions.FIRST,
     concurrency: Annotated[int, typer.Option(min=1, help="How many requests are under way at a time.")] = 4,
+    chunk_tokens: Annotated[
+        int, typer.Option(min=0, help="Longer texts are cut into chunks at sentence ends; 0: never.")
+    ] = Chunking.max_tokens,
+    context_sentences: Annotated[
+        int, typer.Option(min=0, help="Sentences shown before a chunk.")
+    ] = Chunking.context_sentences,
+    passes: Annotated[int, typer.Option(min=1, help="How often a text is read, cut at other places.")] = 1,
+    max_calls: Annotated[
+        int | None, typer.Option(min=0, help="Of a corpus: stop before more requests.", show_default=False)
+    ] = None,
+    max_total_tokens: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of a corpus: stop before more tokens read and written.", show_default=False),
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(min=0, help="Of a corpus: stop before more money, by --price.", show_default=False),
+    ] = None,
+    price: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="Prices of a million tokens read and written.", show_default=False),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Of a corpus: only every Nth document; see ruie merge.", show_default=False),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Of a corpus: ask again about documents that failed.")
+    ] = False,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Of a corpus: write results.parquet too.")] = False,
+    openai_batch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Of a corpus: write OpenAI batch files for this model; ask nothing.",
+            show_default=False,
+        ),
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report here.", show_default=False)] = None,
     encoder: EncoderOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Extract from a text, a file or standard input, with a chat model."""
+    """Extract from a text, a file, standard input, or a whole corpus, with a chat model.
+
+    For example: ruie extract "Fly me to Rome" -m ollama:llama3.1:8b
+
+    A corpus: ruie extract articles/ --out RUN --store pool -m ollama:llama3.1:8b --max-calls 10000
+    """
     from ruie_components.extraction import Extractor
 
     if text is not None and file is not None:
         raise typer.BadParameter("give a text or --file, not both", param_hint="TEXT")
-    answering = chat_model(model, model_option)
+    of_corpus = corpus.chosen(text, out)
+    options = corpus.CorpusOptions(
+        max_calls, max_total_tokens, max_cost, price, shard, retry_failed, parquet, openai_batch
+    )
+    if options.given and not of_corpus:
+        raise typer.BadParameter(f"{options.given} is for a corpus: give one, and --out RUN", param_hint="TEXT")
+    chunking = Chunking(chunk_tokens, context_sentences, passes) if chunk_tokens else None
+    answering = chat_model("baseline" if openai_batch else model, model_option)
     with ExitStack() as stack:
         source = stack.enter_context(opened(store, pool, encoder))
         asked = defaults(source, task, label, event)
-        queries = queries_in(file, asked, text_key) if file else [asked.query(the_text(text))]
+        queries = [] if of_corpus else queries_in(file, asked, text_key) if file else [asked.query(the_text(text))]
         extractor = Extractor(
             source,
             answering,
@@ -181,9 +241,28 @@ def extract(
             hold=hold.value_or_none,
             max_tokens=max_tokens,
             mentions=mentions.value,
+            task=task,
+            labels=label or None,
+            event=asked.event,
         )
-        resume = _resume_path(out, extractor, overwrite) if out else None
-        results = extractor.extract_many(queries, progress=True, concurrency=concurrency, resume=resume)
+        if of_corpus and text is not None and out is not None:
+            corpus.run(
+                extractor, text, out, options, chunking,
+                concurrency=concurrency, text_key=text_key, overwrite=overwrite, as_json=as_json,
+            )  # fmt: skip
+            return
+        resume: Path | None
+        results: Sequence[ExtractionResult]
+        if chunking and any(len(extractor.plan(query, chunking).queries) > 1 for query in queries):
+            resume = out and out.with_name(f"{out.name}.chunks.jsonl")
+            results = extractor.extract_documents(queries, chunking, concurrency=concurrency, resume=resume)
+            if out and out.suffix.lower() not in (".csv", ".tsv"):
+                with atomic_text(out, errors="surrogatepass") as lines:
+                    lines.writelines(json.dumps(result.to_row(), ensure_ascii=False) + "\n" for result in results)
+                resume = out
+        else:
+            resume = _resume_path(out, extractor, overwrite) if out else None
+            results = extractor.extract_many(queries, progress=True, concurrency=concurrency, resume=resume)
     if out is None:
         for result in results:
             show.result(console, result, as_json=as_json or bool(file))

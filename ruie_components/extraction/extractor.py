@@ -6,15 +6,17 @@ import asyncio
 import copy
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from ruie_components import answers
 from ruie_components.chat import AnyChatModel, ChatModel, Constraint, Response, as_chat_model, retry
-from ruie_components.errors import RuieError
-from ruie_components.extraction import batch, streaming
+from ruie_components.errors import ChatModelError, RuieError
+from ruie_components.extraction import batch, documents, streaming
 from ruie_components.extraction.confidence import agreement, from_tokens
+from ruie_components.extraction.documents import Chunking, DocumentResult, Plan
 from ruie_components.extraction.results import Estimate, ExtractionResult, identified, usage_of, warn_truncated
 from ruie_components.extraction.resume import ResumeFile
 from ruie_components.extraction.streaming import GrowingAnswer
@@ -180,6 +182,80 @@ class Extractor:
             asked, resumed, prompts=self.prompts, answer=self.aanswer, progress=progress, concurrency=concurrency
         )
 
+    def extract_document(
+        self,
+        query: QueryInput,
+        chunking: Chunking | None = None,
+        *,
+        progress: bool = True,
+        concurrency: int = 4,
+        resume: Path | str | None = None,
+    ) -> DocumentResult:
+        """Extract from one text of any length: chunk by chunk, merged with the offsets of the document.
+
+        The text is cut at sentence ends. Each chunk is shown with the sentences before it and has demonstrations of its
+        own. Relations and arguments are found within a chunk and its context. A chunk that fails is asked once more at
+        the end, then reported: the result's ``error`` says which, and its extraction has what the others gave.
+
+        Args:
+            query: An input as ``extract`` takes it. For EAE only the chunks that show the trigger are asked about.
+            chunking: How to cut it. Default: ``Chunking()``, 512 tokens a chunk.
+            progress: Whether to show a progress bar on stderr once the work takes longer than a second.
+            concurrency: How many requests are under way at a time.
+            resume: A JSON Lines file of finished chunks, as for ``extract_many``.
+
+        Raises:
+            ValueError: The text is empty, or its task or labels can't be told; the message lists the choices.
+            ChatModelError: The model can't be used at all.
+            PromptTooLongError: The instruction alone is over ``max_tokens``.
+            StoreError: The store has no such task, or can't be read.
+        """
+        options: dict[str, Any] = {"progress": progress, "concurrency": concurrency, "resume": resume}
+        return self.extract_documents([query], chunking, **options)[0]
+
+    async def aextract_document(
+        self,
+        query: QueryInput,
+        chunking: Chunking | None = None,
+        *,
+        progress: bool = True,
+        concurrency: int = 4,
+        resume: Path | str | None = None,
+    ) -> DocumentResult:
+        """``extract_document`` without blocking the event loop."""
+        options: dict[str, Any] = {"concurrency": concurrency, "resume": resume}
+        plans = [await asyncio.to_thread(self.plan, query, chunking)]
+        queries = documents.queries_of(plans)
+        results = await self.aextract_many(queries, progress=progress, **options)
+        if again := documents.failures(results):
+            with suppress(ChatModelError):
+                retried = await self.aextract_many([queries[i] for i in again], progress=False, **options)
+                results = documents.replaced(results, again, retried)
+        return documents.merge_all(plans, results)[0]
+
+    def extract_documents(
+        self,
+        queries: Iterable[QueryInput],
+        chunking: Chunking | None = None,
+        *,
+        progress: bool = True,
+        concurrency: int = 4,
+        resume: Path | str | None = None,
+    ) -> list[DocumentResult]:
+        """``extract_document`` for several texts, whose chunks are asked about together.
+
+        For more texts than fit in memory use ``extract_corpus``.
+        """
+        options: dict[str, Any] = {"concurrency": concurrency, "resume": resume}
+        plans = [self.plan(query, chunking) for query in queries]
+        chunks = documents.queries_of(plans)
+        results = self.extract_many(chunks, progress=progress, **options)
+        if again := documents.failures(results):
+            with suppress(ChatModelError):
+                retried = self.extract_many([chunks[i] for i in again], progress=False, **options)
+                results = documents.replaced(results, again, retried)
+        return documents.merge_all(plans, results)
+
     def stream(self, query: QueryInput | Prompt) -> Iterator[ExtractionResult]:
         """Extract from one text while the model writes: results that grow, the last one whole."""
         prompt = self.prompt(query)
@@ -218,6 +294,21 @@ class Extractor:
         if isinstance(values, Query | Example | str | Mapping):
             raise TypeError(f"expected a list of inputs, got one {type(values).__name__}")
         return [self.retriever.query(value) for value in values]
+
+    def plan(self, query: QueryInput, chunking: Chunking | None = None) -> Plan:
+        """Cut a document into chunks. With ``max_tokens`` a chunk takes at most half of what the instruction leaves.
+
+        Raises:
+            ValueError: The text is empty, or its task or labels can't be told.
+            PromptTooLongError: The instruction alone is over ``max_tokens``.
+        """
+        known = self.retriever.query(query)
+        chunking = chunking or Chunking()
+        if self.max_tokens is not None:
+            short = known.model_copy(update={"text": "."})
+            room = (self.max_tokens - self.write(short, ()).tokens) // 2
+            chunking = replace(chunking, max_tokens=max(1, min(chunking.max_tokens, room)))
+        return documents.plan(known, chunking, self.count_tokens)
 
     def prompt(self, query: QueryInput | Prompt) -> Prompt:
         """Choose the demonstrations and write the prompt; a prompt is returned as it is."""

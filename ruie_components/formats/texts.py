@@ -89,17 +89,22 @@ def read_texts(
             yield from ((location, {"text": line}) for location, line in read_lines(path, encoding=encoding))
         case Layout.JSONL:
             for location, row in read_rows(path, encoding=encoding):
-                yield location, _of_row(location, row, text_key)
+                yield location, of_row(location, row, text_key)
         case Layout.JSON:
             for location, value in json_values(path, encoding=encoding):
                 if not isinstance(value, dict | str):
                     raise RowError(f"{location}: expected a text or an object, got {type(value).__name__}")
-                yield location, {"text": value} if isinstance(value, str) else _of_row(location, value, text_key)
+                yield location, {"text": value} if isinstance(value, str) else of_row(location, value, text_key)
         case _:
             yield from _read_table(path, text_key, encoding)
 
 
-def _of_row(location: str, row: dict[str, Any], text_key: str | None) -> dict[str, Any]:
+def of_row(location: str, row: dict[str, Any], text_key: str | None) -> dict[str, Any]:
+    """The text of a row, what it says about the query, and the rest as ``metadata``; see ``read_texts``.
+
+    Raises:
+        RowError: The row has no text; the message begins with the location.
+    """
     key = _key_of_text(row, text_key)
     if key is None or not isinstance(row[key], str):
         wanted = text_key or "text"

@@ -1,0 +1,175 @@
+"""OpenAI's batch files: requests written as JSON Lines, and the answers read back as a chat model.
+
+The id of a request is a hash of its messages: the same on every machine, and answers may come in any order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from ruie_components.chat.base import Constraint, ModelInput, Response
+from ruie_components.errors import ChatModelError, RowError
+from ruie_components.files import atomic_text, json_object
+
+REQUESTS_PER_FILE = 50_000
+"""OpenAI's limit."""
+
+_ROLES = {"system": "system", "human": "user", "ai": "assistant"}
+_FINISHED_AT_LIMIT = "length"
+
+
+def request_id(prompt: ModelInput) -> str:
+    """The id of a prompt: 32 hexadecimal digits of a hash of its messages."""
+    content = json.dumps(openai_messages(prompt), ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def openai_messages(prompt: ModelInput) -> list[dict[str, str]]:
+    """The messages of a prompt as OpenAI's protocol writes them."""
+    return [{"role": _ROLES[role], "content": content} for role, content in prompt.messages]
+
+
+def write_requests(
+    prompts: Iterable[ModelInput],
+    folder: Path | str,
+    model: str,
+    *,
+    options: Mapping[str, Any] | None = None,
+    per_file: int = REQUESTS_PER_FILE,
+) -> list[Path]:
+    """Write ``requests-00000.jsonl`` and so on; equal prompts are one request.
+
+    Args:
+        prompts: The prompts, read one at a time.
+        folder: Where to.
+        model: The model's name at the server.
+        options: Further keys of each request's body, such as ``temperature`` and ``max_tokens``.
+        per_file: How many requests a file holds at most.
+
+    Returns:
+        The files, in order.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = _request_lines(prompts, {"model": model, "temperature": 0, **(options or {})})
+    paths: list[Path] = []
+    line = next(lines, None)
+    while line is not None:
+        paths.append(folder / f"requests-{len(paths):05d}.jsonl")
+        with atomic_text(paths[-1]) as file:
+            for _ in range(per_file):
+                file.write(line)
+                line = next(lines, None)
+                if line is None:
+                    break
+    return paths
+
+
+def _request_lines(prompts: Iterable[ModelInput], body: dict[str, Any]) -> Iterator[str]:
+    known: set[bytes] = set()
+    for prompt in prompts:
+        custom_id = request_id(prompt)
+        if (key := bytes.fromhex(custom_id)) not in known:
+            known.add(key)
+            request = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions"}
+            row = {**request, "body": {**body, "messages": openai_messages(prompt)}}
+            yield json.dumps(row, ensure_ascii=False) + "\n"
+
+
+class BatchAnswers:
+    """Answers that a batch gave, as a chat model: a prompt gets the answer to its own request.
+
+    Args:
+        path: A file of answers, or a folder, of which all ``.jsonl`` files that are not ``requests-*`` are read. Only
+            the places of the answers are held in memory.
+
+    Raises:
+        RowError: A file has a line that is none of a batch's output; the message names file and line.
+        OSError: There is no such file.
+    """
+
+    constraints: frozenset[str] = frozenset()
+    settings: Mapping[str, Any] = {}
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.name = f"openai-batch:{self.path.name}"
+        self._lock = Lock()
+        self._places: dict[bytes, tuple[Path, int]] = {}
+        for file in [self.path] if not self.path.is_dir() else sorted(self.path.glob("*.jsonl")):
+            if not file.name.startswith("requests-"):
+                self._index(file)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def _index(self, path: Path) -> None:
+        offset = 0
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    row = json_object(f"{path}, line {number}", line.decode("utf-8", "replace"))
+                    try:
+                        key = bytes.fromhex(row["custom_id"])
+                    except (KeyError, TypeError, ValueError):
+                        raise RowError(
+                            f"{path}, line {number}: no answer to a request of this package: custom_id is missing or "
+                            "another's"
+                        ) from None
+                    if key not in self._places or not _failure(row):  # a later batch may answer what failed before
+                        self._places[key] = path, offset
+                offset += len(line)
+
+    def complete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
+        """The answer to a prompt.
+
+        Raises:
+            ChatModelError: There is none, or the request failed; the message says why.
+        """
+        custom_id = request_id(prompt)
+        place = self._places.get(bytes.fromhex(custom_id))
+        if place is None:
+            raise ChatModelError(
+                f"{self.path} has no answer to request {custom_id}: the batch is not finished, or the "
+                "pool, the model's prompt or the texts have changed since it was written"
+            )
+        with place[0].open("rb") as file:
+            file.seek(place[1])
+            row = json.loads(file.readline())
+        if failure := _failure(row):
+            raise ChatModelError(f"request {custom_id} failed in the batch: {failure}")
+        body = row["response"]["body"]
+        choice, usage = body["choices"][0], body.get("usage") or {}
+        return Response(
+            choice["message"].get("content") or "",
+            usage.get("prompt_tokens"),
+            usage.get("completion_tokens"),
+            choice.get("finish_reason") == _FINISHED_AT_LIMIT,
+        )
+
+    async def acomplete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
+        """``complete``: it reads one line."""
+        return self.complete(prompt)
+
+    def stream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Iterator[Response]:
+        """The whole answer as one piece."""
+        yield self.complete(prompt)
+
+    async def astream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> AsyncIterator[Response]:
+        """The whole answer as one piece."""
+        yield self.complete(prompt)
+
+
+def _failure(row: Mapping[str, Any]) -> str:
+    """Why a request has no answer; empty where it has one."""
+    if row.get("error"):
+        return json.dumps(row["error"], ensure_ascii=False)
+    response = row.get("response") or {}
+    if response.get("status_code") != 200 or not (response.get("body") or {}).get("choices"):
+        return json.dumps(response, ensure_ascii=False)[:500] or "no response"
+    return ""

@@ -1,0 +1,184 @@
+"""``ruie extract CORPUS --out RUN`` and ``ruie merge``: corpora of any size."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ruie_components.cli.console import console, errors, write_json
+from ruie_components.cli.options import AsJson
+from ruie_components.progress import track
+
+if TYPE_CHECKING:
+    from ruie_components.extraction.corpus import Summary
+    from ruie_components.extraction.documents import Chunking
+    from ruie_components.extraction.extractor import Extractor
+
+
+_NEVER = 1 << 62  # tokens of a chunk where documents are not cut
+
+
+@dataclass(frozen=True)
+class CorpusOptions:
+    """The options of ``ruie extract`` that only a corpus takes."""
+
+    max_calls: int | None = None
+    max_total_tokens: int | None = None
+    max_cost: float | None = None
+    price: tuple[float, float] | None = None
+    shard: str | None = None
+    retry_failed: bool = False
+    parquet: bool = False
+    openai_batch: str | None = None
+
+    @property
+    def given(self) -> str:
+        """The first option that was given, as it is written; empty where none was."""
+        given = [name for name, value in asdict(self).items() if value is not None and value is not False]
+        return f"--{given[0].replace('_', '-')}" if given else ""
+
+    @property
+    def shard_of(self) -> tuple[int, int] | None:
+        """``--shard`` as two numbers."""
+        if self.shard is None:
+            return None
+        i, _, n = self.shard.partition("/")
+        if not (i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
+            raise typer.BadParameter(f"expected I/N such as 1/4, got {self.shard!r}", param_hint="--shard")
+        return int(i), int(n)
+
+
+def chosen(text: str | None, out: Path | None) -> bool:
+    """Whether the argument is a corpus: it names one that exists, and there is a folder to write to."""
+    from ruie_components.formats.corpora import is_corpus
+
+    of_corpus = text is not None and out is not None and is_corpus(text)
+    if of_corpus and out is not None and (out.is_file() or out.suffix.lower() in (".jsonl", ".csv", ".tsv")):
+        raise typer.BadParameter(
+            "the results of a corpus are a folder; for one file of results give the texts with --file",
+            param_hint="--out",
+        )
+    if not of_corpus and out is not None and out.is_dir():
+        raise typer.BadParameter(
+            f"{out} is a folder, which only a corpus is written to" + (f"; there is no file {text!r}" if text else ""),
+            param_hint="--out",
+        )
+    return of_corpus
+
+
+def run(
+    extractor: Extractor,
+    source: str,
+    out: Path,
+    options: CorpusOptions,
+    chunking: Chunking | None,
+    *,
+    concurrency: int,
+    text_key: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Extract from a corpus, and say what was done."""
+    from ruie_components.extraction.corpus import RESULTS, Budget, extract_corpus
+    from ruie_components.extraction.documents import Chunking
+    from ruie_components.formats.corpora import count_documents, read_corpus
+
+    if options.openai_batch is not None:
+        _write_requests(extractor, source, out, options, chunking, text_key, as_json=as_json)
+        return
+    summary = extract_corpus(
+        extractor,
+        read_corpus(source, text_key=text_key),
+        out,
+        chunking=chunking or Chunking(max_tokens=_NEVER),
+        concurrency=concurrency,
+        budget=Budget(options.max_calls, options.max_total_tokens, options.max_cost, options.price),
+        shard=options.shard_of,
+        retry_failed=options.retry_failed,
+        overwrite=overwrite,
+        total=count_documents(source),
+    )
+    if options.parquet:
+        from ruie_components.extraction.parquet import write_parquet
+
+        write_parquet(out / RESULTS)
+    _say(summary, out, as_json=as_json)
+    if summary.failed or not summary.complete:
+        raise typer.Exit(1)
+
+
+def _write_requests(
+    extractor: Extractor,
+    source: str,
+    out: Path,
+    options: CorpusOptions,
+    chunking: Chunking | None,
+    text_key: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    from ruie_components.chat.openai_batch import write_requests
+    from ruie_components.extraction.corpus import corpus_prompts
+    from ruie_components.extraction.documents import Chunking
+    from ruie_components.formats.corpora import read_corpus
+
+    prompts = corpus_prompts(
+        extractor,
+        read_corpus(source, text_key=text_key),
+        chunking=chunking or Chunking(max_tokens=_NEVER),
+        shard=options.shard_of,
+    )
+    with track("write requests") as advance:
+        counted = (prompt for prompt in prompts if advance(1) is None)
+        paths = write_requests(counted, out, options.openai_batch or "")
+    if as_json:
+        write_json(console, [str(path) for path in paths])
+    errors.print(
+        f"{len(paths):,} files of requests in {out}. Send them as batches, put the answers into a folder, and read "
+        "them with the same command and -m openai-batch:FOLDER instead of --openai-batch.",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def merge(
+    shards: Annotated[list[Path], typer.Argument(help="The folders of all shards.", exists=True, file_okay=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the whole run.", file_okay=False)],
+    parquet: Annotated[bool, typer.Option("--parquet", help="Write results.parquet too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put the shards of a corpus, extracted with --shard, together in the corpus's order.
+
+    For example: ruie merge RUN-1 RUN-2 RUN-3 --out RUN
+    """
+    from ruie_components.extraction.corpus import RESULTS
+    from ruie_components.extraction.merging import merge_runs
+
+    summary = merge_runs(shards, out)
+    if parquet:
+        from ruie_components.extraction.parquet import write_parquet
+
+        write_parquet(out / RESULTS)
+    _say(summary, out, as_json=as_json)
+
+
+def _say(summary: Summary, out: Path, *, as_json: bool) -> None:
+    if as_json:
+        write_json(console, json.loads(json.dumps(asdict(summary))), indent=1)
+        return
+    rate = (summary.documents - summary.resumed) / summary.seconds if summary.seconds else 0.0
+    parts = [f"{summary.documents:,} documents in {out}"]
+    parts += [f"{summary.resumed:,} of them from before"] if summary.resumed else []
+    parts += [f"{summary.annotations:,} annotations"]
+    parts += [f"{summary.failed:,} failed (--retry-failed asks again)"] if summary.failed else []
+    parts += [f"{summary.empty:,} without a text"] if summary.empty else []
+    parts += [f"{summary.calls:,} calls, {summary.input_tokens:,} tokens read, {summary.output_tokens:,} written"]
+    parts += [f"cost {summary.cost:,.4f}"] if summary.cost is not None else []
+    parts += [f"{summary.seconds:,.1f} s, {rate:,.1f} documents/s"] if rate else []
+    errors.print("; ".join(parts), markup=False, soft_wrap=True)
+    if summary.stopped:
+        errors.print(f"stopped by {summary.stopped}; the same command goes on from there", style="yellow", markup=False)

@@ -1,0 +1,402 @@
+"""Documents of any length: cut into chunks at sentence ends, asked chunk by chunk, merged with document offsets."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, pairwise
+from typing import Any
+
+from ruie_components.answers.sentences import Sentences
+from ruie_components.extraction.confidence import Confidence
+from ruie_components.extraction.results import ExtractionResult, Usage
+from ruie_components.prompts import TokenCounter, estimate_tokens
+from ruie_components.tokenization import cuts_word
+from ruie_components.types import Argument, Event, EventQuery, Extraction, Query, Rejected, Span, Task
+
+_LARGEST_CONTEXT = 4  # the context takes at most one part of so many of a chunk's budget
+
+
+@dataclass(frozen=True)
+class Chunking:
+    """How a document is cut.
+
+    Args:
+        max_tokens: The budget of one chunk with its context, in tokens of the text alone. A shorter text is one chunk.
+        context_sentences: How many sentences before a chunk are shown with it, as far as they take a quarter of the
+            budget at most.
+        passes: How often the document is read. Every pass cuts it at other places; what a later pass adds is kept where
+            it overlaps nothing of its label that an earlier one found.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
+
+    max_tokens: int = 512
+    context_sentences: int = 2
+    passes: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_tokens", 1), ("context_sentences", 0), ("passes", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A part of a document: ``document[start:end]``, shown together with ``document[context_start:start]``.
+
+    The chunks of one pass follow each other without gaps: each character of the document is in one of them.
+    """
+
+    start: int
+    end: int
+    context_start: int
+    read: int = 0
+    """The pass, from 0."""
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """What the model answered for one chunk; offsets in ``result`` count from ``chunk.context_start``."""
+
+    chunk: Chunk
+    result: ExtractionResult
+
+
+@dataclass(frozen=True, repr=False)
+class DocumentResult(ExtractionResult):
+    """The result of one document.
+
+    ``extraction`` has offsets of the document. ``usage`` is the sum over the chunks. ``error`` says how many chunks
+    failed; what the other chunks gave is in ``extraction`` all the same. ``prompt`` is ``None`` where there are several
+    chunks.
+
+    Attributes:
+        chunks: The results of the chunks, in the order of the text, pass by pass.
+    """
+
+    chunks: tuple[ChunkResult, ...] = ()
+
+    def to_row(self) -> dict[str, Any]:
+        """The row of the whole document; for several chunks with ``chunks``: offsets, demonstrations, errors."""
+        row = super().to_row()
+        if len(self.chunks) > 1:
+            row["chunks"] = [_chunk_row(part) for part in self.chunks]
+        return row
+
+
+def _chunk_row(part: ChunkResult) -> dict[str, Any]:
+    row: dict[str, Any] = {"start": part.chunk.start, "end": part.chunk.end, "context_start": part.chunk.context_start}
+    row |= {"pass": part.chunk.read} if part.chunk.read else {}
+    row["demonstrations"] = [(shown.example.content_id, shown.score) for shown in part.result.demonstrations]
+    return row | ({"error": part.result.error} if part.result.error is not None else {})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A document with its chunks and the query of each."""
+
+    query: Query
+    chunks: tuple[Chunk, ...]
+    queries: tuple[Query, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the document is asked about as it is, in one piece."""
+        return len(self.queries) == 1 and self.queries[0] == self.query
+
+
+def plan(query: Query, chunking: Chunking, count_tokens: TokenCounter = estimate_tokens) -> Plan:
+    """Cut a document and write the query of each chunk; chunks of white space alone are left out.
+
+    For EAE only the chunks that show the trigger are asked about.
+    """
+    chunks = [
+        chunk
+        for read in range(chunking.passes)
+        for chunk in cut(query.text, chunking, count_tokens, read=read)
+        if query.text[chunk.start : chunk.end].strip()
+    ]
+    if query.event is not None:
+        chunks = _about_event(query.text, query.event, chunks)
+    return Plan(query, tuple(chunks), tuple(_chunk_query(query, chunk) for chunk in chunks))
+
+
+def cut(
+    text: str, chunking: Chunking | None = None, count_tokens: TokenCounter = estimate_tokens, *, read: int = 0
+) -> list[Chunk]:
+    """The chunks of one pass over a text, in order: ends of sentences, or of words where a sentence is too long.
+
+    Args:
+        text: The document.
+        chunking: How to cut it.
+        count_tokens: Counts the tokens of a string.
+        read: The pass: the first chunk of a later one is shorter, so that the others end elsewhere.
+
+    >>> text = "Ada slept. Bob met Cy. Dan ran."
+    >>> [text[chunk.start:chunk.end] for chunk in cut(text, Chunking(max_tokens=8, context_sentences=0))]
+    ['Ada slept. ', 'Bob met Cy. ', 'Dan ran.']
+    """
+    chunking = chunking or Chunking()
+    budget = chunking.max_tokens
+    pieces = list(_pieces(text, budget, count_tokens))
+    sizes = [count_tokens(text[start:end]) for start, end in pieces]
+    chunks: list[Chunk] = []
+    limit = max(1, budget * (chunking.passes - read) // chunking.passes)  # of the first chunk
+    i = 0
+    while i < len(pieces):
+        used, first = sizes[i], i
+        largest = min(used + budget // _LARGEST_CONTEXT, limit)
+        while first > 0 and i - first < chunking.context_sentences and used + sizes[first - 1] <= largest:
+            first -= 1
+            used += sizes[first]
+        last = i + 1
+        while last < len(pieces) and used + sizes[last] <= limit:
+            used += sizes[last]
+            last += 1
+        chunks.append(Chunk(pieces[i][0], pieces[last - 1][1], pieces[first][0], read))
+        i, limit = last, budget
+    return chunks
+
+
+def _pieces(text: str, budget: int, count_tokens: TokenCounter) -> Iterator[tuple[int, int]]:
+    """The sentences of a text; parts of those that are over the budget."""
+    for start, end in pairwise([*Sentences(text).starts, len(text)]):
+        if start < end:
+            yield from _halve(text, start, end, budget, count_tokens)
+
+
+def _halve(text: str, start: int, end: int, budget: int, count_tokens: TokenCounter) -> Iterator[tuple[int, int]]:
+    if end - start == 1 or count_tokens(text[start:end]) <= budget:
+        yield start, end
+        return
+    middle = _near_middle(text, start, end)
+    yield from _halve(text, start, middle, budget, count_tokens)
+    yield from _halve(text, middle, end, budget, count_tokens)
+
+
+def _near_middle(text: str, start: int, end: int) -> int:
+    """Where to cut a long sentence: behind white space near its middle, else between words, else between letters."""
+    middle = (start + end) // 2
+    quarter = (end - start) // 4
+    kinds: tuple[Callable[[int], bool], ...] = (
+        lambda at: text[at - 1].isspace() and not text[at].isspace(),
+        lambda at: not cuts_word(text, at, at) and not _joins(text, at),
+        lambda at: not _joins(text, at),
+    )
+    for fits in kinds:
+        for distance in range(quarter + 1):
+            for at in (middle - distance, middle + distance):
+                if start < at < end and fits(at):
+                    return at
+    return middle
+
+
+def _joins(text: str, at: int) -> bool:
+    """Whether the characters at both sides are parts of what a reader sees as one."""
+    after, before = text[at], text[at - 1]
+    return unicodedata.category(after) in ("Mn", "Me", "Mc", "Sk", "Cf") or before == "\u200d"
+
+
+def _about_event(text: str, event: EventQuery, chunks: Sequence[Chunk]) -> list[Chunk]:
+    start = event.start if event.start is not None else text.find(event.trigger)
+    end = start + len(event.trigger)
+    if start < 0:
+        return list(chunks[:1])  # the answer says what it makes of a trigger that is not in the text
+    showing = [chunk for chunk in chunks if chunk.context_start <= start and end <= chunk.end]
+    touched = [chunk for chunk in chunks if chunk.start < end and start < chunk.end]
+    if not showing and touched:  # the trigger itself is cut
+        showing = [replace(touched[0], end=touched[-1].end)]
+    return showing
+
+
+def _chunk_query(query: Query, chunk: Chunk) -> Query:
+    text = query.text[chunk.context_start : chunk.end]
+    event = query.event
+    if event is not None:
+        start = event.start if event.start is not None else query.text.find(event.trigger)
+        event = event.model_copy(update={"start": start - chunk.context_start if start >= 0 else None})
+    # checked already, as part of the document
+    if text == query.text:
+        return query
+    return Query.model_construct(task=query.task, text=text, labels=query.labels, event=event, id=None, metadata={})
+
+
+def queries_of(plans: Iterable[Plan]) -> list[Query]:
+    """The queries of all chunks of several documents."""
+    return [query for plan in plans for query in plan.queries]
+
+
+def merge_all(plans: Iterable[Plan], results: Iterable[ExtractionResult]) -> list[DocumentResult]:
+    """The results of several documents from those of all their chunks, in the order of ``queries_of``."""
+    coming = iter(results)
+    return [merge(plan, list(islice(coming, len(plan.queries)))) for plan in plans]
+
+
+def failures(results: Sequence[ExtractionResult]) -> list[int]:
+    """The indices of chunks whose request failed: there was a prompt, and no answer."""
+    return [i for i, result in enumerate(results) if result.error is not None and result.prompt is not None]
+
+
+def replaced(
+    results: Sequence[ExtractionResult], indices: Sequence[int], others: Sequence[ExtractionResult]
+) -> list[ExtractionResult]:
+    """The results with others at some indices."""
+    changed = dict(zip(indices, others, strict=True))
+    return [changed.get(i, result) for i, result in enumerate(results)]
+
+
+def merge(plan: Plan, results: Sequence[ExtractionResult]) -> DocumentResult:
+    """One result of a document from those of its chunks, with document offsets.
+
+    An annotation is kept where at least one of its spans ends behind the chunk's context. One that is wholly in the
+    context belongs to the chunk before, which has judged it; but an entity or trigger whose words occur in the chunk
+    again is moved there, and where the chunk before failed, it stays.
+
+    Args:
+        plan: The document.
+        results: One for each query of the plan, in order.
+    """
+    query = plan.query
+    parts = tuple(ChunkResult(*each) for each in zip(plan.chunks, results, strict=True))
+    if plan.is_whole:
+        (result,) = results
+        whole = {name: getattr(result, name) for name in ("extraction", "prompt", "usage", "error", "confidence")}
+        return DocumentResult(**whole, id=query.id, metadata=dict(query.metadata), chunks=parts)
+    merged = _Merged(query)
+    for part in parts:
+        failed = [each.chunk for each in parts if each.result.error is not None and each.chunk.read == part.chunk.read]
+        merged.add(part, failed)
+    return DocumentResult(
+        extraction=merged.extraction(parts),
+        prompt=None,
+        usage=_usage(results),
+        error=_error(parts),
+        id=query.id,
+        metadata=dict(query.metadata),
+        confidence=merged.confidence,
+        chunks=parts,
+    )
+
+
+_Item = tuple[str, tuple[Span, ...], Confidence | None]
+"""A label, its spans (an entity, head and tail, a trigger, an argument) and how sure it is."""
+
+
+class _Merged:
+    """Annotations of one document, collected chunk by chunk."""
+
+    def __init__(self, query: Query) -> None:
+        self._query = query
+        self._items: dict[tuple[str, tuple[tuple[int, int], ...]], _Item] = {}
+        self._last_read = 0
+        self._earlier: dict[str, list[tuple[Span, ...]]] = {}  # of earlier passes, by label
+        self._trigger: Span | None = None
+
+    def add(self, part: ChunkResult, failed: Sequence[Chunk]) -> None:
+        chunk, extraction, confidence = part.chunk, part.result.extraction, part.result.confidence
+        if chunk.read != self._last_read:
+            self._last_read, self._earlier = chunk.read, {}
+            for label, spans, _ in self._items.values():
+                self._earlier.setdefault(label, []).append(spans)
+        if self._query.task is Task.EAE and extraction.events:
+            self._trigger = _shifted(extraction.events[0].trigger, chunk.context_start)
+        for i, (label, found) in enumerate(extraction.annotations):
+            spans = tuple(_shifted(span, chunk.context_start) for span in found)
+            if self._query.task is not Task.EAE and max(span.end for span in spans) <= chunk.start:
+                spans = self._in_context(label, spans, chunk, failed)
+            if spans and not self._is_known(label, spans):
+                sure = confidence[i] if confidence else None
+                self._items.setdefault((label, tuple(span.offsets for span in spans)), (label, spans, sure))
+
+    def _in_context(
+        self, label: str, spans: tuple[Span, ...], chunk: Chunk, failed: Sequence[Chunk]
+    ) -> tuple[Span, ...]:
+        """What becomes of an annotation that is wholly in the context; nothing where it is dropped."""
+        if any(each.start <= span.start < each.end for each in failed for span in spans):
+            return spans
+        if self._query.task is Task.RE:
+            return ()
+        (span,) = spans
+        text, at = self._query.text, chunk.start
+        while (at := text.find(span.text, at, chunk.end)) >= 0:
+            end = at + len(span.text)
+            if not cuts_word(text, at, end) and (label, ((at, end),)) not in self._items:
+                return (span.model_copy(update={"start": at, "end": end}),)
+            at = end
+        return ()
+
+    def _is_known(self, label: str, spans: tuple[Span, ...]) -> bool:
+        """Whether an earlier pass has an annotation of this label at overlapping places."""
+        return any(
+            all(one.start < other.end and other.start < one.end for one, other in zip(spans, others, strict=True))
+            for others in self._earlier.get(label, ())
+        )
+
+    @property
+    def _in_order(self) -> list[_Item]:
+        return sorted(self._items.values(), key=lambda item: [span.offsets for span in item[1]])
+
+    @property
+    def confidence(self) -> tuple[Confidence, ...]:
+        """Of each annotation; none where one has none."""
+        known = [sure for _, _, sure in self._in_order if sure is not None]
+        return tuple(known) if len(known) == len(self._items) else ()
+
+    def extraction(self, parts: Sequence[ChunkResult]) -> Extraction:
+        """The whole document's extraction."""
+        query = self._query
+        items = [(label, spans) for label, spans, _ in self._in_order]
+        given: dict[str, Any] = {"task": query.task, "text": query.text, "labels": query.labels}
+        match query.task:
+            case Task.NER:
+                given["entities"] = tuple({**dict(span), "type": label} for label, (span,) in items)
+            case Task.RE:
+                given["relations"] = tuple({"type": label, "head": head, "tail": tail} for label, (head, tail) in items)
+            case Task.ED:
+                given["events"] = tuple({"type": label, "trigger": span} for label, (span,) in items)
+            case Task.EAE if query.event and self._trigger:
+                arguments = tuple(Argument(**{**dict(span), "role": label}) for label, (span,) in items)
+                given["events"] = (Event(type=query.event.type, trigger=self._trigger, arguments=arguments),)
+        given["rejected"] = _rejected(parts)
+        given["answer"] = "\n".join(part.result.extraction.answer for part in parts if part.result.extraction.answer)
+        return Extraction.model_validate(given)
+
+
+def _shifted(span: Span, by: int) -> Span:
+    return Span(text=span.text, start=span.start + by, end=span.end + by, grounding=span.grounding)
+
+
+def _rejected(parts: Sequence[ChunkResult]) -> tuple[Rejected, ...]:
+    return tuple(rejected for part in parts for rejected in part.result.extraction.rejected)
+
+
+def _usage(results: Sequence[ExtractionResult]) -> Usage:
+    usages = [result.usage for result in results]
+
+    def total(name: str) -> int | None:
+        counts = [count for usage in usages if (count := getattr(usage, name)) is not None]
+        return sum(counts) if counts else None
+
+    return Usage(
+        input_tokens=total("input_tokens"),
+        output_tokens=total("output_tokens"),
+        demonstrations=sum(usage.demonstrations for usage in usages),
+        dropped=sum(usage.dropped for usage in usages),
+        seconds=sum(usage.seconds for usage in usages),
+        truncated=any(usage.truncated for usage in usages),
+    )
+
+
+def _error(parts: Sequence[ChunkResult]) -> str | None:
+    failed = [part for part in parts if part.result.error is not None]
+    if not failed:
+        return None
+    first = failed[0]
+    return (
+        f"{len(failed)} of {len(parts)} chunks failed; the first, characters {first.chunk.start} to {first.chunk.end}: "
+        f"{first.result.error}"
+    )

@@ -1,0 +1,91 @@
+"""Shards of one corpus, extracted on several machines, as one run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ruie_components.errors import RuieError
+from ruie_components.extraction.corpus import RESULTS, RUN, SUMMARY, Summary, whole_rows
+from ruie_components.files import atomic_text, atomic_write
+from ruie_components.progress import track
+
+
+def merge_runs(folders: Sequence[Path | str], out: Path | str, *, progress: bool = True) -> Summary:
+    """Put the rows of all shards into one folder, in the order of the corpus.
+
+    The same shards give the same bytes, so merging again changes nothing. Rows are read one at a time.
+
+    Args:
+        folders: The folders of the shards 1/n to n/n, in any order.
+        out: The folder of the merged run.
+        progress: Whether to show progress on stderr.
+
+    Raises:
+        RuieError: A shard is missing, there twice, not complete, or of other settings.
+    """
+    runs = [(Path(folder), *_read(Path(folder))) for folder in folders]
+    settings, n = _same_settings(runs)
+    by_index = {run["shard"][0]: folder for folder, run, _ in runs}
+    if missing := sorted(set(range(1, n + 1)) - by_index.keys()):
+        raise RuieError(f"shard {missing[0]}/{n} is missing: give the folders of all {n} shards")
+    if len(runs) > n:
+        raise RuieError(f"there are {len(runs)} folders for {n} shards: give each shard once")
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    parts = [whole_rows(by_index[i] / RESULTS) for i in range(1, n + 1)]
+    total = sum(summary["documents"] for _, _, summary in runs)
+    with (
+        track("merge", total=total, enabled=progress) as advance,
+        atomic_text(out / RESULTS, errors="surrogatepass") as file,
+    ):
+        for i in range(total):
+            _, row = next(parts[i % n], (0, None))
+            if row is None:
+                raise RuieError(f"{by_index[i % n + 1]} has fewer rows than its {SUMMARY} says: extract it again")
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            advance(1)
+    atomic_write(out / RUN, json.dumps({**settings, "shard": None}, ensure_ascii=False, indent=1))
+    summary = _sum([summary for _, _, summary in runs])
+    atomic_write(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
+    return Summary(**summary)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        run = json.loads((folder / RUN).read_text("utf-8"))
+        summary = json.loads((folder / SUMMARY).read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise RuieError(
+            f"{folder} is not the folder of a finished run: it has no {Path(error.filename).name}"
+        ) from None
+    if not run.get("shard"):
+        raise RuieError(f"{folder} is not a shard: it was extracted without --shard")
+    if not summary["complete"]:
+        raise RuieError(
+            f"shard {run['shard'][0]}/{run['shard'][1]} in {folder} is not complete: extract the rest first"
+        )
+    return run, summary
+
+
+def _same_settings(runs: Sequence[tuple[Path, dict[str, Any], dict[str, Any]]]) -> tuple[dict[str, Any], int]:
+    if not runs:
+        raise RuieError("there is nothing to merge: give the folders of the shards")
+    (first, settings, _), *others = runs
+    for folder, other, _ in others:
+        if {**other, "shard": other["shard"][1]} != {**settings, "shard": settings["shard"][1]}:
+            raise RuieError(
+                f"{first} and {folder} were extracted with different settings, or are of different shardings"
+            )
+    return settings, settings["shard"][1]
+
+
+def _sum(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    total: dict[str, Any] = dict(summaries[0])
+    for other in summaries[1:]:
+        for name, value in other.items():
+            if name not in ("complete", "stopped") and value is not None:
+                total[name] = (total[name] or 0) + value
+    return total

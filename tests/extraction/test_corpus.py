@@ -1,0 +1,249 @@
+"""Whole corpora: one row a document, in order, whatever ends a run; budgets; shards."""
+
+import csv
+import json
+import threading
+import warnings
+
+import pytest
+from tenacity import wait_none
+
+from ruie_components import ChatModelError, RowError
+from ruie_components.chat import retry
+from ruie_components.errors import RuieError
+from ruie_components.extraction import Chunking, Extractor, corpus
+from ruie_components.extraction.corpus import Budget, extract_corpus
+from ruie_components.extraction.merging import merge_runs
+from ruie_components.formats.corpora import count_documents, read_corpus
+from ruie_components.store import DemonstrationStore
+
+from ..pool import EXAMPLES
+from .many import Copier
+
+NAMES = ["Ada", "Bob", "Cy", "Dan", "Eve", "Flo", "Gus", "Hal", "Ida", "Jo"]
+DOCUMENTS = [{"text": f"Here {name} slept.", "id": f"doc-{name}", "metadata": {"page": 1}} for name in NAMES]
+
+
+@pytest.fixture(scope="module")
+def store(encoder):
+    with DemonstrationStore.create(EXAMPLES, encoder=encoder, progress=False) as store:
+        yield store
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr(retry, "_BACKOFF", wait_none())
+
+
+@pytest.fixture
+def run(store, tmp_path):
+    """Extracts with a model; returns the summary and the rows."""
+
+    def extract(model, documents=DOCUMENTS, out="run", **options):
+        extractor = Extractor(store, model, k=1, task="NER", labels=["person"])
+        summary = extract_corpus(
+            extractor,
+            [(f"line {i}", row) for i, row in enumerate(documents)],
+            tmp_path / out,
+            progress=False,
+            **options,
+        )
+        return summary, rows_in(tmp_path / out)
+
+    return extract
+
+
+def rows_in(folder):
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text("utf-8").splitlines()]
+
+
+def names_in(rows):
+    return [[entity["text"] for entity in row["extraction"].get("entities", [])] for row in rows]
+
+
+def test_rows_are_in_order_with_ids_and_metadata(run, tmp_path):
+    summary, rows = run(Copier())
+    assert [row["id"] for row in rows] == [f"doc-{name}" for name in NAMES]
+    assert names_in(rows) == [[name] for name in NAMES]
+    assert all(row["metadata"] == {"page": 1} for row in rows)
+    assert (summary.documents, summary.calls, summary.annotations, summary.failed) == (10, 10, 10, 0)
+    assert (summary.complete, summary.stopped, summary.resumed) == (True, None, 0)
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["documents"] == 10
+
+
+@pytest.mark.parametrize("kept", [0, 1, 4, 9.5, 10])
+def test_a_run_goes_on_behind_the_last_whole_row(run, tmp_path, kept):
+    whole, rows = run(Copier())
+    path = tmp_path / "run" / "results.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    half = lines[int(kept)][: len(lines[0]) // 2] if kept % 1 else b""
+    path.write_bytes(b"".join(lines[: int(kept)]) + half)
+    again = Copier()
+    summary, after = run(again)
+    assert sorted(again.asked) == sorted(NAMES[int(kept) :])
+    assert [row["id"] for row in after] == [row["id"] for row in rows]
+    assert (summary.resumed, summary.documents, summary.calls) == (int(kept), 10, whole.calls)
+
+
+def test_another_corpus_or_other_settings_are_refused(run):
+    run(Copier())
+    with pytest.raises(RuieError, match=r"row 3 of .* is of another document than line 2: the corpus has changed"):
+        run(Copier(), [*DOCUMENTS[:2], {"text": "Other."}, *DOCUMENTS[3:]])
+    with pytest.raises(RuieError, match="more rows than the corpus has documents"):
+        run(Copier(), DOCUMENTS[:3])
+    with pytest.raises(RuieError, match=r"other settings \(chunking.max_tokens\)"):
+        run(Copier(), chunking=Chunking(77))
+    assert run(Copier(), chunking=Chunking(77), overwrite=True)[0].resumed == 0
+
+
+def test_only_one_process_writes_a_folder(run, tmp_path):
+    def model(messages):
+        with pytest.raises(RuieError, match="another process is writing"):
+            run(Copier())
+        return "None"
+
+    assert run(model, DOCUMENTS[:1])[0].documents == 1
+
+
+def test_failed_documents_have_a_row_and_can_be_asked_again(run):
+    summary, rows = run(Copier("Cy", "Hal"))
+    assert (summary.failed, summary.complete, summary.documents) == (2, True, 10)
+    assert rows[2]["error"] == "RuntimeError: no Cy today"
+    model = Copier("Hal")
+    summary, rows = run(model, retry_failed=True)
+    assert set(model.asked) == {"Cy", "Hal"}
+    assert [row["id"] for row in rows] == [f"doc-{name}" for name in NAMES]
+    assert names_in(rows)[2] == ["Cy"]
+    assert [row["id"] for row in rows if "error" in row] == ["doc-Hal"]
+
+
+def test_a_server_that_goes_away_ends_the_run_without_rows_of_failures(run, tmp_path):
+    copier, lock = Copier(), threading.Lock()
+
+    def model(messages):
+        with lock:
+            if len(copier.asked) >= 4:
+                raise ConnectionError("gone")
+        return copier(messages)
+
+    with pytest.raises(ChatModelError, match="gone"):
+        run(model, concurrency=1)
+    rows = rows_in(tmp_path / "run")
+    assert 1 <= len(rows) <= 4
+    assert not any("error" in row for row in rows)
+
+
+def test_documents_without_a_text_are_no_calls_and_bad_ones_name_their_line(run, tmp_path):
+    summary, rows = run(Copier(), [DOCUMENTS[0], {"text": " \n"}, DOCUMENTS[1]])
+    assert (summary.empty, summary.calls, summary.failed) == (1, 2, 0)
+    assert [row["id"] for row in rows] == ["doc-Ada", 1, "doc-Bob"]
+    with pytest.raises(RowError, match=r"line 1: .*half of a surrogate pair"):
+        run(Copier(), [DOCUMENTS[0], {"text": "\ud800"}], out="other")
+    assert len(rows_in(tmp_path / "other")) == 1
+
+
+def test_long_documents_are_cut_and_a_giant_one_does_not_hold_up_the_order(run):
+    giant = {"text": "Here Ada slept. " * 60, "id": "giant"}
+    summary, rows = run(Copier(), [giant, *DOCUMENTS], chunking=Chunking(20, 0))
+    assert [row["id"] for row in rows] == ["giant", *(f"doc-{name}" for name in NAMES)]
+    assert summary.calls == len(rows[0]["chunks"]) + 10
+    assert len(rows[0]["chunks"]) > 10
+
+
+def test_a_budget_of_calls_is_never_passed_and_the_run_goes_on_with_a_larger_one(run):
+    model = Copier()
+    summary, rows = run(model, budget=Budget(calls=4))
+    assert (len(model.asked), len(rows), summary.complete) == (4, 4, False)
+    assert summary.stopped == "the budget of 4 calls"
+    summary, _ = run(model, budget=Budget(calls=4))
+    assert (len(model.asked), summary.documents) == (4, 4)
+    summary, rows = run(model, budget=Budget(calls=100))
+    assert (len(rows), summary.complete, len(model.asked)) == (10, True, 10)
+
+
+def test_budgets_of_tokens_and_money(run):
+    whole, _ = run(Copier())
+    half = (whole.input_tokens + whole.output_tokens) // 2
+    summary, rows = run(Copier(), out="tokens", budget=Budget(tokens=half))
+    assert 3 <= len(rows) <= 5
+    assert summary.input_tokens + summary.output_tokens <= half
+    prices = (2.0, 10.0)
+    cost = (whole.input_tokens * 2 + whole.output_tokens * 10) / 1e6
+    summary, rows = run(Copier(), out="money", budget=Budget(cost=cost / 2, prices=prices))
+    assert 3 <= len(rows) <= 5
+    assert summary.cost <= cost / 2
+    with pytest.raises(ValueError, match="a budget of money needs prices"):
+        Budget(cost=1.0)
+
+
+def test_shards_make_the_whole_whatever_their_order_and_however_often_they_are_merged(run, tmp_path):
+    _, whole = run(Copier())
+    for i in (3, 1, 2):
+        run(Copier(), out=f"shard-{i}", shard=(i, 3))
+    folders = [tmp_path / f"shard-{i}" for i in (2, 3, 1)]
+    summary = merge_runs(folders, tmp_path / "merged", progress=False)
+    first = (tmp_path / "merged" / "results.jsonl").read_bytes()
+    merge_runs(folders[::-1], tmp_path / "merged", progress=False)
+    assert (tmp_path / "merged" / "results.jsonl").read_bytes() == first
+    merged = rows_in(tmp_path / "merged")
+    assert [row["id"] for row in merged] == [row["id"] for row in whole]
+    assert [row["extraction"] for row in merged] == [row["extraction"] for row in whole]
+    assert (summary.documents, summary.calls, summary.complete) == (10, 10, True)
+    with pytest.raises(RuieError, match="shard 3/3 is missing"):
+        merge_runs([folders[0], folders[2]], tmp_path / "merged")
+    with pytest.raises(RuieError, match="give each shard once"):
+        merge_runs([*folders, folders[0]], tmp_path / "merged")
+    run(Copier(), out="part", shard=(1, 3), budget=Budget(calls=1))
+    with pytest.raises(RuieError, match=r"shard 1/3 in .* is not complete"):
+        merge_runs([tmp_path / "part", *folders[:2]], tmp_path / "merged")
+    with pytest.raises(RuieError, match="is not a shard"):
+        merge_runs([tmp_path / "run"], tmp_path / "merged")
+
+
+def test_corpora_are_read_from_files_folders_and_saved_data_sets(tmp_path):
+    folder = tmp_path / "texts"
+    (folder / "b").mkdir(parents=True)
+    (folder / "b" / "two.txt").write_text("Two\nlines.", "utf-8")
+    (folder / "a.md").write_bytes("\ufeffEins.".encode("utf-16-le"))
+    (folder / "image.png").write_bytes(b"\0")
+    rows = [row for _, row in read_corpus(folder)]
+    assert rows == [{"text": "Eins.", "id": "a.md"}, {"text": "Two\nlines.", "id": "b/two.txt"}]
+    assert count_documents(folder) == 2
+    with (tmp_path / "table.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["id", "body"], ["7", "Ada slept."]])
+    assert [row for _, row in read_corpus(tmp_path / "table.csv", text_key="body")] == [
+        {"text": "Ada slept.", "id": "7"}
+    ]
+    (tmp_path / "rows.jsonl").write_text('{"text": "Ada."}\n{"text": "Bob.", "id": 3}\n')
+    assert [row for _, row in read_corpus(tmp_path / "rows.jsonl")] == [{"text": "Ada."}, {"text": "Bob.", "id": 3}]
+    assert count_documents(tmp_path / "rows.jsonl") == 2
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RowError, match=r"no file that ends in \.txt"):
+        list(read_corpus(tmp_path / "empty"))
+    with pytest.raises(RowError, match="no such file or folder"):
+        list(read_corpus(tmp_path / "nowhere"))
+
+
+def test_a_hugging_face_data_set(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        datasets = pytest.importorskip("datasets", exc_type=ImportError)
+        rows = {"text": ["Ada slept.", "Bob slept."], "page": [1, 2]}
+        datasets.Dataset.from_dict(rows).save_to_disk(tmp_path / "saved")
+        read = [row for _, row in read_corpus(tmp_path / "saved")]
+    assert read == [
+        {"text": "Ada slept.", "metadata": {"page": 1}},
+        {"text": "Bob slept.", "metadata": {"page": 2}},
+    ]
+
+
+def test_parquet_has_a_row_a_document(run, tmp_path):
+    pq = pytest.importorskip("pyarrow.parquet", exc_type=ImportError)
+    from ruie_components.extraction.parquet import write_parquet
+
+    run(Copier("Bob"), [*DOCUMENTS, {"text": ""}])
+    table = pq.read_table(write_parquet(tmp_path / "run" / corpus.RESULTS)).to_pylist()
+    assert [row["id"] for row in table] == [*(f"doc-{name}" for name in NAMES), "10"]
+    assert table[0]["spans"] == [{"item": 0, "type": "person", "role": "entity", "span": "Ada", "start": 5, "end": 8}]
+    assert table[1]["error"] == "RuntimeError: no Bob today"
+    assert json.loads(table[0]["metadata"]) == {"page": 1}

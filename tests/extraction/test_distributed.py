@@ -1,0 +1,60 @@
+"""What a cluster engine sends to its workers: picklable, opened there, the same results as in one process."""
+
+import json
+import pickle
+from collections import Counter
+
+import pytest
+
+from ruie_components.chat import MessageList
+from ruie_components.extraction import Chunking, Extractor
+from ruie_components.extraction.distributed import BatchExtractor
+from ruie_components.store import DemonstrationStore
+
+from ..pool import EXAMPLES
+
+TEXTS = ["Ada slept in Rome.", "Bob met Ada in Oslo. Cy met Bob. " * 6]
+OPTIONS = {"task": "NER", "labels": ["person", "place"], "k": 2}
+
+
+@pytest.fixture(scope="module")
+def path(encoder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stores") / "pool"
+    DemonstrationStore.create(EXAMPLES, folder, progress=False).close()
+    return str(folder)
+
+
+def test_prompts_go_out_answers_come_in_and_give_what_an_extractor_gives(path):
+    from ruie_components.chat.baseline import copy_answer
+
+    batches = BatchExtractor(path, options=OPTIONS, chunking=Chunking(30))
+    assert batches.__dict__["_opened"] is None
+    sent = pickle.loads(pickle.dumps(batches))
+    requests = sent.prompts_for(TEXTS)
+    assert Counter(request["document"] for request in requests)[1] > 1
+    assert pickle.loads(pickle.dumps(sent))._opened is None  # an open store does not travel
+    roles = {"system": "system", "user": "human", "assistant": "ai"}
+    answers = {
+        request["id"]: copy_answer(
+            MessageList([(roles[one["role"]], one["content"]) for one in request["messages"]]).text
+        )
+        for request in requests
+    }
+    with sent.extractor.store as store:
+        results = sent.parse(answers, TEXTS)
+        alone = Extractor(store, "baseline", **OPTIONS).extract_documents(TEXTS, Chunking(30))
+        assert [result.extraction for result in results] == [result.extraction for result in alone]
+        assert results[1].extraction.entities
+        del answers[requests[0]["id"]]
+        assert "there is no answer to request" in sent.parse(answers, TEXTS)[0].error
+        with pytest.raises(ValueError, match="has no model"):
+            sent.extract(TEXTS[:1])
+    batches.close()
+
+
+def test_columns_come_back_with_results(path):
+    batches = BatchExtractor(path, model="baseline", options=OPTIONS)
+    columns = batches({"id": [7, 8], "text": TEXTS})
+    assert columns["id"] == [7, 8]
+    assert [json.loads(row)["extraction"]["text"] for row in columns["result"]] == TEXTS
+    batches.close()
