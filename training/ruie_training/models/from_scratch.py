@@ -33,6 +33,7 @@ from ruie_training.models.token_vectors import (
     train_tokenizer,
 )
 from ruie_training.models.trainers import callbacks, check_batch, train, training_arguments
+from ruie_training.models.vocabulary_teacher import join_teacher
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -134,12 +135,14 @@ def make_transformer_encoder(
 
 
 def static_vectors(tokenizer: Any, texts: Sequence[str], settings: StaticModel, seed: int = 0) -> Vectors:
-    """The token vectors that a static encoder starts from, ``(tokens, random + svd)``."""
+    """The token vectors that a static encoder starts from, ``(tokens, random + svd + the teacher's dimensions)``."""
     counts = token_bags(tokenizer, texts, _ALL_TOKENS)
     weights = inverse_document_frequency(counts)
     vectors = token_vectors(
         counts, weights, random=settings.random, svd=settings.svd, svd_weight=settings.svd_weight, seed=seed
     )
+    if settings.teacher:
+        vectors = join_teacher(vectors, weights, counts, tokenizer, settings.teacher)
     return np.asarray(vectors * weights[:, None], np.float32)
 
 

@@ -130,8 +130,23 @@ class Export(Section):
         return self
 
 
+class VocabularyTeacher(Section):
+    """A pre-trained sentence encoder whose vectors of single tokens become a part of the token vectors."""
+
+    model: str
+    """A folder or a hub name."""
+    dimensions: Positive = 256
+    """Principal components of the teacher's vectors that are kept."""
+    dropped: int = Field(4, ge=0)
+    """Of the first principal components, so many are left out: they hold what all tokens share."""
+    weight: float = Field(0.4, ge=0)
+    """Length of a rare token's vector in this part, relative to the random part."""
+    smoothing: float = Field(1e-3, gt=0)
+    """A token of relative frequency p counts ``smoothing / (smoothing + p)``."""
+
+
 class StaticModel(Section):
-    """Token vectors and their mean: random directions beside a singular value decomposition (``static.py``)."""
+    """Token vectors and their mean: random directions, a singular value decomposition, a pre-trained teacher."""
 
     kind: Literal["static"]
     """Always ``static``."""
@@ -141,6 +156,8 @@ class StaticModel(Section):
     """Dimensions of the singular value decomposition. 0: none."""
     svd_weight: float = Field(0.3, ge=0)
     """Length of a token's vector in the second part, relative to the first."""
+    teacher: VocabularyTeacher | None = None
+    """A pre-trained encoder that gives the vectors a third part. None: they are made from the training texts alone."""
 
 
 class TransformerModel(Section):

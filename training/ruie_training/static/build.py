@@ -1,9 +1,12 @@
-"""Builds the encoder of static token vectors that ships with the package, without any pre-trained weights.
+"""Builds the encoder of static token vectors that ships with the package, with or without a pre-trained teacher.
 
 A text's vector is the weighted sum of its tokens' vectors. A token's weight is its inverse document
 frequency. Its vector joins a random direction, which keeps words apart as BM25 does, and its
 coordinates in a singular value decomposition of TF-IDF, which brings words together that occur in the
 same texts. Both are then trained on labels (``distillation``).
+
+With ``--teacher`` the decomposition gives way to a pre-trained sentence encoder, whose vectors of single tokens bring
+words together (``models.vocabulary_teacher``).
 
 ``python -m ruie_training.static.build --data FOLDER --out FOLDER`` reads the permissive sets that are not held out.
 """
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +32,25 @@ from ruie_components.prompts import Layout
 from ruie_components.types import Example
 from ruie_training.data.catalog import training_sets
 from ruie_training.models.model_card import rows_of, write_card
+from ruie_training.models.settings import VocabularyTeacher
 from ruie_training.models.token_vectors import (
     SPECIAL_TOKENS,
     inverse_document_frequency,
     token_vectors,
     train_tokenizer,
 )
+from ruie_training.models.vocabulary_teacher import join_teacher
 from ruie_training.static.distillation import StaticDistillation, TrainingSet, distil
 
 HOW = """\
 A text's vector is the unit vector along the sum of its tokens' vectors. A token's vector starts as a random direction
 joined with the token's coordinates in a singular value decomposition of TF-IDF, and its weight as its inverse document
 frequency. The table holds small integers with a step for each token. No pre-trained weights were used."""
+HOW_TAUGHT = """\
+A text's vector is the unit vector along the sum of its tokens' vectors. A token's vector starts as a random direction,
+weighted by its inverse document frequency, joined with the token's vector by a pre-trained sentence encoder (its
+principal components without the first ones), weighted by smooth inverse frequency. The table holds small integers with
+a step for each token."""
 HOW_DISTILLED = """\
 Vectors and weights were then trained so that the cosines of a query with the passages of its batch follow a teacher:
 the F1 of the gold labels, and the exact TF-IDF cosine."""
@@ -60,6 +70,8 @@ class StaticRecipe:
     """Dimensions of the singular value decomposition. 0: none."""
     svd_weight: float = 0.3
     """The length of a token's vector in that part, relative to the random one."""
+    teacher: VocabularyTeacher | None = None
+    """A pre-trained sentence encoder that gives the vectors a third part."""
     count_exponent: float = 0.7
     """A token that occurs c times in a text counts ``c ** count_exponent`` times."""
     bits: int = 4
@@ -100,6 +112,8 @@ def weigh(
     vectors = token_vectors(
         counts, weights, random=recipe.random, svd=recipe.svd, svd_weight=recipe.svd_weight, seed=recipe.seed
     )
+    if recipe.teacher:
+        vectors = join_teacher(vectors, weights, counts, tokenizer, recipe.teacher, progress=progress)
     if recipe.distillation:
         special = slice(SPECIAL_TOKENS.index("[CLS]"), len(SPECIAL_TOKENS))
         vectors[: special.stop], weights[special] = 0, 1  # they start at nothing, and can be learned
@@ -140,8 +154,8 @@ def build(data: str | Path, out: str | Path, recipe: StaticRecipe | None = None,
         sets,
         title="Encoder of static token vectors",
         recipe=numbers(recipe) | {"data": rows_of(sets)},
-        command="python -m ruie_training.static.build --data FOLDER --out FOLDER",
-        how=f"{HOW}\n\n{HOW_DISTILLED if recipe.distillation else HOW_NOT_DISTILLED}",
+        command=command_of(recipe),
+        how=f"{HOW_TAUGHT if recipe.teacher else HOW}\n\n{HOW_DISTILLED if recipe.distillation else HOW_NOT_DISTILLED}",
     )
     config = EncoderConfig(
         name="embedded",
@@ -154,10 +168,20 @@ def build(data: str | Path, out: str | Path, recipe: StaticRecipe | None = None,
 
 
 def numbers(recipe: StaticRecipe) -> dict[str, object]:
-    """Every number of a recipe by its name, those of the distillation after its name."""
-    flat = {name: value for name, value in asdict(recipe).items() if name != "distillation"}
-    inner = asdict(recipe.distillation) if recipe.distillation else {}
-    return flat | {f"distillation: {name}": value for name, value in inner.items()}
+    """Every number of a recipe by its name, those of teacher and distillation after its name."""
+    flat = {name: value for name, value in asdict(recipe).items() if name not in ("distillation", "teacher")}
+    parts = {
+        "teacher": recipe.teacher.model_dump() if recipe.teacher else {},
+        "distillation": asdict(recipe.distillation) if recipe.distillation else {},
+    }
+    return flat | {f"{part}: {name}": value for part, inner in parts.items() for name, value in inner.items()}
+
+
+def command_of(recipe: StaticRecipe) -> str:
+    """The command that builds it."""
+    teacher = " --teacher TEACHER" if recipe.teacher else ""
+    untaught = "" if recipe.distillation else " --no-distillation"
+    return f"python -m ruie_training.static.build --data FOLDER{teacher}{untaught} --out FOLDER"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -166,8 +190,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", required=True, type=Path, help="a folder of data sets with catalog.json")
     parser.add_argument("--out", required=True, type=Path, help="where the encoder's files go")
     parser.add_argument("--no-distillation", action="store_true", help="fit nothing to labels")
+    parser.add_argument(
+        "--teacher",
+        help="a pre-trained sentence encoder, folder or hub name, such as sentence-transformers/all-MiniLM-L6-v2",
+    )
     given = parser.parse_args(arguments)
-    build(given.data, given.out, StaticRecipe(distillation=None) if given.no_distillation else StaticRecipe())
+    recipe = StaticRecipe()
+    if given.teacher:
+        recipe = replace(recipe, random=768, svd=0, teacher=VocabularyTeacher(model=given.teacher))
+    if given.no_distillation:
+        recipe = replace(recipe, distillation=None)
+    build(given.data, given.out, recipe)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from ruie_components.types import Example
 from ruie_training.data.candidates import Candidates
 from ruie_training.models.settings import Distil, Models, StaticModel
 from ruie_training.pipeline.context import Context
+from ruie_training.pipeline.sources import check_source
 from ruie_training.pipeline.speed import PROMPT_TOKENS, SHARED_TOKENS, trained_queries, transformer_parameters
 from ruie_training.pipeline.stage import Estimate, Report, Stage, Workload
 from ruie_training.preferences.scorer import prompt_and_answer
@@ -30,6 +31,12 @@ class ModelsStage(Stage[Models]):
     def content(self, recipe: Recipe) -> dict[str, Any]:
         """Its section, and the layout of the texts that the encoder will read."""
         return {**super().content(recipe), "layout": _layout(recipe)}
+
+    def check(self, context: Context) -> None:
+        """The teacher of the token vectors is there."""
+        encoder = self.settings(context.recipe).encoder
+        if isinstance(encoder, StaticModel) and encoder.teacher:
+            check_source(encoder.teacher.model, "[models.encoder.teacher] model")
 
     def estimate(self, work: Workload) -> Estimate:
         """Tokens of the language model's training; texts where there is none."""
