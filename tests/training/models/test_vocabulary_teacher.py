@@ -1,3 +1,4 @@
+import gzip
 import json
 import shutil
 
@@ -64,6 +65,10 @@ def counts_of(tokenizer, texts=TEXTS):
     return csr_matrix(counts)
 
 
+def frequencies_of(tokenizer, texts):
+    return np.asarray(counts_of(tokenizer, texts).sum(0), float).ravel()
+
+
 def test_the_text_of_a_token_has_no_marks_and_special_tokens_have_none(tokenizer):
     texts = token_texts(tokenizer)
     assert texts[tokenizer.token_to_id("Ġlisbon")] == "lisbon"
@@ -96,14 +101,14 @@ def test_joined_vectors_keep_what_was_there_and_weigh_relative_to_the_rarest_tok
 
 
 def test_a_teacher_without_the_language_of_the_texts_is_refused(tokenizer, teacher):
-    frequencies = np.asarray(counts_of(tokenizer, CHINESE).sum(0)).ravel()
+    frequencies = frequencies_of(tokenizer, CHINESE)
     with pytest.raises(TrainingError, match=r"knows \d+% of the tokens of the training texts"):
         teacher_vectors(tokenizer, frequencies, settings(teacher))
 
 
 def test_a_teacher_with_too_short_vectors_is_refused(tokenizer, teacher):
     with pytest.raises(TrainingError, match="dropped \\+ dimensions is 302"):
-        teacher_vectors(tokenizer, np.ones(tokenizer.get_vocab_size()), settings(teacher, dimensions=300))
+        teacher_vectors(tokenizer, frequencies_of(tokenizer, ENGLISH), settings(teacher, dimensions=300))
 
 
 def test_a_teacher_that_returns_nan_is_refused(tokenizer, teacher, tmp_path):
@@ -112,7 +117,7 @@ def test_a_teacher_that_returns_nan_is_refused(tokenizer, teacher, tmp_path):
         model.transformers_model.get_input_embeddings().weight[10] = float("nan")
     model.save_pretrained(str(tmp_path), create_model_card=False)
     with pytest.raises(TrainingError, match="no finite vector for"):
-        teacher_vectors(tokenizer, np.ones(tokenizer.get_vocab_size()), settings(tmp_path))
+        teacher_vectors(tokenizer, frequencies_of(tokenizer, ENGLISH), settings(tmp_path))
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(teacher, tmp_path):
@@ -144,6 +149,4 @@ def test_the_encoder_is_built_with_a_teacher_and_its_card_names_it(teacher, tmp_
 
 
 def gzip_lines(rows):
-    import gzip
-
     return gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())

@@ -139,7 +139,7 @@ class VocabularyTeacher(Section):
     """Principal components of the teacher's vectors that are kept."""
     dropped: int = Field(4, ge=0)
     """Of the first principal components, so many are left out: they hold what all tokens share."""
-    weight: float = Field(0.4, ge=0)
+    weight: float = Field(0.42, ge=0)
     """Length of a rare token's vector in this part, relative to the random part."""
     smoothing: float = Field(1e-3, gt=0)
     """A token of relative frequency p counts ``smoothing / (smoothing + p)``."""
