@@ -11,7 +11,7 @@ import typer
 from pydantic import ValidationError
 from rich.markup import escape
 
-from ruie_components.cli import pools, work
+from ruie_components.cli import exchange, pools, work
 from ruie_components.cli.adapt import adapt
 from ruie_components.cli.console import errors, write_any_character
 from ruie_components.cli.corpus import merge
@@ -30,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(demo)
+app.command("import")(exchange.import_annotations)
 app.command()(pools.index)
 app.command()(pools.sync)
 app.command()(adapt)
@@ -37,6 +38,7 @@ app.command()(work.retrieve)
 app.command()(work.prompt)
 app.command()(work.extract)
 app.command()(merge)
+app.command()(exchange.export)
 app.command()(report)
 app.command()(serve)
 app.add_typer(evaluate_app, name="evaluate")

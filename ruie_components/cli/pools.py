@@ -10,14 +10,16 @@ from typing import Annotated
 import typer
 
 from ruie_components.cli.adapt import show_adaptation
-from ruie_components.cli.console import console, write_json
+from ruie_components.cli.console import console, errors, write_json
 from ruie_components.cli.options import AsJson, EncoderOption, Pool
 from ruie_components.errors import RuieError
-from ruie_components.formats.jsonl import read_examples
+from ruie_components.formats import Import
 from ruie_components.store import DemonstrationStore, SyncResult
+from ruie_components.types import Example
 
 Files = Annotated[
-    list[Path], typer.Argument(help="Files of labelled examples (.jsonl, .jsonl.gz).", exists=True, dir_okay=False)
+    list[Path],
+    typer.Argument(help="Labelled examples: .jsonl, or any format of `ruie import`.", exists=True),
 ]
 Store = Annotated[str, typer.Option("--store", "-s", help="Folder of the store, or the URL of a Chroma server.")]
 
@@ -39,7 +41,7 @@ def index(
     as_json: AsJson = False,
 ) -> None:
     """Add labelled examples to a pool. Rows that are in it stay as they are; an interrupted run resumes."""
-    examples = [example for file in files for example in read_examples(file)]
+    examples = _examples_in(files)
     with closing(DemonstrationStore.create(path=store, pool=pool, encoder=encoder)) as built:
         new = built.add(examples, progress=True)
         counts = {str(task): built.count(task) for task in built.tasks}
@@ -79,7 +81,7 @@ def sync(
     as_json: AsJson = False,
 ) -> None:
     """Make a pool equal to files: add, replace and remove rows, and say how many. An interrupted run resumes."""
-    examples = [example for file in files for example in read_examples(file)]
+    examples = _examples_in(files)
     if not examples and not allow_empty:
         raise RuieError(
             f"{', '.join(map(str, files))}: no examples, so every row of the pool would be removed; "
@@ -100,6 +102,15 @@ def sync(
         markup=False,
         soft_wrap=True,
     )
+
+
+def _examples_in(files: list[Path]) -> list[Example]:
+    """The examples of files, of which none may have a problem; says their formats where they are other tools'."""
+    source = Import([file for file in files if file.is_dir() or file.stat().st_size], strict=True)
+    for path, name in source.report.formats.items():
+        if name != "jsonl":
+            errors.print(f"{path}: {name}", style="dim", markup=False, soft_wrap=True)
+    return list(source)
 
 
 def _exists(store: str) -> bool:

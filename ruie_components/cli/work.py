@@ -40,8 +40,9 @@ from ruie_components.cli.options import (
 )
 from ruie_components.errors import RuieError
 from ruie_components.extraction.documents import Chunking
-from ruie_components.extraction.results import COLUMNS, ExtractionResult
+from ruie_components.extraction.results import ExtractionResult
 from ruie_components.files import atomic_text
+from ruie_components.formats.table import COLUMNS
 from ruie_components.prompts import AnswerFormat, Order, build_prompt
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from pathlib import Path
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from ruie_components.errors import RowError, explain
 from ruie_components.extraction.confidence import Confidence
 from ruie_components.files import read_lines
+from ruie_components.formats.table import numbered_spans, span_rows
 from ruie_components.prompts import AnswerFormat, Order, Prompt, build_prompt, default_instruction
 from ruie_components.types import Demonstration, EventQuery, Example, Extraction, Query, Span, Task
 
@@ -167,46 +168,37 @@ class ExtractionResult:
         return [self.confidence[item] for item, _ in spans]
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """One flat row a span, as a table or ``pandas.DataFrame`` takes them.
+        """One flat row a span, as a table or ``pandas.DataFrame`` takes them; keys are as for ``span_rows``.
 
-        Keys are those of ``COLUMNS``, then those of the metadata (``metadata.KEY`` where it is one of ``COLUMNS``).
-        ``item`` numbers the entities, relations or events of the text, so that the head and the tail of a relation
-        share a number; ``role`` is "entity", "head", "tail", "trigger", or an argument's role. Behind them, where it is
-        known, ``confidence`` is that of the annotation.
+        Where it is known, ``confidence`` is that of the annotation.
         """
-        spans = _spans(self.extraction)
-        own = {f"metadata.{key}" if key in COLUMNS else key: value for key, value in self.metadata.items()}
-        return [
-            {"id": self.id, "task": self.extraction.task.value, "item": item, "type": label, "role": role}
-            | {"span": span.text, "start": span.start, "end": span.end, "text": self.extraction.text}
-            | ({"confidence": sure.value} if sure else {})
-            | own
-            for (item, (label, role, span)), sure in zip(spans, self._confidence_of_spans(spans), strict=True)
-        ]
+        sure = self._confidence_of_spans(numbered_spans(self.extraction))
+        values = [None if each is None else each.value for each in sure]
+        return span_rows(self.extraction, self.id, self.metadata, confidence=values)
 
+    def to_example(self) -> Example:
+        """The extraction as a labelled example, to be corrected and added to a pool.
 
-COLUMNS = ("id", "task", "item", "type", "role", "span", "start", "end", "text")
-"""The keys of ``ExtractionResult.to_rows``, before those of the metadata."""
+        Raises:
+            ValueError: There is an error and so no extraction; or it is of EAE and has no event.
+        """
+        if self.error is not None:
+            raise ValueError(f"the text was not extracted: {self.error}")
+        row = self.extraction.model_dump(exclude={"rejected", "answer"}, exclude_defaults=True)
+        for span in _dumped_spans(row):
+            span.pop("grounding", None)  # how an answer was found in the text is no part of a label
+        return Example.model_validate({**row, "id": self.id, "metadata": self.metadata})
+
 
 _SHOWN_COLUMNS = ("type", "role", "span", "start", "end")
 
 
-def _spans(extraction: Extraction) -> list[tuple[int, tuple[str, str, Span]]]:
-    items: list[list[tuple[str, str, Span]]]
-    match extraction.task:
-        case Task.NER:
-            items = [[(entity.type, "entity", entity)] for entity in extraction.entities]
-        case Task.RE:
-            items = [[(one.type, "head", one.head), (one.type, "tail", one.tail)] for one in extraction.relations]
-        case _:
-            items = [
-                [
-                    (event.type, "trigger", event.trigger),
-                    *((event.type, argument.role, argument) for argument in event.arguments),
-                ]
-                for event in extraction.events
-            ]
-    return [(number, span) for number, item in enumerate(items) for span in item]
+def _dumped_spans(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield from row.get("entities", ())
+    for relation in row.get("relations", ()):
+        yield from (relation["head"], relation["tail"])
+    for event in row.get("events", ()):
+        yield from (event["trigger"], *event.get("arguments", ()))
 
 
 def confidence_of(row: Mapping[str, Any]) -> tuple[Confidence, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +32,7 @@ class ImportReport:
 
     formats: dict[str, str] = field(default_factory=dict)
     rows: int = 0
-    examples: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, int] = field(default_factory=dict)
     skipped: int = 0
     problems: list[str] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
@@ -137,7 +136,8 @@ class Import:
                     continue
                 self.report.rows += 1
                 for example in examples:
-                    self.report.examples[str(example.task)] += 1
+                    task = str(example.task)
+                    self.report.examples[task] = self.report.examples.get(task, 0) + 1
                     yield example
         except RowError as error:
             reading.problem(str(error))

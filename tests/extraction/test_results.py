@@ -4,7 +4,8 @@ import csv
 import io
 
 from ruie_components import EventQuery, Example, Extractor, Query
-from ruie_components.extraction.results import COLUMNS, ExtractionResult
+from ruie_components.extraction.results import ExtractionResult
+from ruie_components.formats.table import COLUMNS
 from ruie_components.store import DemonstrationStore
 
 TEXT = "Ada <b>sold</b> it to Bob in Rome."

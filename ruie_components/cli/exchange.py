@@ -1,0 +1,229 @@
+"""``ruie import`` and ``ruie export``: annotations of other tools in, results and pools out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ruie_components.cli.console import console, errors, write_csv, write_json
+from ruie_components.cli.options import AsJson, EncoderOption, Pool
+from ruie_components.errors import RowError, RuieError
+from ruie_components.files import read_rows
+from ruie_components.formats import Import, ImportReport, LabelMapping, formats, write_examples
+from ruie_components.formats.graphml import write_graphml
+from ruie_components.formats.importing import export as export_examples
+from ruie_components.formats.table import COLUMNS, span_rows
+from ruie_components.progress import track
+from ruie_components.store import DemonstrationStore
+from ruie_components.types import Example, Task
+
+SHOWN_PROBLEMS = 20
+_OUT_ONLY = ("csv", "graphml")
+_ENDINGS = {
+    ".csv": "csv", ".tsv": "csv", ".graphml": "graphml", ".spacy": "docbin", ".jsonl": "jsonl", ".conll": "conll",
+    ".parquet": "huggingface",
+}  # fmt: skip
+
+Tasks = Annotated[
+    list[Task] | None,
+    typer.Option("--task", "-t", help="Only this task; repeat it.", case_sensitive=False, show_default=False),
+]
+
+
+def import_annotations(
+    files: Annotated[
+        list[Path], typer.Argument(help="Files, or folders (brat, saved Hugging Face data sets).", exists=True)
+    ],
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="File for the examples (.jsonl, .jsonl.gz).", dir_okay=False, show_default=False),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option("--store", "-s", help="Store to add the examples to, instead of a file.", show_default=False),
+    ] = None,
+    pool: Pool = "default",
+    format: Annotated[  # noqa: A002
+        str | None,
+        typer.Option(
+            help="jsonl, ie-instructions, conll, brat, label-studio, doccano, prodigy, docbin, huggingface or "
+            "langextract. Default: told by content.",
+            show_default=False,
+        ),
+    ] = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML or JSON with [rename], drop and [describe] of labels.",
+            exists=True,
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    task: Tasks = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first problem.")] = False,
+    encoding: Annotated[
+        str | None,
+        typer.Option(help="Where it is neither UTF-8 nor has a byte order mark, such as latin-1.", show_default=False),
+    ] = None,
+    encoder: EncoderOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import annotations of other tools as labelled examples.
+
+    A row that can't be read is skipped and named with file, line and field; --strict stops there instead.
+
+    For example: ruie import annotations.json --to rows.jsonl --mapping labels.toml
+    """
+    if (to is None) == (store is None):
+        raise typer.BadParameter("give either --to FILE or --store STORE", param_hint="--to")
+    labels = LabelMapping.read(mapping) if mapping else LabelMapping()
+    source = Import(files, format=format, mapping=labels, tasks=task, strict=strict, encoding=encoding)
+    for path, name in _few(source.report.formats.items()):
+        errors.print(f"{path}: {name}", style="dim", markup=False, soft_wrap=True)
+    with track("import") as advance:
+        examples = _counted(source, advance)
+        if to is not None:
+            to.parent.mkdir(parents=True, exist_ok=True)
+            written = write_examples(to, examples)
+        elif store is not None:
+            with closing(DemonstrationStore.create(path=store, pool=pool, encoder=encoder)) as opened:
+                written = opened.add(examples)
+    report = source.report
+    if as_json:
+        write_json(console, {**asdict(report), "to": str(to or store), "written": written}, indent=2)
+    else:
+        _show(report, written, str(to or store))
+    if not sum(report.examples.values()):
+        raise RuieError("no example was imported")
+
+
+def _few(items: Iterable[tuple[str, str]], most: int = 10) -> Iterator[tuple[str, str]]:
+    every = list(items)
+    yield from every[:most]
+    if len(every) > most:
+        yield f"and {len(every) - most} more files", every[most][1]
+
+
+def _counted(examples: Iterable[Example], advance: Callable[[int], None]) -> Iterator[Example]:
+    for example in examples:
+        yield example
+        advance(1)
+
+
+def _show(report: ImportReport, written: int, where: str) -> None:
+    for problem in report.problems[:SHOWN_PROBLEMS]:
+        errors.print(problem, markup=False, soft_wrap=True)
+    if report.skipped > SHOWN_PROBLEMS:
+        errors.print(f"... and {report.skipped - SHOWN_PROBLEMS:,} more problems")
+    for note, count in report.notes.items():
+        errors.print(f"note: {note} ({count:,})", markup=False, soft_wrap=True)
+    counts = ", ".join(f"{count:,} {task}" for task, count in report.examples.items()) or "nothing"
+    skipped = f" {report.skipped:,} rows skipped." if report.skipped else ""
+    new = f", {written:,} new" if written != sum(report.examples.values()) else ""
+    console.print(
+        f"{report.rows:,} texts give {counts} examples{new}, in {where}.{skipped}", markup=False, soft_wrap=True
+    )
+
+
+def export(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="What `ruie extract --out` wrote, or labelled examples (.jsonl). Not with --store.",
+            exists=True,
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="File or folder to write.", show_default=False)] = None,
+    format: Annotated[  # noqa: A002
+        str | None,
+        typer.Option(
+            help="jsonl, csv, docbin, label-studio, brat, graphml, doccano, prodigy, conll, huggingface, langextract, "
+            "ie-instructions. Default: by the ending of --to.",
+            show_default=False,
+        ),
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option("--store", "-s", help="Store whose pool is written.", show_default=False)
+    ] = None,
+    pool: Pool = "default",
+    task: Tasks = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at --to.")] = False,
+    encoder: EncoderOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write results or a pool in the format of another tool: to be corrected there, counted, or drawn.
+
+    What was corrected comes back by `ruie import` and `ruie sync`.
+
+    For example: ruie export results.jsonl --to predictions.json --format label-studio
+    """
+    if to is None:
+        raise typer.BadParameter("name the file or folder to write", param_hint="--to")
+    if (file is None) == (store is None):
+        raise typer.BadParameter("give either a file or --store", param_hint="FILE")
+    name = format or _ENDINGS.get(to.suffix.lower())
+    if name is None or name not in (*formats(), *_OUT_ONLY):
+        known = ", ".join([*formats(), *_OUT_ONLY])
+        raise typer.BadParameter(f"formats are {known}" if name else f"name one of {known}", param_hint="--format")
+    if to.exists() and not overwrite and (not to.is_dir() or any(to.iterdir())):
+        raise RuieError(f"{to} exists: give another --to, or --overwrite")
+    examples, failed = _of_file(file) if file is not None else (_of_store(store, pool, encoder), 0)
+    if task:
+        examples = [example for example in examples if example.task in task]
+    if not examples:
+        raise RuieError("there are no examples to write")
+    notes = _write(to, name, examples)
+    if as_json:
+        told = {"to": str(to), "format": name, "examples": len(examples), "failed": failed, "notes": notes}
+        write_json(console, told, indent=2)
+        return
+    for note, count in notes.items():
+        errors.print(f"note: {note} ({count:,})", markup=False, soft_wrap=True)
+    if failed:
+        errors.print(f"{failed:,} results have an error and are left out")
+    console.print(f"{len(examples):,} examples in {to} ({name}).", markup=False, soft_wrap=True)
+
+
+def _of_store(store: str | None, pool: str, encoder: str | None) -> list[Example]:
+    with closing(DemonstrationStore.open(store, pool=pool, encoder=encoder)) as opened, track("read") as advance:
+        return list(_counted(opened.examples(), advance))
+
+
+def _of_file(path: Path) -> tuple[list[Example], int]:
+    """The examples of results, or of a file of examples, and how many results failed."""
+    _, first = next(iter(read_rows(path)), ("", {}))
+    if "extraction" not in first:
+        return list(Import([path], strict=True)), 0
+    from ruie_components.extraction.results import read_results
+
+    results = read_results(path)
+    examples = []
+    for number, result in enumerate(results, start=1):
+        if result.error is None:
+            try:
+                examples.append(result.to_example())
+            except ValueError as error:
+                raise RowError(f"{path}, result {number}: {error}") from error
+    return examples, len(results) - len(examples)
+
+
+def _write(to: Path, name: str, examples: list[Example]) -> dict[str, int]:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    if name == "csv":
+        rows = [row for example in examples for row in span_rows(example, example.id, example.metadata)]
+        write_csv(to, list(dict.fromkeys([*COLUMNS, *(key for row in rows for key in row)])), rows)
+        empty = sum(not example.spans for example in examples)
+        return {"texts without a span have no line in a table of spans": empty} if empty else {}
+    if name == "graphml":
+        write_graphml(to, examples)
+        without = sum(example.task in (Task.NER, Task.ED) for example in examples)
+        return {"entities alone and event triggers alone are no edges of the graph": without} if without else {}
+    return export_examples(to, examples, name)
