@@ -20,8 +20,8 @@ def span_rows(
 ) -> list[dict[str, Any]]:
     """The rows of a text.
 
-    Keys are ``COLUMNS``, then ``confidence`` where a span has one, then those of the metadata (``metadata.KEY`` where it
-    is one of ``COLUMNS``). ``item`` numbers the entities, relations or events of the text, so that the head and the
+    Keys are ``COLUMNS``, then ``confidence`` where a span has one, then those of the metadata (``metadata.KEY`` where
+    it is one of ``COLUMNS``). ``item`` numbers the entities, relations or events of the text, so that the head and the
     tail of a relation share a number; ``role`` is "entity", "head", "tail", "trigger", or an argument's role.
     """
     own = {f"metadata.{key}" if key in COLUMNS else key: value for key, value in metadata.items()}
