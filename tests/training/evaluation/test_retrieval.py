@@ -56,11 +56,11 @@ def example(labels, text=None):
         ("PPLO", "PLLO", 0.75),
     ],
 )
-def test_dice_overlap_of_two_multisets(query, other, overlap):
+def test_label_f1_of_two_multisets(query, other, overlap):
     assert label_f1_matrix(*count_matrices([example(query)], [example(other)])).tolist() == [[overlap]]
 
 
-def test_agreement_is_the_mean_over_those_shown():
+def test_label_f1_is_the_mean_over_the_demonstrations():
     pool = [example("P"), example("PL"), example("O")]
     overlap = label_f1_matrix(*count_matrices([example("P")], pool))
     ranked = np.array([[0, 1, 2]])
@@ -69,7 +69,7 @@ def test_agreement_is_the_mean_over_those_shown():
     assert label_f1_at_k(overlap, np.array([[0, -1, -1]]), 3).tolist() == [1.0]
 
 
-def test_coverage_is_the_share_of_distinct_labels_shown():
+def test_label_recall_is_the_share_of_distinct_labels_of_the_demonstrations():
     queries, pool = count_matrices([example("PPL"), example("")], [example("PP"), example("O"), example("L")])
     ranked = np.array([[0, 1, 2], [0, 1, 2]])
     assert label_recall_at_k(queries, pool, ranked, 2)[0] == 0.5
@@ -136,8 +136,8 @@ def measured(value, covered):
 def test_every_set_weighs_the_same_in_the_average():
     figures = summarise({"NER/a": measured([1.0, 1, 1], [1.0, 1, 1]), "NER/b": measured([0.0], [0.5])})
     average = {figure.dataset: figure for figure in figures}[AVERAGE]
-    assert average.agreement == 50
-    assert average.coverage == 75
+    assert average.label_f1 == 50
+    assert average.label_recall == 75
     assert average.queries == 4
     assert average.seconds == 1.0
 
@@ -147,12 +147,12 @@ def test_results_are_a_table_json_and_a_plot(tmp_path):
     assert "| NER/a | 2 | 10 | 75.0 / 100.0 |" in table(figures, 8).splitlines()
     write_results(figures, tmp_path)
     rows = json.loads((tmp_path / "results.json").read_text("utf-8"))
-    assert [(found["dataset"], found["k"], found["agreement"]) for found in rows] == [
+    assert [(found["dataset"], found["k"], found["label_f1"]) for found in rows] == [
         ("NER/a", 8, 75),
         (AVERAGE, 8, 75),
     ]
     written = (tmp_path / "results.md").read_text("utf-8")
-    assert written.startswith("| agreement@8 / coverage@8 |")
+    assert written.startswith("| label F1@8 / label recall@8 |")
     assert written.endswith("| seconds | ours |\n|---|---:|\n| NER/a | 0.5 |\n| together | 0.5 |\n")
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
 
@@ -160,7 +160,7 @@ def test_results_are_a_table_json_and_a_plot(tmp_path):
 def test_real_sets_are_ranked_by_every_method(data_folder):
     sets = choose(read_catalog(data_folder), names=["RE/conll04"])
     figures = evaluate(sets, default_retrievers(every_method=True), (1, 8), queries=60, progress=False)
-    at = {(figure.method, figure.k): figure.agreement for figure in figures if figure.dataset == AVERAGE}
+    at = {(figure.method, figure.k): figure.label_f1 for figure in figures if figure.dataset == AVERAGE}
     methods = ["random", "BM25", "BM25, label-vote", "embedded", "embedded, similarity", "oracle"]
     assert list(at) == [(method, k) for method in methods for k in (1, 8)]
     for k in (1, 8):
@@ -283,7 +283,7 @@ def test_a_query_too_long_with_one_method_counts_with_none(llm_folder, starter_r
 
 def with_likelihood(values):
     found = measured([1.0] * len(values), [1.0] * len(values))
-    return Measured(found.agreement, found.coverage, found.seconds, len(values), 10, {("ours", 8): np.array(values)})
+    return Measured(found.label_f1, found.label_recall, found.seconds, len(values), 10, {("ours", 8): np.array(values)})
 
 
 def test_likelihoods_stand_in_table_json_and_plot(tmp_path):
@@ -298,7 +298,7 @@ def test_likelihoods_stand_in_table_json_and_plot(tmp_path):
     low, high = figures[-1].likelihood_interval
     assert -2.5 <= low < -2.25 < high <= -2.0
     lines = table(figures, 8).splitlines()
-    assert lines[0].startswith("| agreement@8 / coverage@8 / likelihood@8 |")
+    assert lines[0].startswith("| label F1@8 / label recall@8 / likelihood@8 |")
     assert "| NER/a | 3 | 2 | 10 | 100.0 / 100.0 / -1.500 |" in lines
     assert "| NER/c | 1 | 0 | 10 | 100.0 / 100.0 / none |" in lines
     assert "-2.500 to -2.000" in lines[-1]
@@ -329,7 +329,7 @@ def test_the_command_measures_encoders_with_an_llm(starter_data, encoder_folder,
     assert list(average) == [(method, k) for method in methods for k in (1, 2)]
     assert all(found["likelihood"] < 0 for found in average.values())
     assert {found["likelihood_queries"] for found in average.values()} == {3}
-    assert average["oracle", 1]["agreement"] >= average["random", 1]["agreement"]
+    assert average["oracle", 1]["label_f1"] >= average["random", 1]["label_f1"]
     assert json.loads((tmp_path / "out" / "results.json").read_text("utf-8")) == figures
     assert width(tmp_path / "out" / "results.png") > 0
 
@@ -343,7 +343,7 @@ def test_the_command_prints_tables_of_the_sets_of_a_role(starter_data, encoder_f
     options = ["--data", str(starter_data), "--held-out", "--encoder", str(encoder_folder), "--no-progress"]
     result = CliRunner().invoke(app, ["evaluate", "retrieval", *options])
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("| agreement@8 / coverage@8 | queries | pool | random | BM25 | tiny |")
+    assert result.stdout.startswith("| label F1@8 / label recall@8 | queries | pool | random | BM25 | tiny |")
     assert "| ED/starter | 10 |" in result.stdout
     assert "NER/starter" not in result.stdout
 

@@ -178,7 +178,7 @@ def test_shards_join():
     with pytest.raises(ValueError, match="no shard 2 of 2"):
         CANDIDATES.shard(2, 2)
     with pytest.raises(ValueError, match="one kind of score"):
-        Candidates.join([CANDIDATES, Candidates((), (), (), "agreement")])
+        Candidates.join([CANDIDATES, Candidates((), (), (), "reward")])
 
 
 def test_columns_must_fit():

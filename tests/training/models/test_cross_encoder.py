@@ -169,9 +169,9 @@ def test_a_model_that_is_not_there_is_named():
 
 
 def test_training_learns_what_is_preferred(cross_encoder_folder, agreed, tmp_path):
-    agreement, examples = agreed
-    rows = agreement.candidate_ids  # preferred are short texts: something that one layer can learn
-    preferences = replace(agreement, scores=tuple(tuple(-float(len(examples[x].text)) for x in ids) for ids in rows))
+    labelled, examples = agreed
+    rows = labelled.candidate_ids  # preferred are short texts: something that one layer can learn
+    preferences = replace(labelled, scores=tuple(tuple(-float(len(examples[x].text)) for x in ids) for ids in rows))
     chosen = settings(optimisation={"steps": 30, "checkpoint_steps": 1000, "log_steps": 10})
     model = load_cross_encoder(cross_encoder_folder, keywords=chosen.keywords, max_length=256)
     before = _accuracy(model, preferences, examples, chosen)

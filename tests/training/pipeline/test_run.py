@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -541,6 +542,8 @@ def test_every_key_of_a_recipe_is_described():
     assert "| `learning_rate` | number | required | The highest, after the warm-up. |" in keys
     assert "### [preferences.scorer]" in keys
     assert [line for line in keys.splitlines() if line.endswith("|  |")] == []
+    page = Path(__file__).parents[3] / "docs" / "recipe-keys.md"
+    assert page.read_text("utf-8").endswith(f"{keys.rstrip()}\n"), "write the output of ruie train --keys to this page"
 
 
 def test_a_catalog_without_a_set_to_measure_names_section_and_condition(tiny, starter_data, tmp_path):

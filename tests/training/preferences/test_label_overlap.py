@@ -1,4 +1,4 @@
-"""Label agreement, as a teacher and as a measure of teachers."""
+"""Label F1 as a teacher and as a measure of teachers."""
 
 import pytest
 from ruie_training.data.candidates import Candidates

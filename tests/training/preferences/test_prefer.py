@@ -169,7 +169,7 @@ def test_what_was_dropped_before_stays_counted(rows):
     assert prefer(mined, by_id(rows), LabelOverlap(), progress=False).dropped == {"query: repeated": 1}
 
 
-def test_label_agreement_is_label_f1_matrix(rows):
+def test_label_overlap_is_label_f1_matrix(rows):
     overlap = label_f1_matrix(*count_matrices(rows[:10], rows))
     scores = LabelOverlap().score([(demonstration, query) for query in rows[:10] for demonstration in rows])
     np.testing.assert_allclose(np.reshape(scores, overlap.shape), overlap, rtol=1e-6)
@@ -183,7 +183,7 @@ def test_repeated_labels_count_as_often_as_they_occur():
     assert LabelOverlap().score([(row("x", "x", "y"), row("x", "y", "y", "y"))]) == [pytest.approx(4 / 7)]
 
 
-def test_mining_and_agreement_need_no_torch():
+def test_mining_and_label_overlap_need_no_torch():
     """The two stages that a machine without torch can run."""
     code = (
         "import sys\n"

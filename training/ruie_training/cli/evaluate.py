@@ -1,4 +1,4 @@
-"""``ruie evaluate``: how well encoders find demonstrations, beside random, BM25 and the oracle."""
+"""``ruie evaluate``: retrieval by encoders, compared with random, BM25 and the oracle."""
 
 from __future__ import annotations
 
@@ -56,19 +56,19 @@ def retrieval(
     ] = None,
     adapt: Annotated[bool, typer.Option("--adapt", help="Also adapt the encoders to every set's pool.")] = False,
     every_method: Annotated[
-        bool, typer.Option("--every-method", help="Also BM25 by label vote, and encoders by plain nearness.")
+        bool, typer.Option("--every-method", help="Also BM25 by label voting, and encoders by similarity alone.")
     ] = False,
     k: Annotated[list[int] | None, typer.Option(min=1, help="May be repeated. Default: 8.", show_default=False)] = None,
-    queries: Annotated[int, typer.Option(min=1, help="At most so many a set.")] = 500,
+    queries: Annotated[int, typer.Option(min=1, help="Queries of each set, at most.")] = 500,
     seed: Annotated[int, typer.Option(help="Of the draw of queries.")] = 0,
     llm: Annotated[
         str | None,
         typer.Option(
-            help="A causal LM, folder or hub name: also measure how likely it finds the gold answers.",
+            help="A causal LM, folder or hub name: also measure the likelihood of the gold answers.",
             show_default=False,
         ),
     ] = None,
-    llm_queries: Annotated[int, typer.Option(min=1, help="Of a set's queries, so many are put to the LLM.")] = 100,
+    llm_queries: Annotated[int, typer.Option(min=1, help="Queries of each set that the LLM scores.")] = 100,
     out: Annotated[
         Path | None,
         typer.Option(help="A folder for results.json, results.md and results.png.", show_default=False),
@@ -76,9 +76,9 @@ def retrieval(
     progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Label F1@k, label recall@k and, with --llm, likelihood@k of encoders beside random, BM25 and the oracle.
+    """Label F1@k, label recall@k and, with --llm, likelihood@k of encoders, beside random, BM25 and the oracle.
 
-    Encoders choose by label vote, as the package does by default, BM25 by its scores.
+    Encoders choose by label voting, the package's default, and BM25 by its scores.
 
     The pool is a set's train split; queries come from the test split of a held-out set, from the dev split of others.
     Rows without a catalog, and pools of a store, have a fifth of their texts as dev split.

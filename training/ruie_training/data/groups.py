@@ -149,6 +149,6 @@ class GroupRows:
             # ListNetLoss takes the softmax of its labels: 100 and zeros are a one and zeros, so this is cross-entropy.
             labels = [[100.0, *repeat(0.0, self.groups.size - 1)] for _ in drawn]
             return {"query": queries, "passages": passages, "labels": labels}
-        names = ["positive", *(f"negative_{place}" for place in range(1, self.groups.size))]
+        names = ["positive", *(f"negative_{i}" for i in range(1, self.groups.size))]
         columns = dict(zip(names, map(list, zip(*passages, strict=True)), strict=True))
         return {"query": queries, **columns, "label": [[score for _, score in group] for group in drawn]}

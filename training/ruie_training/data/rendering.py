@@ -1,4 +1,4 @@
-"""What models read of an example, rendered when it is asked for and kept."""
+"""What models read of an example, rendered on demand and cached."""
 
 from __future__ import annotations
 

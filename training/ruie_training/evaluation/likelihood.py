@@ -1,4 +1,4 @@
-"""How likely an LLM finds the gold answer after a ranker's demonstrations."""
+"""The likelihood of the gold answer after a ranker's demonstrations, by an LLM."""
 
 from __future__ import annotations
 
@@ -33,28 +33,26 @@ def likelihood_at(
         llm: The model.
         queries: Examples with their gold answers.
         pool: The demonstrations.
-        chosen: The pool's rows that each method chose, best first, (queries, k); -1 stands for none.
-        limit: Of the queries, at most so many are asked. None: all.
+        chosen: The pool's rows that each method chose, best first, (queries, k); -1 means none.
+        limit: Queries to score, at most. None: all.
         seed: Of their draw.
 
     Returns:
-        By method and k, in nats a token, (queries,); NaN for a query that was not asked or did not fit.
+        By method and k, in nats a token, (queries,); NaN for a query that was not drawn or did not fit.
     """
-    asked = list(range(len(queries)))
+    drawn = list(range(len(queries)))
     if limit is not None and limit < len(queries):
-        asked = sorted(random.Random(seed).sample(asked, limit))  # noqa: S311  a draw, not a secret
+        drawn = sorted(random.Random(seed).sample(drawn, limit))  # noqa: S311  a draw, not a secret
     keys = list(chosen)
     # All in one call: a scorer then reads what prompts have in common once.
-    shown = [
-        ([pool[row] for row in rows[query] if row >= 0], queries[query]) for rows in chosen.values() for query in asked
-    ]
-    scores = np.array(llm.likelihoods(shown)).reshape(len(keys), len(asked))
-    found = {}
+    prompts = [([pool[row] for row in rows[i] if row >= 0], queries[i]) for rows in chosen.values() for i in drawn]
+    scores = np.array(llm.likelihoods(prompts)).reshape(len(keys), len(drawn))
+    likelihoods = {}
     for k in dict.fromkeys(k for _, k in keys):
-        rows = [place for place, key in enumerate(keys) if key[1] == k]
-        misfits = np.isnan(scores[rows]).any(0)  # (asked,)
+        rows = [i for i, key in enumerate(keys) if key[1] == k]
+        misfits = np.isnan(scores[rows]).any(0)  # (drawn,)
         for row in rows:
             values = np.full(len(queries), np.nan)
-            values[asked] = np.where(misfits, np.nan, scores[row])
-            found[keys[row]] = values
-    return found
+            values[drawn] = np.where(misfits, np.nan, scores[row])
+            likelihoods[keys[row]] = values
+    return likelihoods

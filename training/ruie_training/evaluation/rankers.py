@@ -35,16 +35,16 @@ def rank_randomly(seed: int = 0) -> Ranker:
 
 
 def rank_by_bm25(queries: Sequence[Example], pool: Sequence[Example]) -> Scores:
-    """BM25 as ``Selector(method="bm25")`` counts it."""
+    """BM25 as ``Selector(method="bm25")`` computes it."""
     index = BM25Index([example_tokens(example) for example in pool], "lucene")
-    found, values = index.search([query_tokens(example.query) for example in queries], len(pool))
+    rows, values = index.search([query_tokens(example.query) for example in queries], len(pool))
     scores = np.zeros((len(queries), len(pool)), np.float32)
-    np.put_along_axis(scores, found, values, axis=1)
+    np.put_along_axis(scores, rows, values, axis=1)
     return scores
 
 
 def rank_by_labels(queries: Sequence[Example], pool: Sequence[Example]) -> Scores:
-    """The Dice overlap of the gold labels, which no retriever knows: the ceiling of agreement."""
+    """The label F1 of the gold labels, which no retriever knows: the ceiling."""
     return label_f1_matrix(*count_matrices(queries, pool))
 
 
@@ -67,7 +67,7 @@ def rank_by_adapted(source: Any = None, **options: Any) -> Ranker:
 
 
 def once(rank: Ranker) -> Ranker:
-    """The same ranker, which keeps the scores of the last set that it was asked about."""
+    """The same ranker, which keeps the scores of the last set."""
     last: list[Any] = []
 
     def remembered(queries: Sequence[Example], pool: Sequence[Example]) -> Scores:

@@ -1,4 +1,4 @@
-"""Evaluates retrieval: agreement@k and coverage@k of each retriever on each set, with bootstrap intervals.
+"""Evaluates retrieval: label F1@k and label recall@k of each retriever on each set, with bootstrap intervals.
 
 With an LLM also the log-likelihood of the gold answer, given the demonstrations of each retriever.
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ruie_components.encoders import load_encoder
 from ruie_components.labels import count_matrices, label_f1_at_k, label_f1_matrix, label_recall_at_k
+from ruie_components.progress import track
 from ruie_training.data.catalog import DataSet, Role
 from ruie_training.evaluation.likelihood import likelihood_at
 from ruie_training.evaluation.rankers import (
@@ -41,15 +42,15 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Measured:
-    """Agreement, coverage and likelihood of each query at each k, by (method, k)."""
+    """Label F1, label recall and likelihood of each query at each k, by (method, k); each array is (queries,)."""
 
-    agreement: Mapping[tuple[str, int], NDArray[np.float64]]
-    coverage: Mapping[tuple[str, int], NDArray[np.float64]]
+    label_f1: Mapping[tuple[str, int], NDArray[np.float64]]
+    label_recall: Mapping[tuple[str, int], NDArray[np.float64]]
     seconds: Mapping[str, float]
     queries: int
     pool: int
     likelihood: Mapping[tuple[str, int], NDArray[np.float64]] = field(default_factory=dict)
-    """Empty where no LLM was asked."""
+    """In nats a token; empty without an LLM."""
 
 
 def measure(
@@ -70,29 +71,29 @@ def measure(
         ks: How many demonstrations count.
         queries: The most queries, drawn by ``seed``. None: all.
         seed: Of the draw.
-        llm: Says how likely the gold answers are.
-        llm_queries: Of the queries, it is asked about at most so many. None: all.
+        llm: Scores the gold answers.
+        llm_queries: Queries that it scores, at most. None: all.
     """
     split = "test" if dataset.role is Role.HELD_OUT else "dev"
-    asked = dataset.examples(split, limit=queries, seed=seed)
+    examples = dataset.examples(split, limit=queries, seed=seed)
     pool = dataset.examples("train")
-    asked_labels, pool_labels = count_matrices(asked, pool)
-    overlap = label_f1_matrix(asked_labels, pool_labels)
-    agreement, coverage, seconds, chosen = {}, {}, {}, {}
+    query_labels, pool_labels = count_matrices(examples, pool)
+    pair_f1 = label_f1_matrix(query_labels, pool_labels)  # (queries, pool)
+    label_f1, label_recall, seconds, chosen = {}, {}, {}, {}
     for name, retrieve in retrievers.items():
         start = time.perf_counter()
-        found = retrieve(asked, pool, ks)
+        retrieved = retrieve(examples, pool, ks)
         seconds[name] = time.perf_counter() - start
-        for k, rows in found.items():
+        for k, rows in retrieved.items():
             chosen[name, k] = rows
-            agreement[name, k] = label_f1_at_k(overlap, rows, k)
-            coverage[name, k] = label_recall_at_k(asked_labels, pool_labels, rows, k)
-    likelihood = likelihood_at(llm, asked, pool, chosen, limit=llm_queries, seed=seed) if llm else {}
-    return Measured(agreement, coverage, seconds, len(asked), len(pool), likelihood)
+            label_f1[name, k] = label_f1_at_k(pair_f1, rows, k)
+            label_recall[name, k] = label_recall_at_k(query_labels, pool_labels, rows, k)
+    likelihood = likelihood_at(llm, examples, pool, chosen, limit=llm_queries, seed=seed) if llm else {}
+    return Measured(label_f1, label_recall, seconds, len(examples), len(pool), likelihood)
 
 
 def resampled_means(values: NDArray[np.float64], seed: int = 0, resamples: int = RESAMPLES) -> NDArray[np.float64]:
-    """Means of so many draws with replacement, (resamples,); NaN values count as absent."""
+    """Means of bootstrap draws, (resamples,); NaN values count as absent."""
     known = values[~np.isnan(values)]
     if not len(known):
         return np.full(resamples, np.nan)
@@ -135,8 +136,8 @@ class _Mean:
 def summarise(measured: Mapping[str, Measured]) -> list[Figure]:
     """Figures of every set, method and k, and the average over the sets, each set with the same weight."""
     figures = []
-    for key in next(iter(measured.values())).agreement:
-        rows = [_row(found, key, number) for number, found in enumerate(measured.values())]
+    for key in next(iter(measured.values())).label_f1:
+        rows = [_row(each, key, number) for number, each in enumerate(measured.values())]
         figures += [_figure(name, key, [row]) for name, row in zip(measured, rows, strict=True)]
         figures.append(_figure(AVERAGE, key, rows))
     return figures
@@ -144,46 +145,47 @@ def summarise(measured: Mapping[str, Measured]) -> list[Figure]:
 
 @dataclass(frozen=True)
 class _Row:
-    """What a set says of one method and k."""
+    """The figures of a set for one method and k."""
 
-    agreement: _Mean
-    coverage: _Mean
+    label_f1: _Mean
+    label_recall: _Mean
     likelihood: _Mean
-    asked: int
-    found: Measured
+    scored: int
+    """Queries that the LLM has scored."""
+    measured: Measured
 
 
-def _row(found: Measured, key: tuple[str, int], seed: int) -> _Row:
-    likelihood = found.likelihood.get(key, np.full(found.queries, np.nan))
+def _row(measured: Measured, key: tuple[str, int], seed: int) -> _Row:
+    likelihood = measured.likelihood.get(key, np.full(measured.queries, np.nan))
     return _Row(
-        _Mean.of(100 * found.agreement[key], seed),
-        _Mean.of(100 * found.coverage[key], seed),
+        _Mean.of(100 * measured.label_f1[key], seed),
+        _Mean.of(100 * measured.label_recall[key], seed),
         _Mean.of(likelihood, seed),
         int((~np.isnan(likelihood)).sum()),
-        found,
+        measured,
     )
 
 
 def _figure(name: str, key: tuple[str, int], rows: Sequence[_Row]) -> Figure:
     method, k = key
-    agreement = _Mean.over([row.agreement for row in rows])
-    coverage = _Mean.over([row.coverage for row in rows])
+    label_f1 = _Mean.over([row.label_f1 for row in rows])
+    label_recall = _Mean.over([row.label_recall for row in rows])
     likelihood = _Mean.over([row.likelihood for row in rows])
-    asked = sum(row.asked for row in rows)
+    scored = sum(row.scored for row in rows)
     return Figure(
         name,
         method,
         k,
-        agreement.value,
-        agreement.interval,
-        coverage.value,
-        coverage.interval,
-        sum(row.found.queries for row in rows),
-        sum(row.found.pool for row in rows),
-        sum(row.found.seconds[method] for row in rows),
-        likelihood.value if asked else None,
-        likelihood.interval if asked else None,
-        asked,
+        label_f1.value,
+        label_f1.interval,
+        label_recall.value,
+        label_recall.interval,
+        sum(row.measured.queries for row in rows),
+        sum(row.measured.pool for row in rows),
+        sum(row.measured.seconds[method] for row in rows),
+        likelihood.value if scored else None,
+        likelihood.interval if scored else None,
+        scored,
     )
 
 
@@ -206,41 +208,42 @@ def evaluate(
         ks: How many demonstrations count.
         queries: The most queries of each set. None: all.
         seed: Of the draw of queries.
-        llm: Says how likely the gold answers are; without it that is not measured.
-        llm_queries: Of the queries of a set, it is asked about at most so many. None: all.
+        llm: Scores the gold answers; without it their likelihood is not measured.
+        llm_queries: Queries of a set that it scores, at most. None: all.
         progress: Show a bar on stderr.
     """
-    from rich.console import Console
-    from rich.progress import track
-
     measured = {}
     sets = list(sets)
-    for dataset in track(sets, "evaluating", console=Console(stderr=True), disable=not progress):
-        measured[dataset.name] = measure(
-            dataset, retrievers, ks, queries=queries, seed=seed, llm=llm, llm_queries=llm_queries
-        )
+    with track("evaluating", total=len(sets), enabled=progress) as advance:
+        for dataset in sets:
+            measured[dataset.name] = measure(
+                dataset, retrievers, ks, queries=queries, seed=seed, llm=llm, llm_queries=llm_queries
+            )
+            advance(1)
     return summarise(measured)
 
 
 def default_retrievers(
     encoders: Iterable[Any] = (None,), *, adapt: bool = False, every_method: bool = False
 ) -> dict[str, Retriever]:
-    """Random, BM25's best, every encoder by label vote (the package's default), the oracle.
+    """Random, BM25, every encoder by label voting (the package's default), the oracle.
 
     Args:
         encoders: What ``load_encoder`` takes; None is the embedded encoder.
         adapt: Whether there is also every encoder adapted to a set's pool.
-        every_method: Whether there are also BM25 by label vote, and the nearest by every encoder.
+        every_method: Whether there are also BM25 by label voting, and every encoder by similarity.
     """
-    found: dict[str, Retriever] = {}
+    retrievers: dict[str, Retriever] = {}
     if every_method:
-        found["BM25, label-vote"] = by_selection("label-vote", rank_by_bm25)
+        retrievers["BM25, label-vote"] = by_selection("label-vote", rank_by_bm25)
     for source in encoders:
         encoder = load_encoder(source)
-        name = encoder.name if encoder.name not in found else str(source)  # a trained one and its start may share it
+        name = (
+            encoder.name if encoder.name not in retrievers else str(source)
+        )  # a trained encoder and its start may share a name
         ranks = {name: rank_by_encoder(encoder)}
         if adapt:
             ranks[f"{name}, adapted"] = rank_by_adapted(encoder)
         for each, rank in ranks.items():
-            found |= by_each_method(each, rank) if every_method else {each: by_selection("label-vote", rank)}
-    return in_every_table(found)
+            retrievers |= by_each_method(each, rank) if every_method else {each: by_selection("label-vote", rank)}
+    return in_every_table(retrievers)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,28 +16,28 @@ AVERAGE = "average"
 
 @dataclass(frozen=True)
 class Figure:
-    """A cell of the table, agreement and coverage in percent, with 95% intervals over resampled queries."""
+    """A cell of the table, label F1 and label recall in percent, with 95% intervals over resampled queries."""
 
     dataset: str
     method: str
     k: int
-    agreement: float
-    agreement_interval: tuple[float, float]
-    coverage: float
-    coverage_interval: tuple[float, float]
+    label_f1: float
+    label_f1_interval: tuple[float, float]
+    label_recall: float
+    label_recall_interval: tuple[float, float]
     queries: int
     pool: int
     seconds: float
     """For encoding and scoring pool and queries."""
     likelihood: float | None = None
-    """Of the gold answer, in nats a token. None: no LLM was asked, or no prompt fits its context."""
+    """Of the gold answer, in nats a token. None: without an LLM, or where no prompt fits its context."""
     likelihood_interval: tuple[float, float] | None = None
     likelihood_queries: int = 0
-    """Queries that the LLM was asked about, and whose prompts fit its context with every method."""
+    """Queries that the LLM has scored: their prompts fit its context with every method."""
 
 
 def table(figures: Sequence[Figure], k: int) -> str:
-    """A Markdown table at one k: a set a row, agreement / coverage (/ likelihood) of each method, the average last."""
+    """A Markdown table at one k: a row per set, label F1 / label recall (/ likelihood) per method, the average last."""
     methods = list(dict.fromkeys(figure.method for figure in figures))
     rows: dict[str, dict[str, Figure]] = {}
     for figure in figures:
@@ -45,16 +45,16 @@ def table(figures: Sequence[Figure], k: int) -> str:
             rows.setdefault(figure.dataset, {})[figure.method] = figure
     ordered = [name for name in rows if name != AVERAGE] + [AVERAGE]
     measures = _measures(figures)
-    asked = "likelihood" in measures
-    counts = ["queries", *(["LLM queries"] if asked else []), "pool"]
+    with_llm = "likelihood" in measures
+    counts = ["queries", *(["LLM queries"] if with_llm else []), "pool"]
     lines = [
-        f"| {' / '.join(f'{name}@{k}' for name in measures)} | {' | '.join([*counts, *methods])} |",
+        f"| {' / '.join(f'{_UNITS[name].title}@{k}' for name in measures)} | {' | '.join([*counts, *methods])} |",
         "|---|" + "---:|" * (len(counts) + len(methods)),
     ]
     for name in ordered:
         first = rows[name][methods[0]]
         cells = [" / ".join(_value(rows[name][method], measure) for measure in measures) for method in methods]
-        sizes = [first.queries, *([first.likelihood_queries] if asked else []), first.pool]
+        sizes = [first.queries, *([first.likelihood_queries] if with_llm else []), first.pool]
         lines.append(f"| {name} | " + " | ".join([*(f"{size:,}" for size in sizes), *cells]) + " |")
     spans = [" / ".join(_span(rows[AVERAGE][method], measure) for measure in measures) for method in methods]
     lines.append("| 95% interval of the average |" + " |" * len(counts) + f" {' | '.join(spans)} |")
@@ -77,26 +77,36 @@ def seconds_table(figures: Sequence[Figure]) -> str:
     return "\n".join(lines)
 
 
-_UNITS = {"agreement": ("percent", ".1f"), "coverage": ("percent", ".1f"), "likelihood": ("nats a token", ".3f")}
-"""Unit and format of each measure."""
+class _Unit(NamedTuple):
+    title: str
+    unit: str
+    format: str
+
+
+_UNITS = {
+    "label_f1": _Unit("label F1", "percent", ".1f"),
+    "label_recall": _Unit("label recall", "percent", ".1f"),
+    "likelihood": _Unit("likelihood", "nats a token", ".3f"),
+}
+"""How each measure is written."""
 
 
 def _measures(figures: Sequence[Figure]) -> list[str]:
-    """The measures that there are figures of."""
-    asked = any(figure.likelihood is not None for figure in figures)
-    return [name for name in _UNITS if name != "likelihood" or asked]
+    """The measures that the figures have."""
+    with_llm = any(figure.likelihood is not None for figure in figures)
+    return [name for name in _UNITS if name != "likelihood" or with_llm]
 
 
 def _value(figure: Figure, measure: str) -> str:
     value = getattr(figure, measure)
-    return "none" if value is None else format(value, _UNITS[measure][1])
+    return "none" if value is None else format(value, _UNITS[measure].format)
 
 
 def _span(figure: Figure, measure: str) -> str:
     bounds = getattr(figure, f"{measure}_interval")
     if bounds is None:
         return "none"
-    low, high = (format(bound, _UNITS[measure][1]) for bound in bounds)
+    low, high = (format(bound, _UNITS[measure].format) for bound in bounds)
     return f"{low} to {high}" if measure == "likelihood" else f"{low}-{high}"  # likelihoods are negative
 
 
@@ -121,7 +131,7 @@ def write_results(figures: Sequence[Figure], folder: str | Path) -> Path:
 
 
 def draw(figures: Sequence[Figure], path: str | Path) -> None:
-    """Plot the averages of every method over k, with intervals: agreement, coverage and, if known, likelihood.
+    """Plot the averages of every method over k, with intervals: label F1, label recall and, if known, likelihood.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -139,10 +149,14 @@ def draw(figures: Sequence[Figure], path: str | Path) -> None:
             line = sorted(known, key=lambda f: f.k)
             values = np.array([getattr(figure, measure_name) for figure in line])
             bounds = np.array([getattr(figure, f"{measure_name}_interval") for figure in line]).T
-            at = [figure.k for figure in line]
-            axes.errorbar(at, values, yerr=np.abs(bounds - values), marker="o", capsize=2, label=method)
+            xs = [figure.k for figure in line]
+            axes.errorbar(xs, values, yerr=np.abs(bounds - values), marker="o", capsize=2, label=method)
         ks = sorted({figure.k for figure in averages})
-        axes.set(xlabel="demonstrations k", ylabel=f"{measure_name}@k, {_UNITS[measure_name][0]}", xscale="log")
+        axes.set(
+            xlabel="demonstrations k",
+            ylabel=f"{_UNITS[measure_name].title}@k, {_UNITS[measure_name].unit}",
+            xscale="log",
+        )
         axes.set_xticks(ks, [str(k) for k in ks])
         axes.minorticks_off()
     canvas.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)

@@ -1,4 +1,4 @@
-"""Mining: for every query the demonstrations of its pool that BM25 finds (paper, pipeline step 1).
+"""Mining: BM25's candidates from its pool for every query (paper, pipeline step 1).
 
 The query is the unfinished block (task, schema, input), a document is the finished block of a demonstration. A
 candidate whose text is the query's own is left out.
@@ -21,10 +21,10 @@ from ruie_training.data.candidates import Candidates
 from ruie_training.errors import TrainingError
 
 Backend = Literal["bm25s", "rank_bm25"]
-Found = tuple[NDArray[np.int64], NDArray[np.float32]]  # documents and scores, (queries, k)
+Ranked = tuple[NDArray[np.int64], NDArray[np.float32]]  # documents and scores, (queries, k)
 Row = tuple[tuple[str, ...], tuple[float, ...]]  # ids and scores of one query's candidates
 Advance = Callable[[int], None]
-Search = Callable[[Sequence[Sequence[str]], int], Found]
+Search = Callable[[Sequence[Sequence[str]], int], Ranked]
 
 _BATCH = 2048  # queries a call: enough to keep all processors busy, few enough for a bar that moves
 
@@ -47,7 +47,7 @@ def mine(
         k: How many candidates a query gets at most.
         minimum: A query with fewer candidates is left out.
         keep_empty: Whether rows with nothing annotated stay, as queries and as candidates.
-        backend: ``rank_bm25`` is the yardstick: the same lists, some hundred times slower.
+        backend: ``rank_bm25`` is the reference: the same lists, hundreds of times slower.
         progress: Show a bar on stderr.
 
     Returns:
@@ -81,18 +81,18 @@ def mine_sets(
     dropped: Counter[str] = Counter()
     homes: dict[str, tuple[Task, str | None]] = {}
     pools = _by_set(pool, homes, dropped, "candidate")
-    asked = _by_set(queries, homes, dropped, "query")
+    query_sets = _by_set(queries, homes, dropped, "query")
     parts = []
-    with track("BM25 candidates", total=sum(map(len, asked.values())), enabled=progress) as advance:
-        for name, rows in asked.items():
+    with track("BM25 candidates", total=sum(map(len, query_sets.values())), enabled=progress) as advance:
+        for name, rows in query_sets.items():
             try:
                 parts.append(_mine(rows, pools.get(name, ()), k, minimum, keep_empty, backend, advance))
             except TrainingError:
                 dropped["query: its set has too few candidates"] += len(rows)
     if not parts:
         raise TrainingError(
-            f"no set has a query with {minimum} candidates: there are {sum(map(len, asked.values()))} queries "
-            f"in {len(asked)} sets and {sum(map(len, pools.values()))} demonstrations in {len(pools)} sets"
+            f"no set has a query with {minimum} candidates: there are {sum(map(len, query_sets.values()))} queries "
+            f"in {len(query_sets)} sets and {sum(map(len, pools.values()))} demonstrations in {len(pools)} sets"
         )
     parts.append(Candidates((), (), (), dropped=dropped))
     return Candidates.join(parts)
@@ -121,46 +121,46 @@ def _mine(
     advance: Advance,
 ) -> Candidates:
     dropped: Counter[str] = Counter()
-    asked = _distinct(queries, keep_empty, dropped, "query")
+    queries = _distinct(queries, keep_empty, dropped, "query")
     pool = _distinct(pool, keep_empty, dropped, "candidate")
-    if not asked or not pool or k < 1:
-        raise TrainingError(f"nothing to mine: {len(asked)} queries, {len(pool)} demonstrations, k={k}")
-    rows = _search(asked, pool, k, _searcher(pool, backend, len(asked)), advance)
+    if not queries or not pool or k < 1:
+        raise TrainingError(f"nothing to mine: {len(queries)} queries, {len(pool)} demonstrations, k={k}")
+    rows = _search(queries, pool, k, _searcher(pool, backend, len(queries)), advance)
     minimum = max(minimum, 1)
-    kept = [place for place, (ids, _) in enumerate(rows) if len(ids) >= minimum]
-    if len(kept) < len(asked):
-        dropped[f"query: fewer than {minimum} candidates"] = len(asked) - len(kept)
+    kept = [i for i, (ids, _) in enumerate(rows) if len(ids) >= minimum]
+    if len(kept) < len(queries):
+        dropped[f"query: fewer than {minimum} candidates"] = len(queries) - len(kept)
     if not kept:
         raise TrainingError(f"no query has {minimum} candidates: the pool has {len(pool)} demonstrations")
     return Candidates(
-        tuple(asked[place].content_id for place in kept),
-        tuple(rows[place][0] for place in kept),
-        tuple(rows[place][1] for place in kept),
+        tuple(queries[i].content_id for i in kept),
+        tuple(rows[i][0] for i in kept),
+        tuple(rows[i][1] for i in kept),
         dropped=dict(dropped),
     )
 
 
-def _search(asked: Sequence[Example], pool: Sequence[Example], k: int, search: Search, advance: Advance) -> list[Row]:
+def _search(queries: Sequence[Example], pool: Sequence[Example], k: int, search: Search, advance: Advance) -> list[Row]:
     """Ids and scores of every query's candidates."""
     texts: dict[str, int] = {}
     text_of = np.array([texts.setdefault(text_hash(example.text), len(texts)) for example in pool])
-    own = np.array([texts.get(text_hash(example.text), -1) for example in asked])
+    own = np.array([texts.get(text_hash(example.text), -1) for example in queries])
     more = np.where(own < 0, 0, np.bincount(text_of)[own])  # candidates to fetch beyond k, as they will be left out
     names = np.array([example.content_id for example in pool], object)
     rows: dict[int, Row] = {}
     order = np.argsort(more, kind="stable")  # a text with many copies makes few batches fetch more, not all
     for start in range(0, len(order), _BATCH):
         batch = order[start : start + _BATCH]
-        tokens = [query_tokens(asked[place].query) for place in batch]
+        tokens = [query_tokens(queries[i].query) for i in batch]
         documents, scores = search(tokens, min(k + int(more[batch].max()), len(pool)))
         scores[text_of[documents] == own[batch, None]] = -np.inf
         ranked = np.lexsort((documents, -scores), axis=1)[:, :k]
         documents, scores = np.take_along_axis(documents, ranked, 1), np.take_along_axis(scores, ranked, 1)
         left = np.isfinite(scores).sum(1).tolist()
-        for place, ids, values, size in zip(batch, names[documents].tolist(), scores.tolist(), left, strict=True):
-            rows[int(place)] = tuple(ids[:size]), tuple(values[:size])
+        for i, ids, values, size in zip(batch, names[documents].tolist(), scores.tolist(), left, strict=True):
+            rows[int(i)] = tuple(ids[:size]), tuple(values[:size])
         advance(len(batch))
-    return [rows[place] for place in range(len(asked))]
+    return [rows[i] for i in range(len(queries))]
 
 
 def _distinct(examples: Sequence[Example], keep_empty: bool, dropped: Counter[str], role: str) -> list[Example]:
@@ -188,9 +188,9 @@ def _plain_search(documents: list[list[str]]) -> Search:
 
     index = BM25Okapi(documents)
 
-    def search(queries: Sequence[Sequence[str]], k: int) -> Found:
+    def search(queries: Sequence[Sequence[str]], k: int) -> Ranked:
         scores = np.stack([index.get_scores(words) for words in queries])
-        found = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return found, np.take_along_axis(scores, found, 1).astype(np.float32)
+        rows = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return rows, np.take_along_axis(scores, rows, 1).astype(np.float32)
 
     return search

@@ -1,4 +1,4 @@
-"""Other candidates than BM25's: the nearest by an encoder, and random ones, which neither of them ever shows."""
+"""Candidates beyond BM25's: the most similar ones by an encoder, and random ones."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ruie_training.mining.rank_lists import best, rank_by_encoder
 
 def by_set(examples: Iterable[Example]) -> dict[Hashable, list[Example]]:
     """The examples of each task and data set, without repeats."""
-    found: dict[Hashable, dict[str, Example]] = {}
+    sets: dict[Hashable, dict[str, Example]] = {}
     for example in examples:
-        found.setdefault((example.task, example.dataset), {}).setdefault(example.content_id, example)
-    return {name: list(rows.values()) for name, rows in found.items()}
+        sets.setdefault((example.task, example.dataset), {}).setdefault(example.content_id, example)
+    return {name: list(rows.values()) for name, rows in sets.items()}
 
 
 def mine_dense(
@@ -33,7 +33,7 @@ def mine_dense(
     k: int = 100,
     progress: bool = True,
 ) -> Candidates:
-    """The k nearest demonstrations to every query by an encoder, from the rows of its own task and data set.
+    """The k most similar demonstrations for every query by an encoder, from the rows of its own task and data set.
 
     Args:
         queries: The labelled rows to find candidates for.
@@ -48,19 +48,19 @@ def mine_dense(
     Raises:
         TrainingError: No query has a candidate.
     """
-    pools, asked = by_set(pool), by_set(queries)
+    pools, query_sets = by_set(pool), by_set(queries)
     rank = rank_by_encoder(encoder)
     ids: dict[str, tuple[str, ...]] = {}
     scores: dict[str, tuple[float, ...]] = {}
     dropped: Counter[str] = Counter()
-    with track("nearest candidates", total=sum(map(len, asked.values())), enabled=progress) as advance:
-        for name, rows in asked.items():
-            near = pools.get(name, [])
-            found = rank(rows, near) if near else np.zeros((len(rows), 0), np.float32)
-            for query, values, places in zip(rows, found, best(found, rows, near, k), strict=True):
-                chosen = places[places >= 0]
+    with track("dense candidates", total=sum(map(len, query_sets.values())), enabled=progress) as advance:
+        for name, rows in query_sets.items():
+            candidates = pools.get(name, [])
+            cosines = rank(rows, candidates) if candidates else np.zeros((len(rows), 0), np.float32)
+            for query, values, ranked in zip(rows, cosines, best(cosines, rows, candidates, k), strict=True):
+                chosen = ranked[ranked >= 0]
                 if len(chosen):
-                    ids[query.content_id] = tuple(near[place].content_id for place in chosen)
+                    ids[query.content_id] = tuple(candidates[i].content_id for i in chosen)
                     scores[query.content_id] = tuple(map(float, values[chosen]))
                 else:
                     dropped["query: no candidate"] += 1
@@ -73,12 +73,12 @@ def mine_dense(
 def add_random(
     mined: Candidates, queries: Mapping[str, Example], pools: Iterable[Sequence[Example]], count: int, seed: int
 ) -> Candidates:
-    """Add random candidates to those that were mined, from the rows among which each query stands.
+    """Add random candidates to those that were mined, drawn from the pool of each query.
 
     Args:
         mined: For every query its candidates.
         queries: Every query by its id.
-        pools: Rows that are candidates of each other's queries; each id stands in one of them.
+        pools: Rows that are candidates of each other's queries; each id occurs in one of them.
         count: How many more a query gets at most; rows that it has already and rows of its own text are left out.
         seed: Of the draw.
 
@@ -90,7 +90,7 @@ def add_random(
     ids, scores = [], []
     for query, known, values in mined:
         rows = homes.get(query, ())
-        chosen = [rows[place] for place in draw.choice(len(rows), min(count, len(rows)), replace=False)]
+        chosen = [rows[i] for i in draw.choice(len(rows), min(count, len(rows)), replace=False)]
         more = [
             row.content_id
             for row in chosen

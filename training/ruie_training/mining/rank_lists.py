@@ -34,12 +34,12 @@ def best(scores: Scores, queries: Sequence[Example], pool: Sequence[Example], k:
     Returns:
         Rows of the pool, (queries, k).
     """
-    places: dict[str, list[int]] = {}
+    rows_of_text: dict[str, list[int]] = {}
     for row, example in enumerate(pool):
-        places.setdefault(text_hash(example.text), []).append(row)
+        rows_of_text.setdefault(text_hash(example.text), []).append(row)
     scores = scores.copy()
     for query, example in enumerate(queries):
-        scores[query, places.get(text_hash(example.text), [])] = -np.inf
+        scores[query, rows_of_text.get(text_hash(example.text), [])] = -np.inf
     ranked = np.full((len(queries), k), -1, np.int64)
     for query, row in enumerate(scores):
         order = _top(row, k)

@@ -112,8 +112,8 @@ class AdaptableCheckpoint:
         """Vectors of queries and passages, (rows, d)."""
         encoder = trained if weight else self._encoder
         examples = self._pool.examples
-        asked = encoder.encode_queries([examples[row].query for row in queries])
-        return asked, encoder.encode_examples([examples[row] for row in shown])
+        query_vectors = encoder.encode_queries([examples[row].query for row in queries])
+        return query_vectors, encoder.encode_examples([examples[row] for row in shown])
 
     def write(
         self,
@@ -142,7 +142,7 @@ class AdaptableCheckpoint:
 
 
 def _length(encoder: SentenceTransformersEncoder) -> int | None:
-    """The most tokens that a transformer reads; None for static vectors, which read all."""
+    """The maximum number of tokens of a transformer; None for static vectors, which read all."""
     return int(encoder.model.max_seq_length) if encoder.model.transformers_model is not None else None
 
 
@@ -165,7 +165,7 @@ def _scored(pool: Pool, teacher: TeacherSource, *, seed: int, progress: bool) ->
         if (known := [pair for pair in zip(ids, scores, strict=True) if math.isfinite(pair[1])])
     ]
     if not kept:
-        raise TrainingError("the teacher says nothing about this pool: it has no finite score for any pair")
+        raise TrainingError("the teacher has no finite score for any pair of this pool")
     queries, names, scores = zip(*kept, strict=True)
     return Candidates(queries, names, scores, "teacher"), TEACHER if teacher is None else 1.0
 
@@ -174,11 +174,11 @@ def _among(scored: Candidates, kept: set[str]) -> Candidates:
     """The queries and candidates that are among these ids."""
     queries, names, scores = [], [], []
     for query, ids, values in scored:
-        places = [place for place, name in enumerate(ids) if name in kept]
-        if query in kept and places:
+        chosen = [i for i, name in enumerate(ids) if name in kept]
+        if query in kept and chosen:
             queries.append(query)
-            names.append(tuple(ids[place] for place in places))
-            scores.append(tuple(values[place] for place in places))
+            names.append(tuple(ids[i] for i in chosen))
+            scores.append(tuple(values[i] for i in chosen))
     if not queries:
         raise TrainingError("none of the scored queries is in this pool: score this pool's rows")
     return replace(scored, query_ids=tuple(queries), candidate_ids=tuple(names), scores=tuple(scores))

@@ -86,7 +86,7 @@ def freeze_positions(model: SentenceTransformer) -> int:
 
 def prefixes(settings: Distil) -> dict[str, str]:
     """The prefix of each column of a training row, and of both sides at inference."""
-    negatives = (f"negative_{place}" for place in range(1, settings.groups.size))
+    negatives = (f"negative_{i}" for i in range(1, settings.groups.size))
     named = {
         "query": settings.query_prefix,
         **dict.fromkeys(("document", "positive", *negatives), settings.passage_prefix),
@@ -109,7 +109,7 @@ def train_bi_encoder(
     """Distil the teacher's scores into the bi-encoder.
 
     Args:
-        model: From ``load_bi_encoder``; it is trained in place and saved to ``folder / "model"``.
+        model: From ``load_bi_encoder``; it is trained in i and saved to ``folder / "model"``.
         teacher: Candidates with the teacher's raw scores.
         examples: Every query and candidate under its ``content_id``.
         settings: Groups, rendering, loss and optimisation.

@@ -94,7 +94,7 @@ def train_reward(
     """Train on groups of the LLM's preferences, with softmax cross-entropy of the positive.
 
     Args:
-        model: From ``load_cross_encoder``; it is trained in place and saved to ``folder / "model"``.
+        model: From ``load_cross_encoder``; it is trained in i and saved to ``folder / "model"``.
         preferences: Candidates with the LLM's scores.
         examples: Every query and candidate under its ``content_id``.
         settings: Groups, rendering and optimisation.
@@ -163,6 +163,6 @@ def score_candidates(
     ranked_ids, ranked_scores = [], []
     for ids, start, end in zip(candidates.candidate_ids, ends[:-1], ends[1:], strict=True):
         order = np.argsort(-values[start:end], kind="stable")
-        ranked_ids.append(tuple(ids[place] for place in order))
-        ranked_scores.append(tuple(float(values[start + place]) for place in order))
+        ranked_ids.append(tuple(ids[i] for i in order))
+        ranked_scores.append(tuple(float(values[start + i]) for i in order))
     return Candidates(candidates.query_ids, tuple(ranked_ids), tuple(ranked_scores), "reward", candidates.dropped)

@@ -181,7 +181,7 @@ def _can_be_joined(column: dict[str, Any]) -> bool:
 
 
 def join_columns(columns: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Columns of tokens as one batch, padded on the right to the longest; padding is masked, so its token is any."""
+    """Columns of tokens as one batch, padded on the right to the longest; padding is masked, its value is arbitrary."""
     width = max(column["input_ids"].shape[1] for column in columns)
     joined = dict(columns[0])
     for name in _TOKEN_KEYS & joined.keys():

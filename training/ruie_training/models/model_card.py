@@ -21,9 +21,9 @@ def write_card(sets: Sequence[DataSet], *, title: str, recipe: Mapping[str, obje
         how: What was done, in words.
     """
     rows = [
-        f"| {found.name} | {found.language} | {found.size('train'):,} | {found.source.split(' : ')[0]} "
-        f"| {found.licence} |"
-        for found in sets
+        f"| {dataset.name} | {dataset.language} | {dataset.size('train'):,} | {dataset.source.split(' : ')[0]} "
+        f"| {dataset.licence} |"
+        for dataset in sets
     ]
     return "\n".join(
         [
@@ -58,8 +58,8 @@ def write_card(sets: Sequence[DataSet], *, title: str, recipe: Mapping[str, obje
 
 def _terms(sets: Sequence[DataSet]) -> str:
     """Whether the licences allow to pass on what was trained, and whether a set was meant for testing."""
-    closed = [found.name for found in sets if not found.permissive]
-    tested = [found.name for found in sets if found.role is Role.HELD_OUT]
+    closed = [dataset.name for dataset in sets if not dataset.permissive]
+    tested = [dataset.name for dataset in sets if dataset.role is Role.HELD_OUT]
     licences = (
         f"No permissive licence is stated, so these weights are for measurement only: {', '.join(closed)}."
         if closed
@@ -70,7 +70,7 @@ def _terms(sets: Sequence[DataSet]) -> str:
 
 
 def add_figures(folder: str | Path, figures: str) -> None:
-    """Put figures into the card of an exported encoder, in place of those that stand there.
+    """Put figures into the card of an exported encoder, replacing those it has.
 
     Args:
         folder: An exported encoder.
@@ -83,6 +83,6 @@ def add_figures(folder: str | Path, figures: str) -> None:
 
 def rows_of(sets: Sequence[DataSet]) -> str:
     """How many sets and rows, and how many of them are held in, in a few words."""
-    held_in = sum(found.role is Role.HELD_IN for found in sets)
-    rows = sum(found.size("train") for found in sets)
+    held_in = sum(dataset.role is Role.HELD_IN for dataset in sets)
+    rows = sum(dataset.size("train") for dataset in sets)
     return f"{len(sets)} sets ({held_in} held-in, {len(sets) - held_in} extra), {rows:,} rows"

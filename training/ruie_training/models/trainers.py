@@ -141,9 +141,9 @@ def last_checkpoint(folder: Path, *, discard: bool = False) -> Path | None:
         folder: Where ``checkpoint-N`` lie.
         discard: Remove the half-written ones.
     """
-    found = sorted(folder.glob("checkpoint-*"), key=_step, reverse=True)
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=_step, reverse=True)
     whole = None
-    for path in found:
+    for path in checkpoints:
         if _is_whole(path):
             whole = whole or path
         elif discard:

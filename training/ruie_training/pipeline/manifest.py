@@ -59,13 +59,13 @@ def read_record(folder: Path) -> StageRecord | None:
 
 def versions() -> dict[str, str]:
     """The versions of what takes part in a run."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "absent"
-    return found
+            installed[package] = "absent"
+    return installed
 
 
 def open_run(folder: Path, recipe: Recipe, *, write: bool) -> None:

@@ -75,7 +75,9 @@ def describe_keys() -> str:
 
 
 def _describe(name: str, kind: type[Section]) -> Iterator[str]:
-    yield f"### [{name}]" if name else "### Top level"
+    choice = kind.model_fields.get("kind")
+    suffix = f", kind = {_values(choice)}" if choice else ""
+    yield f"### [{name}]{suffix}" if name else "### Top level"
     yield from ("", (kind.__doc__ or "").partition("\n")[0], "")
     yield from ("| key | value | default | meaning |", "|---|---|---|---|")
     tables: list[tuple[str, type[Section]]] = []

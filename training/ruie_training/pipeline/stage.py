@@ -97,7 +97,7 @@ class Stage(ABC, Generic[Settings]):
         """
 
     def estimate(self, work: Workload) -> Estimate | None:  # noqa: ARG002  for subclasses
-        """How much it would do; None where that takes no time worth a word."""
+        """How much it would do; None where that takes a negligible time."""
         return None
 
     @abstractmethod

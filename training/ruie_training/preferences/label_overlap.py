@@ -24,7 +24,7 @@ class LabelOverlap:
     kind = "label-overlap"
 
     def score(self, pairs: Sequence[Pair]) -> list[float]:
-        """The label F1 of each pair; two empty multisets agree."""
+        """The label F1 of each pair; 1 for two empty multisets."""
         return [label_f1(label_counts(demonstration), label_counts(query)) for demonstration, query in pairs]
 
 

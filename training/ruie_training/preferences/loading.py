@@ -75,7 +75,7 @@ def load_likelihood_scorer(
 
 
 def check_scorer(settings: LocalModel | ServedModel | Outcome | NoModel) -> None:
-    """Check that a scorer can work, before hours of other work depend on it; a server is asked for one score.
+    """Check that a scorer works before hours of other work depend on it; a server has to return one score.
 
     Raises:
         TrainingError: There is no such model, the server doesn't answer, or it gives no log-probabilities.

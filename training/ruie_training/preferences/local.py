@@ -127,7 +127,7 @@ class LocalScorer:
         scores = [math.nan] * len(shown)
         texts = self._fitting(self._tokenize(shown), shown)
         longest = max((len(text.tokens) for text in texts), default=0)
-        # Padding stands between a prefix and what follows, so that a window of attention would be cut too short.
+        # Padding lies between a prefix and what follows, so an attention window would be too short.
         passes = Passes(self.model, share=self.share and 2 * longest <= _window(self.model.config))
         families: defaultdict[Any, list[_Text]] = defaultdict(list)
         for text in texts:

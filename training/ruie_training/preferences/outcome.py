@@ -53,7 +53,7 @@ class OutcomeScorer:
         NaN where the model says that the prompt is longer than its context.
 
         Raises:
-            ScoresMissingError: The model could not be asked for some pairs; the message says how many and why.
+            ScoresMissingError: Requests for some pairs failed; the message says how many and why.
         """
         failures: list[ChatModelError] = []
         stopped = threading.Event()

@@ -44,7 +44,7 @@ class Passes:
         width = int(lengths.max())
         steps = torch.arange(width)
         new = (steps < lengths[:, None]).long()  # (rows, width)
-        ids = torch.tensor([row + [0] * (width - len(row)) for row in tokens])  # padding is masked: any token will do
+        ids = torch.tensor([row + [0] * (width - len(row)) for row in tokens])  # padding is masked
         chosen = torch.tensor(parents)
         before = past.lengths[chosen] if past else torch.zeros(len(tokens), dtype=torch.long)
         mask = torch.cat([past.mask[chosen], new], 1) if past else new

@@ -156,7 +156,7 @@ def _collect(chosen: Candidates, scores: Mapping[tuple[int, int], float], kind: 
         if len(kept) < len(ids):
             dropped["pair: longer than the model's context"] += len(ids) - len(kept)
         if kept:
-            rows.append((query, *best_first([ids[place] for place in kept], [values[i] for i in kept])))
+            rows.append((query, *best_first([ids[i] for i in kept], [values[i] for i in kept])))
         else:
             dropped["query: no candidate could be scored"] += 1
     queries, names, best = zip(*rows, strict=True) if rows else ((), (), ())

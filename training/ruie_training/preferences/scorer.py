@@ -12,14 +12,14 @@ from ruie_components.types import Example, Query
 from ruie_training.errors import TrainingError
 
 Pair = tuple[Example, Example]
-"""A demonstration, and the query it is shown for."""
+"""A demonstration and a query."""
 
 Shown = tuple[Sequence[Example], Example]
-"""Any number of demonstrations, best first, and the query they are shown for."""
+"""Any number of demonstrations, best first, and a query."""
 
 
 class ScoresMissingError(TrainingError):
-    """A model could not be asked for some pairs, after every retry.
+    """Some pairs have no score, after every retry.
 
     Attributes:
         scores: The scores that there are; None for a pair without one.
@@ -35,7 +35,7 @@ class Scorer(Protocol):
 
     @property
     def kind(self) -> str:
-        """What the scores are, in a word: ``likelihood``, ``outcome``, ``agreement``."""
+        """What the scores are, in a word: ``likelihood``, ``outcome``, ``label-overlap``."""
         ...
 
     def score(self, pairs: Sequence[Pair]) -> list[float]:
@@ -60,7 +60,7 @@ class LikelihoodScorer(Scorer, Protocol):
 
 
 def alone(pairs: Sequence[Pair]) -> list[Shown]:
-    """Each pair's demonstration shown by itself."""
+    """Each pair as a prompt with one demonstration."""
     return [((demonstration,), query) for demonstration, query in pairs]
 
 
@@ -77,8 +77,8 @@ def prompt_and_answer(shown: Shown, keywords: KeywordStrategy = KeywordStrategy.
         f"{prompts.render_query(_tagged(example, keywords))} {prompts.render_answer(example)}"
         for example in reversed(demonstrations)
     ]
-    asked = prompts.render_query(_tagged(query, keywords))
-    return "\n\n".join([prompts.default_instruction(query.task), *blocks, asked]), f" {prompts.render_answer(query)}"
+    last = prompts.render_query(_tagged(query, keywords))
+    return "\n\n".join([prompts.default_instruction(query.task), *blocks, last]), f" {prompts.render_answer(query)}"
 
 
 def _tagged(example: Example, keywords: KeywordStrategy) -> Query:

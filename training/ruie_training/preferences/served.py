@@ -128,7 +128,7 @@ class ServedScorer:
         ]
 
     def _score(self, client: httpx.Client, request: _Request, state: _State) -> float | None:
-        """The score of a pair; None where every attempt failed, or where others have shown that it is no use."""
+        """The score of a pair; None where every attempt failed, or where others have shown that it is useless."""
         import httpx
 
         if state.is_hopeless(self.concurrency):
@@ -223,7 +223,7 @@ class _State:
             self._bad += 1
 
     def is_hopeless(self, concurrency: int) -> bool:
-        """Whether it's no use to go on: a refusal, or as many pairs given up as there are threads and none scored."""
+        """Whether more requests are useless: a refusal, or none scored and as many failed pairs as threads."""
         return self.stopped or self.refused is not None or (self._good == 0 and self._bad >= concurrency)
 
 
