@@ -142,8 +142,9 @@ def test_a_disk_that_takes_no_more_is_told(static_folder, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({}, "All allow it by their stated licence. None is held out."),
+        ({}, "All permit passing on these weights by their stated licence. None is held out."),
         ({"permissive": False}, "for measurement only: NER/starter"),
+        ({"role": Role.OWN, "permissive": None}, "their owner decides who may use these weights"),
         ({"role": Role.HELD_OUT}, "Held out, and trained on all the same: NER/starter"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -57,14 +58,17 @@ def write_card(sets: Sequence[DataSet], *, title: str, recipe: Mapping[str, obje
 
 
 def _terms(sets: Sequence[DataSet]) -> str:
-    """Whether the licences allow to pass on what was trained, and whether a set was meant for testing."""
-    closed = [dataset.name for dataset in sets if not dataset.permissive]
+    """Whether the licences permit passing on what was trained, and whether a set was meant for testing."""
+    own = [dataset.name for dataset in sets if dataset.role is Role.OWN]
+    closed = [dataset.name for dataset in sets if not dataset.permissive and dataset.name not in own]
     tested = [dataset.name for dataset in sets if dataset.role is Role.HELD_OUT]
     licences = (
         f"No permissive licence is stated, so these weights are for measurement only: {', '.join(closed)}."
         if closed
-        else "All allow it by their stated licence."
+        else "All permit passing on these weights by their stated licence."
     )
+    if own:  # rows without a catalog have no stated licence
+        licences = "The rows came without a catalog: their owner decides who may use these weights."
     held_out = f"Held out, and trained on all the same: {', '.join(tested)}." if tested else "None is held out."
     return f"{licences} {held_out}"
 
@@ -82,7 +86,7 @@ def add_figures(folder: str | Path, figures: str) -> None:
 
 
 def rows_of(sets: Sequence[DataSet]) -> str:
-    """How many sets and rows, and how many of them are held in, in a few words."""
-    held_in = sum(dataset.role is Role.HELD_IN for dataset in sets)
+    """How many sets of each role and how many rows, in a few words."""
+    roles = Counter(dataset.role for dataset in sets)
     rows = sum(dataset.size("train") for dataset in sets)
-    return f"{len(sets)} sets ({held_in} held-in, {len(sets) - held_in} extra), {rows:,} rows"
+    return f"{len(sets)} sets ({', '.join(f'{count} {role}' for role, count in roles.items())}), {rows:,} rows"
