@@ -1,6 +1,6 @@
 """Kills the commands that write, at random moments, and checks what each kill left behind.
 
-    python tests/stress/kills.py --kills 200 index extract sync adapt
+    python tests/stress/kills.py --kills 200 index extract corpus sync adapt
 
 Every command runs in a process of its own that is ended by SIGKILL. The processes are forked from this one, which has
 imported the package and opened nothing, so that the kills hit work and not imports. After each kill another process
@@ -205,6 +205,45 @@ class Extract(Work):
         return len(texts)
 
 
+class Corpus(Work):
+    """A folder of results, a row a document; every fifth document is of several chunks, every fiftieth is empty."""
+
+    texts = 400
+
+    def documents(self) -> list[dict[str, Any]]:
+        rows = []
+        for number in range(self.texts):
+            sentences = 12 if number % 5 == 0 else 1
+            text = " ".join(f"{NAMES[number % 8]} met text {number} in Rome." for _ in range(sentences))
+            rows.append({"id": f"d{number}", "text": "" if number % 50 == 49 else text})
+        return rows
+
+    def prepare(self) -> None:
+        with DemonstrationStore.create(map(ner, range(60)), self.store, encoder=self.encoder, progress=False):
+            lines = [json.dumps(row) for row in self.documents()]
+            (self.folder / "texts.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+
+    def command(self) -> list[str]:
+        files = [str(self.folder / "texts.jsonl"), "--out", str(self.folder / "run"), "--chunk-tokens", "40"]
+        return ["extract", *files, "--model", "baseline", *self.options()]
+
+    def check(self, before: int, *, complete: bool) -> int:
+        path = self.folder / "run" / "results.jsonl"
+        *whole, last = path.read_bytes().split(b"\n") if path.exists() else [b""]
+        rows = [json.loads(line) for line in whole]
+        expect(not complete or not last, "a finished run left an unfinished row")
+        wanted = self.documents()
+        got = [{"id": row["id"], "text": row["extraction"]["text"]} for row in rows]
+        expect(got == wanted[: len(got)], "the rows are not those of the first documents, once each and in order")
+        expect(len(rows) >= before, f"{before} rows before, {len(rows)} now")
+        expect(not any("error" in row for row in rows), "a document failed")
+        if complete:
+            expect(len(rows) == self.texts, f"a finished run left {len(rows)} of {self.texts} rows")
+            summary = json.loads((self.folder / "run" / "summary.json").read_text("utf-8"))
+            expect(summary["complete"] and summary["documents"] == self.texts, f"the summary says {summary}")
+        return len(rows)
+
+
 class Adapt(Work):
     rows = 160
 
@@ -226,7 +265,7 @@ class Adapt(Work):
         return 0
 
 
-KINDS: dict[str, type[Work]] = {"index": Index, "extract": Extract, "sync": Sync, "adapt": Adapt}
+KINDS: dict[str, type[Work]] = {"index": Index, "extract": Extract, "corpus": Corpus, "sync": Sync, "adapt": Adapt}
 
 
 @dataclass
