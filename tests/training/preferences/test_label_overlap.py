@@ -18,10 +18,15 @@ def test_the_best_and_the_worst_candidates_of_a_teacher_are_told_apart():
     examples = {row.content_id: row for row in [query, *rows]}
     ids = tuple(row.content_id for row in rows)
     scored = Candidates((query.content_id,), (ids,), ((0.9, 0.1, 0.5, 0.0),))
-    ends = label_f1_of_ends(scored, examples, top=2, bottom=2)
+    mined = Candidates((query.content_id,), (ids,), ((4.0, 3.0, 2.0, 1.0),))
+    ends = label_f1_of_ends(scored, examples, top=2, bottom=2, mined=mined)
     assert ends == {
         "label F1 of the 2 best": pytest.approx((1 + 0) / 2),  # "PP" and "L"
         "label F1 of the 2 worst": pytest.approx((2 / 3 + 0) / 2),  # "P" and nothing
+        "label F1 of all candidates": pytest.approx((1 + 2 / 3 + 0 + 0) / 4),
+        "label F1 of the 2 best by mining": pytest.approx((1 + 2 / 3) / 2),
+        "best above all, low": pytest.approx(1 / 2 - 5 / 12),
+        "best above all, high": pytest.approx(1 / 2 - 5 / 12),
     }
     assert LabelOverlap().score([(rows[0], query), (rows[2], query)]) == [1.0, 0.0]
     assert label_f1_of_ends(scored, examples) == {}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from ruie_components.labels import label_counts, label_f1
 from ruie_components.types import Example
@@ -29,7 +33,13 @@ class LabelOverlap:
 
 
 def label_f1_of_ends(
-    scored: Candidates, examples: Mapping[str, Example], top: int = 3, bottom: int = 8
+    scored: Candidates,
+    examples: Mapping[str, Example],
+    top: int = 3,
+    bottom: int = 8,
+    *,
+    mined: Candidates | None = None,
+    seed: int = 0,
 ) -> dict[str, float]:
     """The label F1 of a teacher's best and worst candidates with their query: what the teacher can teach.
 
@@ -38,22 +48,33 @@ def label_f1_of_ends(
         examples: Queries and candidates by id.
         top: How many are the best.
         bottom: How many are the worst. Queries with fewer candidates than both together don't count.
+        mined: Also report the best of the same candidates by these scores, such as BM25's.
+        seed: Of the resampling.
 
     Returns:
-        The mean label F1 of each end, 0 to 1; empty where no query counts.
+        The mean label F1 over the queries, 0 to 1: of each end, of all scored candidates (what a random choice has),
+        and the ends of a 95% interval, by resampling queries, of how much the best exceed all. Empty where no query
+        counts.
     """
     scorer = LabelOverlap()
-    best: list[float] = []
-    worst: list[float] = []
+    ranks = {query: {name: i for i, name in enumerate(ids)} for query, ids, _ in mined or ()}
+    best, worst, every = f"the {top} best", f"the {bottom} worst", "all candidates"
+    ranked = f"the {top} best by mining"
+    means: defaultdict[str, list[float]] = defaultdict(list)
     for query, ids, scores in scored:
         if len(ids) < top + bottom:
             continue
         ordered, _ = best_first(ids, scores)
-        best += scorer.score([(examples[name], examples[query]) for name in ordered[:top]])
-        worst += scorer.score([(examples[name], examples[query]) for name in ordered[-bottom:]])
-    if not best:
+        f1 = dict(zip(ids, scorer.score([(examples[name], examples[query]) for name in ids]), strict=True))
+        parts = {best: ordered[:top], worst: ordered[-bottom:], every: ids}
+        if query in ranks:
+            parts[ranked] = sorted(ids, key=lambda name, rank=ranks[query]: rank.get(name, len(rank)))[:top]
+        for part, names in parts.items():
+            means[part].append(statistics.fmean(f1[name] for name in names))
+    if not means:
         return {}
-    return {
-        f"label F1 of the {top} best": sum(best) / len(best),
-        f"label F1 of the {bottom} worst": sum(worst) / len(worst),
-    }
+    gains = np.subtract(means[best], means[every])
+    draws = np.random.default_rng(seed).integers(0, len(gains), (1000, len(gains)))
+    low, high = np.percentile(gains[draws].mean(1), [2.5, 97.5])
+    report = {f"label F1 of {part}": statistics.fmean(values) for part, values in means.items()}
+    return report | {"best above all, low": float(low), "best above all, high": float(high)}

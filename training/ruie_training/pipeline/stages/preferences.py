@@ -82,7 +82,7 @@ class PreferencesStage(Stage[Preferences]):
         if context.process.is_first:
             scored.save(folder / CANDIDATES)
         report = {"queries": len(scored), "pairs": scored.pairs, "kind": scored.kind, "dropped": dict(scored.dropped)}
-        return {**report, **label_f1_of_ends(scored, examples)}
+        return {**report, **label_f1_of_ends(scored, examples, mined=context.candidates("mine"))}
 
 
 def _mined(recipe: Recipe) -> int:

@@ -68,7 +68,7 @@ class RewardStage(Stage[Reward]):
         if context.process.is_first:
             scored.save(folder / CANDIDATES)
             report["pairs cut"] = count_cut_pairs(model, mined, examples, settings)
-        return {**report, "pairs": scored.pairs, **label_f1_of_ends(scored, examples)}
+        return {**report, "pairs": scored.pairs, **label_f1_of_ends(scored, examples, mined=mined)}
 
     def _train(self, context: Context, settings: Reward, folder: Path) -> tuple[Any, Report]:
         """The trained model and what its training reported; read from the folder where it was trained before."""
