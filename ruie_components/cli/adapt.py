@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Column, Table
@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from ruie_components.adaptation import Adaptation
 from ruie_components.cli.console import console, write_json
 from ruie_components.cli.options import AsJson
-from ruie_components.store import DemonstrationStore
+from ruie_components.store import DemonstrationStore, IndexCheck
 
 
 def adapt(
@@ -61,10 +61,12 @@ def adapt(
         result = opened.adapt(
             out=out, teacher=teacher, measure_only=dry_run, start=start, steps=steps, seed=seed, progress=True
         )
+        check = opened.index_check
     if as_json:
-        write_json(console, asdict(result))
+        write_json(console, asdict(result) | index_figures(check))
     else:
         show_adaptation(result)
+        show_index(check)
 
 
 def show_adaptation(result: Adaptation) -> None:
@@ -86,3 +88,15 @@ def show_adaptation(result: Adaptation) -> None:
     console.print(result.reason + (f" ({spent})" if spent else ""), markup=False, soft_wrap=True)
     if result.folder:
         console.print(f"The encoder was written to {result.folder}.", markup=False, soft_wrap=True)
+
+
+def index_figures(check: IndexCheck) -> dict[str, Any]:
+    """What the last check of the index gave, for a program; the recall is ``None`` where no row was looked up."""
+    return {"index_recall": check.recall if check.checked else None, "index_checked": check.checked}
+
+
+def show_index(check: IndexCheck) -> None:
+    """Print the recall of the index, if rows were looked up."""
+    if check.checked:
+        rows = "row" if check.checked == 1 else "rows"
+        console.print(f"Index recall {check.recall:.4f} ({check.checked:,} {rows} looked up).", highlight=False)

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from ruie_components.cli.adapt import show_adaptation
+from ruie_components.cli.adapt import index_figures, show_adaptation, show_index
 from ruie_components.cli.console import console, errors, write_json
 from ruie_components.cli.options import AsJson, EncoderOption, Pool
 from ruie_components.errors import RuieError
 from ruie_components.formats import Import
-from ruie_components.store import DemonstrationStore, SyncResult
+from ruie_components.store import DemonstrationStore, IndexCheck, SyncResult
 from ruie_components.types import Example
 
 Files = Annotated[
@@ -46,9 +46,10 @@ def index(
         new = built.add(examples, progress=True)
         counts = {str(task): built.count(task) for task in built.tasks}
         result = built.adapt(progress=True) if adapt else None
-        name = built.encoder.name
+        name, check = built.encoder.name, built.index_check
     if as_json:
         told = {"store": store, "pool": pool, "read": len(examples), "new": new, "examples": counts, "encoder": name}
+        told |= index_figures(check)
         told |= {"adaptation": asdict(result)} if result else {}
         write_json(console, told, indent=2)
         return
@@ -58,6 +59,7 @@ def index(
         markup=False,
         soft_wrap=True,
     )
+    show_index(check)
     if result:
         show_adaptation(result)
     elif sum(counts.values()) >= WORTH_ADAPTING and not name.endswith(f", adapted to {pool}"):
@@ -88,12 +90,14 @@ def sync(
             f"pass --allow-empty if that is what you want"
         )
     if dry_run and not _exists(store):
-        result = SyncResult(added=len({example.content_id for example in examples}))
+        result, check = SyncResult(added=len({example.content_id for example in examples})), IndexCheck(0, 0, 0)
     else:
         with closing(DemonstrationStore.create(path=store, pool=pool, encoder=encoder)) as opened:
             result = opened.sync(examples, dry_run=dry_run, progress=True)
+            check = opened.index_check
     if as_json:
         told = {"store": store, "pool": pool, "read": len(examples), "dry_run": dry_run, **asdict(result)}
+        told |= {} if dry_run else index_figures(check)
         write_json(console, told, indent=2)
         return
     console.print(
@@ -102,6 +106,7 @@ def sync(
         markup=False,
         soft_wrap=True,
     )
+    show_index(check)
 
 
 def _examples_in(files: list[Path]) -> list[Example]:
