@@ -16,6 +16,7 @@ _PAGE = 500
 _HITS = 10  # a row may tie with others that have the same vector
 _ROUNDING = 1e-5
 _ROUNDS = 6
+_WORTH_ANOTHER = 0.8  # a round that leaves more of the lost rows is the last: linking again also cuts links of others
 _SAMPLE, _SHARE = 256, 0.05  # rows checked after a write: this share of it, but at least this many
 
 
@@ -48,8 +49,11 @@ def check_all(collection: Any, advance: Callable[[int], None] = lambda _: None) 
     for _ in range(_ROUNDS):
         if not left:
             break
+        before = len(left)
         _link_again(collection, left)
         left = _unreachable(collection, ids)  # all of them: new links may push out the last link to another row
+        if len(left) > _WORTH_ANOTHER * before:
+            break
     return IndexCheck(len(ids), len(lost), len(lost) - len(left))
 
 

@@ -141,7 +141,7 @@ def _copy(connection: Connection, old: Any, encoder: Encoder, advance: Callable[
         copy = None
     labels = kept_labels(connection, old)
     if copy is None:
-        copy = new_collection(connection, _next(old.name), encoder, labels=labels)
+        copy = new_collection(connection, _next(old.name), encoder, labels=labels, dense=True)
     else:
         keep_labels(connection, copy, labels or ())
     wanted = old.get(include=[])["ids"]

@@ -2,7 +2,10 @@
 
 import chromadb
 import numpy as np
+import pytest
 
+from ruie_components import DemonstrationStore, Example
+from ruie_components.store.collections import DENSE, SEARCH
 from ruie_components.store.index_check import check_all, check_written
 
 
@@ -25,3 +28,71 @@ def test_rows_that_a_poor_graph_loses_are_counted_and_repaired():
         assert check_all(collection).unreachable == noticed.unreachable - noticed.repaired
     finally:
         client.delete_collection("poor-graph")
+
+
+def crowded(rows: int = 2000, dimension: int = 96) -> np.ndarray:
+    """Unit vectors as an adapted encoder gives them: close together, in groups of different width."""
+    rng = np.random.default_rng(0)
+    width = np.exp(0.8 * rng.normal(size=(rows, 1)))
+    groups = rng.normal(size=(rows // 8, dimension))[rng.integers(rows // 8, size=rows)]
+    vectors = rng.normal(size=dimension) + width * (groups + 0.35 * rng.normal(size=(rows, dimension)))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+class AdaptedEncoder:
+    """Gives every row of a crowded pool its vector."""
+
+    name, fingerprint, dimension = "adapted", "ada" * 8, 96
+
+    def __init__(self) -> None:
+        self.vectors = crowded()
+
+    def encode_examples(self, examples):
+        return self.vectors[[int(example.text) for example in examples]]
+
+    def encode_queries(self, queries):
+        return self.vectors[[int(query.text) for query in queries]]
+
+
+def recall(collection, vectors: np.ndarray, k: int) -> float:
+    """How many of the k nearest rows to every 20th row the index finds, by exact search."""
+    queries = vectors[::20]
+    exact = np.argsort(-(queries @ vectors.T), axis=1)[:, :k]
+    answer = collection.query(query_embeddings=queries, n_results=k, include=["documents"])
+    texts = [{int(text.rpartition("Input: ")[2].split()[0].strip('"')) for text in row} for row in answer["documents"]]
+    return float(np.mean([len(found & set(best)) / k for found, best in zip(texts, exact, strict=True)]))
+
+
+@pytest.fixture(scope="module")
+def adapted(encoder):
+    """A pool that was embedded again by an adapted encoder."""
+    examples = [Example(task="NER", text=str(number), labels=["person"]) for number in range(2000)]
+    with DemonstrationStore.create(examples, encoder=encoder, progress=False) as store:
+        store.reindex(AdaptedEncoder())
+        yield store
+
+
+def test_a_pool_that_was_adapted_is_found_through_its_index(adapted):
+    check = adapted.index_check
+    assert check.checked == 2000
+    assert check.recall > 0.99
+    assert adapted.check_index().recall >= check.recall  # another check does no harm
+
+
+def test_the_graph_of_an_adapted_pool_is_denser_and_searched_more_widely(adapted):
+    collection = adapted._pool.collections["NER"]
+    hnsw = collection.configuration_json["hnsw"]
+    assert {key: hnsw[key] for key in DENSE} == DENSE
+    assert hnsw["ef_search"] == SEARCH
+    vectors = crowded()
+    client = chromadb.EphemeralClient()
+    plain = client.create_collection(
+        "plain-graph", embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
+    )
+    try:
+        documents = [f'Input: "{number}" ' for number in range(2000)]
+        plain.add(ids=documents, embeddings=vectors, documents=documents)
+        for k in (8, 80):
+            assert recall(collection, vectors, k) > max(0.97, recall(plain, vectors, k))
+    finally:
+        client.delete_collection("plain-graph")
