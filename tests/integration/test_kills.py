@@ -11,7 +11,7 @@ SCRIPT = Path(__file__).parents[1] / "stress" / "kills.py"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["index", "extract", "sync", "adapt"])
+@pytest.mark.parametrize("command", ["index", "extract"])
 def test_a_killed_command_loses_nothing_and_resumes(tmp_path, encoder_folder, command):
     options = ["--kills", "3", "--rows", "600", "--encoder", str(encoder_folder)]
     run = subprocess.run(
