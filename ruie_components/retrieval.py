@@ -9,7 +9,7 @@ from typing import Any
 
 from ruie_components.errors import RuieError
 from ruie_components.selection import Selector
-from ruie_components.store import DemonstrationStore
+from ruie_components.store import DemonstrationStore, TunedSettings
 from ruie_components.types import Demonstration, EventQuery, Example, Query, Task
 
 QueryInput = Query | Example | Mapping[str, Any] | str
@@ -26,8 +26,9 @@ class DemonstrationRetriever:
 
     Args:
         store: The pool.
-        selector: How demonstrations are chosen. Default: ``Selector()``, by label voting.
-        k: How many. Default: the selector's own number, 8.
+        selector: How demonstrations are chosen. Default: as ``ruie tune`` found best for this pool, else
+            ``Selector()``, by label voting.
+        k: How many. Default: the selector's own number, 8 where the pool was not tuned.
         task: The task of inputs that name none.
         labels: The labels that inputs ask for that name none.
         event: For event argument extraction, the event of inputs that name none: its ``type`` and ``trigger``.
@@ -61,8 +62,9 @@ class DemonstrationRetriever:
         if selector is not None and not isinstance(selector, Selector):
             raise TypeError(f'expected a Selector, got {type(selector).__name__}; use Selector("mmr"), for example')
         self.store = store
-        self.selector = _with_k(selector or Selector(), k)
         self.task = None if task is None else Task(task)
+        self.tuned = store.tuned(self.task) or TunedSettings()
+        self.selector = _with_k(selector or Selector(self.tuned.method, self.tuned.k), k)
         self.labels = None if labels is None else _label_list(labels)
         self.event = None if event is None else EventQuery.model_validate(event)
         self.text_key = text_key

@@ -6,6 +6,7 @@ class speaks to it over HTTP, so that a model in the process and a llama.cpp ser
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.util
 import json
@@ -78,7 +79,10 @@ class GgufChat:
         self.path = _named_or_path(path)
         self._metadata = _check_file(self.path)
         template = "tokenizer.chat_template" in self._metadata
+        self.has_template = template
+        self.is_auto = mode == "auto"
         self.mode = mode if mode != "auto" else "chat" if template else "completion"
+        self._owner: GgufChat | None = None
         trained = self._metadata.get(f"{self._metadata.get('general.architecture')}.context_length", _DEFAULT_CONTEXT)
         self.context = context or min(int(trained), _DEFAULT_CONTEXT)
         self.max_tokens = max_tokens
@@ -87,6 +91,14 @@ class GgufChat:
         self.parallel = parallel
         self.probabilities = probabilities
         self.timeout = timeout
+
+    def with_mode(self, mode: Literal["completion", "chat"]) -> GgufChat:
+        """The same loaded model in another mode."""
+        other = copy.copy(self)
+        for name in ("_own_client", "_own_server", "settings"):
+            other.__dict__.pop(name, None)
+        other.mode, other.is_auto, other._owner = mode, False, self._owner or self
+        return other
 
     def __repr__(self) -> str:
         return f"GgufChat({self.path.name!r}, mode={self.mode!r})"
@@ -148,15 +160,21 @@ class GgufChat:
 
     def close(self) -> None:
         """Free the model's memory. The next request loads it again."""
-        if client := self.__dict__.pop("_client", None):
+        if self.__dict__.get("_owner") is not None:
+            return  # the model that this one is another mode of has it
+        if client := self.__dict__.pop("_own_client", None):
             client.close()
-        self.__dict__.pop("_server", None)
+        self.__dict__.pop("_own_server", None)
 
     def __del__(self) -> None:
         self.close()
 
-    @cached_property
+    @property
     def _server(self) -> Any:
+        return self._owner._server if self._owner else self._own_server
+
+    @cached_property
+    def _own_server(self) -> Any:
         try:
             import xllamacpp
         except ImportError as error:
@@ -180,8 +198,12 @@ class GgufChat:
                 f"known to this version, or memory ran out ({error})"
             ) from error
 
-    @cached_property
+    @property
     def _client(self) -> httpx.Client:
+        return self._owner._client if self._owner else self._own_client
+
+    @cached_property
+    def _own_client(self) -> httpx.Client:
         # trust_env: a proxy of the environment must not hide a server in this very process
         return httpx.Client(base_url=self._server.listening_address, timeout=self.timeout, trust_env=False)
 

@@ -19,6 +19,7 @@ from ruie_components.cli.demo import demo
 from ruie_components.cli.evaluate import evaluate_app
 from ruie_components.cli.report import report
 from ruie_components.cli.serve import serve
+from ruie_components.cli.tune import tune
 from ruie_components.errors import RuieError, explain
 from ruie_components.extraction import AnswerTruncatedWarning
 
@@ -34,6 +35,7 @@ app.command("import")(exchange.import_annotations)
 app.command()(pools.index)
 app.command()(pools.sync)
 app.command()(adapt)
+app.command()(tune)
 app.command()(work.retrieve)
 app.command()(work.prompt)
 app.command()(work.extract)

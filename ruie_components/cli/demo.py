@@ -77,7 +77,7 @@ def demo(
         encoder = f"{store.encoder.name}, {store.encoder.dimension} dimensions"
         console.print(f"Starter pool: {counts}. Encoder: {encoder}.\n{lead}", markup=False)
         queries = demo_queries()
-        results = Extractor(store, answering, selector=Selector(k=k)).extract_many(queries)
+        results = Extractor(store, answering, selector=Selector(), k=k).extract_many(queries)
     for query, outcome in zip(queries, results, strict=True):
         _show(query, outcome)
     written = pages.write(report, results, title="ruie demo", lead=lead)

@@ -60,11 +60,18 @@ EventOption = Annotated[
     str | None,
     typer.Option(help='For EAE, the event whose arguments to extract: "event type: trigger".', show_default=False),
 ]
-K = Annotated[int, typer.Option("-k", "--k", min=0, help="How many demonstrations.")]
-Method = Annotated[
-    str, typer.Option(help="How they are chosen: label-vote, similarity, hybrid, mmr, label-coverage, random or bm25.")
+K = Annotated[
+    int | None,
+    typer.Option("-k", "--k", min=0, help="How many demonstrations. Default: as tuned, else 8.", show_default=False),
 ]
-DEFAULT_METHOD = str(Selector.method)
+Method = Annotated[
+    str | None,
+    typer.Option(
+        help="How they are chosen: label-vote, similarity, hybrid, mmr, label-coverage, random or bm25. Default: as "
+        "tuned, else label-vote.",
+        show_default=False,
+    ),
+]
 ModelName = Annotated[
     str | None,
     typer.Option(
@@ -121,19 +128,24 @@ def opened(store: str | None, pool: str, encoder: str | None) -> Iterator[Demons
         yield source
 
 
-def selector(method: str, k: int) -> Selector:
-    """A selector by the method's name; wrong use where there is no such method."""
+def selector(method: str | None) -> Selector | None:
+    """A selector by the method's name, None for the pool's own; wrong use where there is no such method."""
     try:
-        return Selector(method=method, k=k)
+        return None if method is None else Selector(method=method)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--method") from None
 
 
 def defaults(
-    store: DemonstrationStore, task: Task | None, labels: list[str] | None, event: str | None
+    store: DemonstrationStore,
+    task: Task | None,
+    labels: list[str] | None,
+    event: str | None,
+    method: str | None = None,
+    k: int | None = None,
 ) -> DemonstrationRetriever:
     """What was said on the command line of every query."""
-    return DemonstrationRetriever(store, task=task, labels=labels or None, event=_event(event))
+    return DemonstrationRetriever(store, selector(method), k, task=task, labels=labels or None, event=_event(event))
 
 
 def _event(event: str | None) -> EventQuery | None:

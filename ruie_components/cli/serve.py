@@ -9,7 +9,6 @@ import typer
 
 from ruie_components.cli.console import errors
 from ruie_components.cli.options import (
-    DEFAULT_METHOD,
     EncoderOption,
     K,
     MaxTokens,
@@ -55,8 +54,8 @@ def serve(
     store: StorePath = None,
     pool: Pool = "default",
     task: TaskOption = None,
-    k: K = 8,
-    method: Method = DEFAULT_METHOD,
+    k: K = None,
+    method: Method = None,
     max_tokens: MaxTokens = None,
     encoder: EncoderOption = None,
 ) -> None:
@@ -73,7 +72,8 @@ def serve(
         extractor = Extractor(
             source,
             chat_model(model, model_option),
-            selector=selector(method, k),
+            k=k,
+            selector=selector(method),
             task=task,
             max_tokens=max_tokens,
         )

@@ -16,7 +16,6 @@ from rich.markup import escape
 from ruie_components.cli import corpus, show
 from ruie_components.cli.console import console, errors, write_csv, write_json
 from ruie_components.cli.options import (
-    DEFAULT_METHOD,
     AsJson,
     EncoderOption,
     EventOption,
@@ -48,7 +47,12 @@ from ruie_components.prompts import AnswerFormat, Order, build_prompt
 if TYPE_CHECKING:
     from ruie_components.extraction import Extractor
 
-Format = Annotated[AnswerFormat, typer.Option("--answer-format", help="How answers are written.")]
+Format = Annotated[
+    AnswerFormat | None,
+    typer.Option(
+        "--answer-format", help="How answers are written. Default: as tuned, else linear.", show_default=False
+    ),
+]
 
 
 class Mentions(StrEnum):
@@ -65,15 +69,16 @@ def retrieve(
     task: TaskOption = None,
     label: LabelsOption = None,
     event: EventOption = None,
-    k: K = 8,
-    method: Method = DEFAULT_METHOD,
+    k: K = None,
+    method: Method = None,
     encoder: EncoderOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the demonstrations chosen for a text, best first."""
     with opened(store, pool, encoder) as source:
-        query = defaults(source, task, label, event).query(the_text(text))
-        chosen = selector(method, k).select(source, query)
+        asked = defaults(source, task, label, event, method, k)
+        query = asked.query(the_text(text))
+        chosen = asked.retrieve(query)
     if as_json:
         rows = [{"score": shown.score, "example": shown.example.to_row()} for shown in chosen]
         write_json(console, rows, indent=2)
@@ -88,18 +93,21 @@ def prompt(
     task: TaskOption = None,
     label: LabelsOption = None,
     event: EventOption = None,
-    k: K = 8,
-    method: Method = DEFAULT_METHOD,
-    answer_format: Format = AnswerFormat.LINEAR,
+    k: K = None,
+    method: Method = None,
+    answer_format: Format = None,
     max_tokens: MaxTokens = None,
     encoder: EncoderOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the prompt for a text: as one string, or with --json as chat messages."""
     with opened(store, pool, encoder) as source:
-        query = defaults(source, task, label, event).query(the_text(text))
-        chosen = selector(method, k).select(source, query)
-    built = build_prompt(query, chosen, answer_format=answer_format, max_tokens=max_tokens)
+        asked = defaults(source, task, label, event, method, k)
+        query = asked.query(the_text(text))
+        chosen = asked.retrieve(query)
+        written = answer_format or asked.tuned.answer_format
+        order = asked.tuned.order
+    built = build_prompt(query, chosen, answer_format=written, max_tokens=max_tokens, order=order)
     if as_json:
         messages = [{"role": role, "content": content} for role, content in built.messages]
         write_json(console, {"messages": messages, "tokens": built.tokens, "dropped": built.dropped}, indent=2)
@@ -153,10 +161,16 @@ def extract(
     task: TaskOption = None,
     label: LabelsOption = None,
     event: EventOption = None,
-    k: K = 8,
-    method: Method = DEFAULT_METHOD,
-    answer_format: Format = AnswerFormat.LINEAR,
-    order: Annotated[Order, typer.Option(help="Where the most similar demonstration is shown.")] = Order.SIMILAR_LAST,
+    k: K = None,
+    method: Method = None,
+    answer_format: Format = None,
+    order: Annotated[
+        Order | None,
+        typer.Option(
+            help="Where the most similar demonstration is shown. Default: as tuned, else similar-last.",
+            show_default=False,
+        ),
+    ] = None,
     hold: Annotated[
         HoldOption,
         typer.Option(
@@ -236,7 +250,8 @@ def extract(
         extractor = Extractor(
             source,
             answering,
-            selector=selector(method, k),
+            k=k,
+            selector=selector(method),
             answer_format=answer_format,
             order=order,
             hold=hold.value_or_none,

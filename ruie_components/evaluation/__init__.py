@@ -7,6 +7,7 @@ from ruie_components.evaluation.experiment import Condition, Measurement, Plan, 
 from ruie_components.evaluation.predictors import Correlation, correlations
 from ruie_components.evaluation.selections import SELECTIONS
 from ruie_components.evaluation.statistics import Interval, paired_difference
+from ruie_components.evaluation.tune import Tuning
 
 __all__ = [
     "SELECTIONS",
@@ -18,6 +19,7 @@ __all__ = [
     "Interval",
     "Measurement",
     "Plan",
+    "Tuning",
     "calibration_error",
     "correlations",
     "measure",

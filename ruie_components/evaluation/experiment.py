@@ -154,16 +154,18 @@ class Cell:
     chosen: Chosen
 
 
-def cells(plan: Plan, *, retries: int = 2, progress: bool = False) -> Iterator[Cell]:
+def cells(plan: Plan, *, retries: int = 2, stores: PoolStores | None = None, progress: bool = False) -> Iterator[Cell]:
     """The cells of a plan one after the other; no model is called.
 
     Args:
         plan: What to measure.
         retries: How often a request that failed for a passing reason is repeated.
+        stores: The stores of the plan's only set, which stay open. Default: they are built for each set.
         progress: Whether building and adapting pools show progress.
     """
+    given = stores
     for data in plan.sets:
-        stores = PoolStores(data, progress=progress)
+        stores = given.with_inputs(data.inputs) if given else PoolStores(data, progress=progress)
         try:
             known: dict[tuple[str, int], Chosen] = {}
             for condition in plan.conditions(data):
@@ -185,11 +187,18 @@ def cells(plan: Plan, *, retries: int = 2, progress: bool = False) -> Iterator[C
                 )
                 yield Cell(data, condition, extractor, prompts, known[key])
         finally:
-            stores.close()
+            if given is None:
+                stores.close()
 
 
 def measure(
-    plan: Plan, *, concurrency: int = 1, retries: int = 2, samples: int = 0, progress: bool = True
+    plan: Plan,
+    *,
+    concurrency: int = 1,
+    retries: int = 2,
+    samples: int = 0,
+    stores: PoolStores | None = None,
+    progress: bool = True,
 ) -> list[Measurement]:
     """Run every condition of a plan.
 
@@ -201,6 +210,7 @@ def measure(
         concurrency: Requests under way at a time.
         retries: How often a request that failed for a passing reason is repeated.
         samples: How many more answers to each prompt are sampled, for confidence by agreement.
+        stores: As for ``cells``.
         progress: Whether to show progress on stderr.
 
     Raises:
@@ -211,7 +221,7 @@ def measure(
     errors: list[Exception] = []
     answered = False
     with track("evaluate", total=total, enabled=progress) as advance, ThreadPoolExecutor(concurrency) as executor:
-        for cell in cells(plan, retries=retries, progress=progress):
+        for cell in cells(plan, retries=retries, stores=stores, progress=progress):
             results = []
             for result in executor.map(partial(_answer, cell.extractor, errors, samples), cell.prompts):
                 results.append(result)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import Any
 
 from ruie_components.evaluation.data import EvaluationSet
 from ruie_components.labels import count_matrices, label_f1_matrix
 from ruie_components.selection import Selector
 from ruie_components.selection.candidates import MatrixSource
 from ruie_components.store import DemonstrationStore
-from ruie_components.types import Demonstration, Query
+from ruie_components.types import Demonstration, Example, Query
 
 Chosen = list[list[Demonstration]]
 """For each query its demonstrations, best first."""
@@ -35,28 +35,39 @@ class PoolStores:
     Args:
         data: The set.
         progress: Whether building and adapting show progress.
+        encoder: The encoder of selections that name none. Default: the embedded one.
     """
 
     data: EvaluationSet
     progress: bool = False
+    encoder: Any = None
     _stores: dict[str, DemonstrationStore] = field(default_factory=dict)
 
     def store(self, encoder: str | None = None) -> DemonstrationStore:
-        """The pool in memory, by the embedded encoder or a named one."""
+        """The pool in memory, by its encoder or a named one."""
         name = encoder or ""
         if name not in self._stores:
             self._stores[name] = DemonstrationStore.create(
-                self.data.pool, pool=f"evaluation-{next(_numbers)}", encoder=encoder, progress=self.progress
+                self.data.pool,
+                pool=f"evaluation-{next(_numbers)}",
+                encoder=encoder or self.encoder,
+                progress=self.progress,
             )
         return self._stores[name]
 
-    @cached_property
+    @property
     def adapted(self) -> DemonstrationStore:
         """The pool by the embedded encoder adapted to it, as ``store.adapt()`` decides."""
-        store = DemonstrationStore.create(self.data.pool, pool=f"evaluation-{next(_numbers)}", progress=self.progress)
-        store.adapt(progress=self.progress)
-        self._stores["adapted"] = store
-        return store
+        if "adapted" not in self._stores:
+            name = f"evaluation-{next(_numbers)}"
+            store = DemonstrationStore.create(self.data.pool, pool=name, progress=self.progress)
+            self._stores["adapted"] = store
+            store.adapt(progress=self.progress)
+        return self._stores["adapted"]
+
+    def with_inputs(self, inputs: Sequence[Example]) -> PoolStores:
+        """The same stores for other inputs."""
+        return replace(self, data=replace(self.data, inputs=tuple(inputs)))
 
     def close(self) -> None:
         """Close all stores."""

@@ -40,7 +40,8 @@ class Extractor:
         model: A name such as ``"ollama:llama3.1:8b"`` (see ``load_chat_model``), a LangChain chat model, a LlamaIndex
             LLM, a ``ChatModel``, or a function from a list of ``(role, content)`` pairs to the answer's text.
         k: The number of demonstrations; 0 for none. Default: the selector's, which is 8 by default.
-        selector: How demonstrations are chosen. Default: ``Selector()``.
+        selector: How demonstrations are chosen. Default, as of ``k``, ``answer_format`` and ``order``: what ``ruie
+            tune`` found best for this pool, else ``Selector()``.
         task: The task of inputs that name none. Default: the pool's only task.
         labels: The labels of inputs that name none. Default: all labels of the task in the pool.
         event: For EAE, the event of inputs that name none.
@@ -75,8 +76,8 @@ class Extractor:
         task: Task | str | None = None,
         labels: Sequence[str] | None = None,
         event: EventQuery | Mapping[str, Any] | None = None,
-        answer_format: AnswerFormat | str = AnswerFormat.LINEAR,
-        order: Order | str = Order.SIMILAR_LAST,
+        answer_format: AnswerFormat | str | None = None,
+        order: Order | str | None = None,
         hold: answers.Hold | None = None,
         max_tokens: int | None = None,
         count_tokens: TokenCounter = estimate_tokens,
@@ -86,9 +87,10 @@ class Extractor:
         retries: int = 2,
     ) -> None:
         self.retriever = DemonstrationRetriever(store, selector, k, task, labels, event)
-        self.model = as_chat_model(model)
-        self.answer_format = AnswerFormat(answer_format)
-        self.order = Order(order)
+        tuned = self.retriever.tuned
+        self.model = _in_mode(as_chat_model(model), tuned.mode)
+        self.answer_format = AnswerFormat(answer_format or tuned.answer_format)
+        self.order = Order(order or tuned.order)
         self.hold = _checked_hold(hold, self.model)
         self.max_tokens = max_tokens
         self.count_tokens = count_tokens
@@ -113,7 +115,7 @@ class Extractor:
     def with_model(self, model: AnyChatModel) -> Self:
         """The same extractor with another chat model."""
         other = copy.copy(self)
-        other.model = as_chat_model(model)
+        other.model = _in_mode(as_chat_model(model), self.retriever.tuned.mode)
         _checked_hold(self.hold, other.model)
         return other
 
@@ -447,6 +449,11 @@ class Extractor:
             "fuzzy_threshold": self.fuzzy_threshold,
             "mentions": self.mentions,
         }
+
+
+def _in_mode(model: ChatModel, mode: str | None) -> ChatModel:
+    """A model that leaves it open whether it reads one string or messages, in the mode that was tuned."""
+    return model.with_mode(mode) if mode and getattr(model, "is_auto", False) else model  # type: ignore[attr-defined]
 
 
 def _checked_hold(hold: answers.Hold | None, model: ChatModel) -> answers.Hold | None:

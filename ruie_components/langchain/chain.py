@@ -36,8 +36,8 @@ def create_extraction_chain(
     task: Task | str | None = None,
     labels: Sequence[str] | None = None,
     event: EventQuery | Mapping[str, Any] | None = None,
-    answer_format: AnswerFormat | str = AnswerFormat.LINEAR,
-    order: Order | str = Order.SIMILAR_LAST,
+    answer_format: AnswerFormat | str | None = None,
+    order: Order | str | None = None,
     hold: answers.Hold | None = None,
     max_tokens: int | None = None,
     count_tokens: TokenCounter = estimate_tokens,
@@ -52,7 +52,8 @@ def create_extraction_chain(
         model: A LangChain chat model, or another that ``Extractor`` takes.
         store: The pool of demonstrations.
         k: The number of demonstrations. Default: the selector's.
-        selector: How demonstrations are chosen. Default: ``Selector()``.
+        selector: How demonstrations are chosen. Default, as of ``k``, ``answer_format`` and ``order``: what ``ruie
+            tune`` found best for this pool, else ``Selector()``.
         task: The task of inputs that name none. Default: the pool's only task.
         labels: The labels of inputs that name none. Default: all labels of the task in the pool.
         event: For EAE, the event of inputs that name none.

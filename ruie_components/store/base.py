@@ -22,6 +22,7 @@ from ruie_components.store.open_pool import OpenPool
 from ruie_components.store.opening import open_pool
 from ruie_components.store.records import Hit
 from ruie_components.store.syncing import SyncResult, apply_plans, group_by_task, make_plan
+from ruie_components.store.tuned import TunedSettings, set_tuned_settings, tuned_settings
 from ruie_components.store.writing import batch_size, writing
 from ruie_components.types import Demonstration, Example, Query, Task
 
@@ -262,6 +263,31 @@ class DemonstrationStore:
             StoreError: The pool has no example of this task.
         """
         return reading.labels(self._pool, Task(task))
+
+    def tuned(self, task: Task | str | None = None) -> TunedSettings | None:
+        """The settings that ``ruie tune`` found best for a task; ``None`` where none were tuned.
+
+        Embedding the pool with another encoder (``adapt``, ``reindex``) forgets them.
+
+        Args:
+            task: The task; the pool's only one if not given.
+
+        Raises:
+            StoreError: What the pool keeps can't be read.
+        """
+        if task is None and len(self.tasks) != 1:
+            return None
+        return tuned_settings(self._pool, Task(task or self.tasks[0]))
+
+    def set_tuned(self, task: Task | str, settings: TunedSettings | None) -> None:
+        """Keep settings that retrievers and extractors take as their defaults; ``None`` removes them.
+
+        Raises:
+            StoreError: There is no such task, another process has the folder open, or the write failed.
+        """
+        self._pool.collection(Task(task))
+        with writing(self._pool, "keeping tuned settings"):
+            set_tuned_settings(self._pool, Task(task), settings)
 
     def search(self, query: Query, k: int = 8) -> list[Demonstration]:
         """The ``k`` most similar examples of the query's task, best first, without the query's own text.

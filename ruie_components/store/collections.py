@@ -35,6 +35,7 @@ a row again prunes the lists of its neighbours, and 211 lost rows became 458. Be
 Chroma's graph, which is built in half the time, so pools begin with that one.
 """
 _ENCODER, FINGERPRINT, _FORMAT, _LABELS = "ruie_encoder", "ruie_fingerprint", "ruie_format", "ruie_labels"
+_TUNED = "ruie_tuned"
 _PAGE = 1000
 
 
@@ -124,6 +125,20 @@ def set_labels(connection: Connection, collection: Any, labels: Iterable[str]) -
     """Make these the labels that a collection keeps."""
     stored = _stored(connection, collection)
     stored.modify(metadata={**stored.metadata, _LABELS: json.dumps(list(labels))})
+
+
+def kept_settings(collection: Any) -> str | None:
+    """The tuned settings that a collection keeps, as JSON, or ``None``."""
+    kept = (collection.metadata or {}).get(_TUNED)
+    return None if kept is None else str(kept)
+
+
+def set_settings(connection: Connection, collection: Any, settings: str | None) -> Any:
+    """Make these the tuned settings that a collection keeps; the collection as it is now."""
+    stored = _stored(connection, collection)
+    metadata = {name: value for name, value in stored.metadata.items() if name != _TUNED}
+    stored.modify(metadata=metadata if settings is None else {**metadata, _TUNED: settings})
+    return _stored(connection, collection)
 
 
 def _stored(connection: Connection, collection: Any) -> Any:

@@ -1,0 +1,132 @@
+import json
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from ruie_components import DemonstrationStore, Example, Extractor, StoreError
+from ruie_components.chat import CopyBaseline, Response
+from ruie_components.cli.app import app
+from ruie_components.evaluation import AnswerCache
+from ruie_components.evaluation.tune import Round, _rounds, plan_tuning, tune
+from ruie_components.prompts import AnswerFormat, Order
+from ruie_components.retrieval import DemonstrationRetriever
+from ruie_components.store import TunedSettings
+
+BEST = TunedSettings(method="similarity", k=4, order="similar-first", answer_format="json")
+
+
+class Picky(CopyBaseline):
+    """The baseline, which answers only to JSON."""
+
+    name = "picky"
+    calls = 0
+
+    def complete(self, prompt, *, constraint=None):
+        type(self).calls += 1
+        return super().complete(prompt) if "JSON" in prompt.text else Response("None")
+
+
+def row(name: str, verb: str, city: str) -> Example:
+    text = f"{name} {verb} in {city}."
+    spans = [("person", name, 0), ("city", city, text.index(city))]
+    entities = [{"type": label, "text": span, "start": at, "end": at + len(span)} for label, span, at in spans]
+    return Example(task="NER", text=text, labels=["person", "city"], entities=entities)
+
+
+ROWS = [
+    row(name, verb, city)
+    for name in ("Ada", "Bob", "Cyd", "Dan", "Eve")
+    for verb in ("slept", "sang", "works", "met Flo")
+    for city in ("Rome", "Oslo", "Lima", "Bonn")
+]
+
+
+@pytest.fixture
+def store(encoder):
+    with DemonstrationStore.create(ROWS, pool="tune", encoder=encoder, progress=False) as opened:
+        yield opened
+
+
+def arguments(**more):
+    return {"calls": 70, "methods": ["bm25"], "ks": [4], "orders": [Order.SIMILAR_LAST], **more}
+
+
+def test_rounds_halve_the_settings_within_the_budget():
+    rounds = _rounds(8, 240, 100)
+    assert rounds == [Round(8, 10), Round(5, 26), Round(4, 46)]
+    assert _rounds(8, 20, 100) is None
+    assert _rounds(4, 1000, 30)[-1].inputs == 30
+
+
+def test_a_better_format_is_found_and_tested_on_other_inputs(store, tmp_path):
+    Picky.calls = 0
+    cache = AnswerCache(tmp_path / "a.sqlite")
+    found = tune(store, Picky(), cache=cache, progress=False, **arguments())
+    assert found.winner.answer_format is AnswerFormat.JSON
+    assert found.is_significant
+    assert found.difference.value == pytest.approx(found.winner_f1.value - found.default_f1.value)
+    assert found.default_f1.value == 0
+    assert found.calls <= 70
+    assert Picky.calls <= found.calls
+    before = Picky.calls
+    assert tune(store, Picky(), cache=cache, progress=False, **arguments()) == found
+    assert Picky.calls == before  # it resumes from the cache
+    assert store.tuned() is None  # nothing is written unless it is asked for
+
+
+def test_a_plan_says_what_it_will_cost(store):
+    plan = plan_tuning(store, Picky(), **arguments())
+    assert 0 < plan.calls <= 70
+    assert plan.settings[0] == TunedSettings()
+    assert plan.tokens > 50 * plan.calls
+    assert plan.possible == 3
+    with pytest.raises(ValueError, match="too few to tune by"):
+        plan_tuning(store, Picky(), **arguments(calls=10))
+
+
+def test_what_was_tuned_is_the_default(store):
+    store.set_tuned("NER", BEST)
+    assert store.tuned() == store.tuned("NER") == BEST
+    retriever = DemonstrationRetriever(store)
+    assert (retriever.selector.method, retriever.selector.k) == ("similarity", 4)
+    extractor = Extractor(store, "baseline")
+    assert (extractor.order, extractor.answer_format) == (Order.SIMILAR_FIRST, AnswerFormat.JSON)
+    told = Extractor(store, "baseline", k=2, answer_format="linear")
+    assert (told.selector.method, told.selector.k, told.answer_format) == ("similarity", 2, AnswerFormat.LINEAR)
+    assert len(told.extract("Ada slept.").demonstrations) == 2
+    store.set_tuned("NER", None)
+    assert store.tuned() is None
+    assert DemonstrationRetriever(store).selector.k == 8
+
+
+def test_what_can_not_be_read_is_an_error(store):
+    collection = store._pool.collections["NER"]
+    collection.modify(metadata={**collection.metadata, "ruie_tuned": '{"method": "magic"}'})
+    with pytest.raises(StoreError, match=r"tuned settings of NER.*method"):
+        store.tuned("NER")
+
+
+def test_the_command_keeps_a_winner_only_when_it_is_better(tmp_path):
+    folder = str(tmp_path / "pool")
+    DemonstrationStore.create(ROWS, path=folder, progress=False).close()
+    few = ["--calls", "80", "--method", "random", "-k", "1", "--order", "similar-last", "--answer-format", "linear"]
+    command = ["tune", "--store", folder, "--model", "baseline", "--cache", f"{tmp_path}/a.sqlite", *few]
+    dry = CliRunner().invoke(app, [*command, "--dry-run"])
+    assert dry.exit_code == 0, dry.output
+    assert re.search(r"\d+ calls, about [\d,]+ tokens", dry.output)
+    done = CliRunner().invoke(app, [*command, "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
+    assert found["kept"] is False  # one random demonstration is not better than eight that were chosen
+    with DemonstrationStore.open(folder) as opened:
+        assert opened.tuned() is None
+
+
+def test_tuned_settings_survive_closing(tmp_path):
+    folder = tmp_path / "pool"
+    with DemonstrationStore.create(ROWS[:8], path=folder, progress=False) as store:
+        store.set_tuned("NER", BEST)
+        assert store.count() == 8
+    with DemonstrationStore.open(folder) as opened:
+        assert opened.tuned() == BEST
