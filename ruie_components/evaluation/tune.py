@@ -175,7 +175,8 @@ def tune(
         ChatModelError: The first requests all failed.
     """
     search = _Search(store, model, task, calls, methods, ks, orders, formats, seed)
-    return search.run(cache or AnswerCache(":memory:"), concurrency, retries, progress=progress)
+    kept = AnswerCache(":memory:") if cache is None else cache  # an empty one is false
+    return search.run(kept, concurrency, retries, progress=progress)
 
 
 class _Search:

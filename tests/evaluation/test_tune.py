@@ -117,7 +117,7 @@ def test_the_command_keeps_a_winner_only_when_it_is_better(tmp_path):
     assert re.search(r"\d+ calls, about [\d,]+ tokens", dry.output)
     done = CliRunner().invoke(app, [*command, "--json"])
     assert done.exit_code == 0, done.output
-    found = json.loads(done.output)
+    found = json.loads(done.stdout)
     assert found["kept"] is False  # one random demonstration is not better than eight that were chosen
     with DemonstrationStore.open(folder) as opened:
         assert opened.tuned() is None
