@@ -555,6 +555,16 @@ def test_a_catalog_without_a_set_to_measure_names_section_and_condition(tiny, st
         plan(Context(tiny, tmp_path / "data", tmp_path / "run", progress=False))
 
 
+def test_too_few_rows_for_one_step_are_refused_before_anything_runs(starter_data, tmp_path):
+    with gzip.open(starter_data / "NER" / "starter" / "train.jsonl.gz", "rt", encoding="utf-8") as lines:
+        rows = [{**json.loads(line), "dataset": "own"} for line in lines][:30]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    context = Context(read_recipe("from-embedded"), tmp_path / "rows.jsonl", tmp_path / "run", progress=False)
+    with pytest.raises(RunError, match=r"stage distil can't run: the data have at most \d+ queries.*\[distil.opt"):
+        run(context)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_plain_rows_and_the_encoder_of_the_package_are_enough(starter_data, tmp_path):
     """One file of rows, no catalog: trained on its train split, measured on its dev split, ended with how to use it."""

@@ -1,11 +1,14 @@
-"""Where models come from that a recipe names: a check, before the run starts, that they are there."""
+"""Checks before a run starts: the models that a recipe names are there, and the data suffice for one step."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from ruie_training.data.catalog import DataError
 from ruie_training.data.settings import EMBEDDED, SCRATCH
 from ruie_training.errors import TrainingError
+from ruie_training.pipeline.context import Context
+from ruie_training.pipeline.stage import Workload
 
 
 def check_source(model: str, key: str) -> None:
@@ -29,3 +32,22 @@ def check_source(model: str, key: str) -> None:
         raise TrainingError(f"{key} = {model!r}: there is no such folder") from None
     except Exception as error:
         raise TrainingError(f"{key} = {model!r}: neither a folder nor a model that the hub gives: {error}") from error
+
+
+def check_queries(context: Context, section: str, batch_size: int) -> None:
+    """Check that the data have enough queries for one step of a training.
+
+    Args:
+        context: The run.
+        section: Of the recipe, for the error message.
+        batch_size: Queries per step and process.
+
+    Raises:
+        DataError: They have fewer.
+    """
+    queries, needed = Workload(context).queries, batch_size * context.process.world
+    if queries < needed:
+        raise DataError(
+            f"the data have at most {queries:,} queries, and one step of [{section}] takes {needed:,}: give more rows, "
+            f"raise queries_per_set of [data], or lower batch_size of [{section}.optimisation]"
+        )

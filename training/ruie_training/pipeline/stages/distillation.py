@@ -5,7 +5,7 @@ from __future__ import annotations
 from ruie_training.data.settings import SCRATCH
 from ruie_training.models.settings import Distil, Models
 from ruie_training.pipeline.context import Context
-from ruie_training.pipeline.sources import check_source
+from ruie_training.pipeline.sources import check_queries, check_source
 from ruie_training.pipeline.speed import TEXT_TOKENS, parameters, trained_queries
 from ruie_training.pipeline.stage import Estimate, Report, Stage, Workload
 from ruie_training.recipes import Recipe
@@ -28,8 +28,10 @@ class DistillationStage(Stage[Distil]):
             raise ValueError(f'[distil] has model = "{SCRATCH}": add a section [models.encoder]')
 
     def check(self, context: Context) -> None:
-        """The model it starts from is there."""
-        check_source(self.settings(context.recipe).model, "[distil] model")
+        """The model it starts from is there, and there are queries for one step."""
+        settings = self.settings(context.recipe)
+        check_source(settings.model, "[distil] model")
+        check_queries(context, self.name, settings.optimisation.batch_size)
 
     def estimate(self, work: Workload) -> Estimate:
         """Texts that go through the model."""

@@ -12,7 +12,7 @@ from ruie_training.mining.settings import Mine
 from ruie_training.models.settings import Models, Reward
 from ruie_training.pipeline.context import CANDIDATES, Context
 from ruie_training.pipeline.shards import score_in_shards
-from ruie_training.pipeline.sources import check_source
+from ruie_training.pipeline.sources import check_queries, check_source
 from ruie_training.pipeline.speed import PAIR_TOKENS, parameters, trained_queries
 from ruie_training.pipeline.stage import Estimate, Report, Stage, Workload
 from ruie_training.preferences import label_f1_of_ends
@@ -37,8 +37,10 @@ class RewardStage(Stage[Reward]):
             raise ValueError(f'[reward] has model = "{SCRATCH}": add a section [models.cross_encoder]')
 
     def check(self, context: Context) -> None:
-        """The model it starts from is there."""
-        check_source(self.settings(context.recipe).model, "[reward] model")
+        """The model it starts from is there, and there are queries for one step."""
+        settings = self.settings(context.recipe)
+        check_source(settings.model, "[reward] model")
+        check_queries(context, self.name, settings.optimisation.batch_size)
 
     def estimate(self, work: Workload) -> Estimate:
         """Pairs to train on and to score."""
