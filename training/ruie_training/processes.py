@@ -15,7 +15,7 @@ class Process:
 
     @classmethod
     def from_environment(cls) -> Process:
-        """What ``RANK`` and ``WORLD_SIZE`` say; one process where they are absent."""
+        """From ``RANK`` and ``WORLD_SIZE``; one process where they are absent."""
         return cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
     @property

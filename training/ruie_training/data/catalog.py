@@ -57,7 +57,7 @@ class Role(StrEnum):
 
 
 class DataSet(BaseModel):
-    """One set: what its catalog says about it, and its splits."""
+    """One set: its catalog entry and its splits."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

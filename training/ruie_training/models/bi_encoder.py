@@ -113,7 +113,7 @@ def train_bi_encoder(
         teacher: Candidates with the teacher's raw scores.
         examples: Every query and candidate under its ``content_id``.
         settings: Groups, rendering, loss and optimisation.
-        folder: Checkpoints go here; training goes on from the last one.
+        folder: Checkpoints go here; training resumes from the last one.
         seed: Of the draws and of the order.
         metrics: A JSONL file to append to.
         progress: Show a bar on stderr.

@@ -98,7 +98,7 @@ def train_reward(
         preferences: Candidates with the LLM's scores.
         examples: Every query and candidate under its ``content_id``.
         settings: Groups, rendering and optimisation.
-        folder: Checkpoints go here; training goes on from the last one.
+        folder: Checkpoints go here; training resumes from the last one.
         seed: Of the draws and of the order.
         metrics: A JSONL file to append to.
         progress: Show a bar on stderr.

@@ -163,7 +163,7 @@ class RUIEDistillationLoss(nn.Module):
         return functional.normalize(self.model(features)["sentence_embedding"], dim=-1)
 
     def get_config_dict(self) -> dict[str, Any]:
-        """What the model card says of this loss."""
+        """The settings that the model card lists."""
         names = ("temperature", "weight", "divergence_weight", "chunk_size")
         return {name: getattr(self, name) for name in names}
 

@@ -40,7 +40,7 @@ class Split(Section):
     """How groups are drawn from scored candidates."""
 
     size: int = Field(ge=2)
-    """Passages a group: one positive, the others negatives."""
+    """Passages per group: one positive, the others negatives."""
     top: Positive = 3
     """How many of the best candidates are positives."""
     bottom: int = Field(16, ge=-1)
@@ -98,7 +98,7 @@ class Distil(Section):
     passage_prefix: str = "passage: "
     """Put before every passage."""
     max_length: Positive = 512
-    """Tokens of a text; longer ones are cut."""
+    """Tokens of a text; longer texts are truncated."""
     groups: Split = Split(size=4)
     """How groups are drawn from the teacher's scores."""
     temperature: float = Field(0.01, gt=0)
@@ -138,7 +138,7 @@ class VocabularyTeacher(Section):
     dimensions: Positive = 256
     """Principal components of the teacher's vectors that are kept."""
     dropped: int = Field(4, ge=0)
-    """Of the first principal components, so many are left out: they hold what all tokens share."""
+    """The number of leading principal components that are left out: they hold what all tokens share."""
     weight: float = Field(0.42, ge=0)
     """Length of a rare token's vector in this part, relative to the random part."""
     smoothing: float = Field(1e-3, gt=0)
@@ -185,7 +185,7 @@ class LanguageModel(TransformerModel):
 
 
 class Models(Section):
-    """Models made from nothing but the training texts."""
+    """Models trained from scratch on the training texts."""
 
     vocabulary: Positive = 8000
     """Tokens of each tokenizer."""

@@ -29,7 +29,8 @@ def training_arguments(
 ) -> dict[str, Any]:
     """Keyword arguments for any ``TrainingArguments``.
 
-    The last, smaller batch of an epoch is left out: the loss compares all rows of a batch, on every process as many.
+    The last, smaller batch of an epoch is left out: the loss compares all rows of a batch, and every process needs
+    the same number.
     """
     arguments = {
         "output_dir": str(folder / "checkpoints"),
@@ -51,7 +52,7 @@ def training_arguments(
         "report_to": ["tensorboard"] if tensorboard else [],
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
-        # accelerate joins processes on CPUs only where it is told that they are CPUs: else each would train by itself
+        # without this, accelerate does not join processes on CPUs, and each would train alone
         "use_cpu": Process.from_environment().world > 1 and not torch.cuda.is_available(),
     }
     return {**arguments, **more}
@@ -182,7 +183,7 @@ class FreshGroups(TrainerCallback):  # type: ignore[misc]  # transformers is not
     def on_epoch_begin(
         self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: object
     ) -> None:
-        """Tell the rows which epoch begins; a run that goes on from a checkpoint begins within one."""
+        """Set the rows' epoch; a run that resumes from a checkpoint begins within one."""
         self.rows.epoch = int(state.epoch or 0)
 
 

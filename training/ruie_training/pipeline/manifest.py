@@ -1,4 +1,4 @@
-"""What a run folder says of itself: the recipe it belongs to, and for each stage what it read, did and left out."""
+"""The records of a run folder: its recipe, and for each stage what it read, did and left out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class StageRecord(BaseModel):
 
     stage: str
     hash: str
-    """Over the stage's settings, the data and the hashes of the stages it reads: while it stays, so does the work."""
+    """Of the stage's settings, the data and the hashes of the stages it reads; the same hash: not run again."""
     status: Literal["running", "done"]
     seed: int
     inputs: Mapping[str, str]
@@ -35,7 +35,7 @@ class StageRecord(BaseModel):
     seconds: float = 0.0
     """Of all attempts together, to the microsecond, but for one that was killed without a chance to write it down."""
     report: Mapping[str, Any] = {}
-    """Counts and figures; ``dropped`` says what was left out, by reason."""
+    """Counts and figures; ``dropped`` counts what was left out, by reason."""
 
     def write(self, folder: Path) -> None:
         """Write it, whole or not at all."""

@@ -192,7 +192,7 @@ def _begin(context: Context, at: Planned) -> StageRecord:
 
 
 def _wait_for(context: Context, at: Planned, *statuses: str) -> None:
-    """Other processes than the first wait until it says that the stage is begun or done."""
+    """Let all processes but the first wait until it has begun or finished the stage."""
     while not context.process.is_first:
         record = read_record(context.folder(at.stage.name))
         if record and record.hash == at.hash and record.status in statuses:

@@ -81,7 +81,7 @@ class Preferences(Section):
     """The LLM's preference for each pair of candidate and query."""
 
     scorer: Scorer
-    """The table ``[preferences.scorer]``; its ``kind`` says which keys it has."""
+    """The table ``[preferences.scorer]``; its ``kind`` determines its other keys."""
     per_query: Positive = 32
     """Candidates of each query that are scored."""
     choose: Literal["random", "top", "spread"] = "random"

@@ -84,7 +84,7 @@ class StaticRecipe:
 
 
 def passages(examples: Sequence[Example], recipe: StaticRecipe, keywords: KeywordStrategy | None = None) -> list[str]:
-    """What the encoder reads of demonstrations; tagged as the recipe says where no other way is given."""
+    """The passages of demonstrations, with the keyword tags of the recipe unless others are given."""
     strategy = recipe.keywords if keywords is None else keywords
     return [prompts.render_passage(example, strategy, recipe.layout) for example in examples]
 
