@@ -12,6 +12,7 @@ import typer
 
 from ruie_components.cli.console import console, errors, write_csv, write_json
 from ruie_components.cli.options import AsJson, EncoderOption, Pool
+from ruie_components.cli.pools import descriptions_beside
 from ruie_components.errors import RowError, RuieError
 from ruie_components.files import read_rows
 from ruie_components.formats import Import, ImportReport, LabelMapping, formats, write_examples
@@ -91,9 +92,12 @@ def import_annotations(
         if to is not None:
             to.parent.mkdir(parents=True, exist_ok=True)
             written = write_examples(to, examples)
+            write_descriptions(to, labels.describe)
         elif store is not None:
             with closing(DemonstrationStore.create(path=store, pool=pool, encoder=encoder)) as opened:
                 written = opened.add(examples)
+                if labels.describe and opened.tasks:
+                    opened.describe_labels(labels.describe)
     report = source.report
     if as_json:
         write_json(console, {**asdict(report), "to": str(to or store), "written": written}, indent=2)
@@ -175,12 +179,18 @@ def export(
         raise typer.BadParameter(f"formats are {known}" if name else f"name one of {known}", param_hint="--format")
     if to.exists() and not overwrite and (not to.is_dir() or any(to.iterdir())):
         raise RuieError(f"{to} exists: give another --to, or --overwrite")
-    examples, failed = _of_file(file) if file is not None else (_of_store(store, pool, encoder), 0)
+    failed, descriptions = 0, {}
+    if file is not None:
+        examples, failed = _of_file(file)
+    else:
+        examples, descriptions = _of_store(store, pool, encoder)
     if task:
         examples = [example for example in examples if example.task in task]
     if not examples:
         raise RuieError("there are no examples to write")
     notes = _write(to, name, examples)
+    if name == "jsonl":
+        write_descriptions(to, descriptions)
     if as_json:
         told = {"to": str(to), "format": name, "examples": len(examples), "failed": failed, "notes": notes}
         write_json(console, told, indent=2)
@@ -192,9 +202,15 @@ def export(
     console.print(f"{len(examples):,} examples in {to} ({name}).", markup=False, soft_wrap=True)
 
 
-def _of_store(store: str | None, pool: str, encoder: str | None) -> list[Example]:
+def write_descriptions(path: Path, descriptions: dict[str, str]) -> None:
+    """Write the descriptions of labels beside a file of examples, where `ruie index` and `ruie sync` look for them."""
+    if descriptions:
+        LabelMapping(describe=descriptions).write(descriptions_beside(path))
+
+
+def _of_store(store: str | None, pool: str, encoder: str | None) -> tuple[list[Example], dict[str, str]]:
     with closing(DemonstrationStore.open(store, pool=pool, encoder=encoder)) as opened, track("read") as advance:
-        return list(_counted(opened.examples(), advance))
+        return list(_counted(opened.examples(), advance)), opened.label_descriptions()
 
 
 def _of_file(path: Path) -> tuple[list[Example], int]:

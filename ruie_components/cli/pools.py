@@ -13,7 +13,7 @@ from ruie_components.cli.adapt import index_figures, show_adaptation, show_index
 from ruie_components.cli.console import console, errors, write_json
 from ruie_components.cli.options import AsJson, EncoderOption, Pool
 from ruie_components.errors import RuieError
-from ruie_components.formats import Import
+from ruie_components.formats import Import, LabelMapping
 from ruie_components.store import DemonstrationStore, IndexCheck, SyncResult
 from ruie_components.types import Example
 
@@ -44,6 +44,7 @@ def index(
     examples = _examples_in(files)
     with closing(DemonstrationStore.create(path=store, pool=pool, encoder=encoder)) as built:
         new = built.add(examples, progress=True)
+        _describe(built, files)
         counts = {str(task): built.count(task) for task in built.tasks}
         result = built.adapt(progress=True) if adapt else None
         name, check = built.encoder.name, built.index_check
@@ -95,6 +96,8 @@ def sync(
         with closing(DemonstrationStore.create(path=store, pool=pool, encoder=encoder)) as opened:
             result = opened.sync(examples, dry_run=dry_run, progress=True)
             check = opened.index_check
+            if not dry_run:
+                _describe(opened, files)
     if as_json:
         told = {"store": store, "pool": pool, "read": len(examples), "dry_run": dry_run, **asdict(result)}
         told |= {} if dry_run else index_figures(check)
@@ -116,6 +119,19 @@ def _examples_in(files: list[Path]) -> list[Example]:
         if name != "jsonl":
             errors.print(f"{path}: {name}", style="dim", markup=False, soft_wrap=True)
     return list(source)
+
+
+def descriptions_beside(path: Path) -> Path:
+    """Where the descriptions of a file's labels are: ``rows.labels.json`` beside ``rows.jsonl``."""
+    return path.with_name(f"{path.name.partition('.')[0]}.labels.json")
+
+
+def _describe(store: DemonstrationStore, files: list[Path]) -> None:
+    """Keep in the pool what the files beside these say of labels."""
+    beside = [path for file in files if (path := descriptions_beside(file)).is_file()]
+    described = {label: text for path in beside for label, text in LabelMapping.read(path).describe.items()}
+    if described and store.tasks:
+        store.describe_labels(described)
 
 
 def _exists(store: str) -> bool:

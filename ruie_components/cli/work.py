@@ -179,6 +179,9 @@ def extract(
         ),
     ] = HoldOption.NONE,
     max_tokens: MaxTokens = None,
+    descriptions: Annotated[
+        bool, typer.Option("--descriptions", help="Show the model what the labels mean, as the pool says.")
+    ] = False,
     mentions: Annotated[
         Mentions, typer.Option(help="Give an item of the answer the first mention of its span, or all mentions.")
     ] = Mentions.FIRST,
@@ -257,6 +260,7 @@ def extract(
             hold=hold.value_or_none,
             max_tokens=max_tokens,
             mentions=mentions.value,
+            descriptions=descriptions,
             task=task,
             labels=label or None,
             event=asked.event,

@@ -53,6 +53,8 @@ class Extractor:
         max_tokens: The budget of the whole prompt; the least similar demonstrations are dropped until it fits.
         count_tokens: Counts the tokens of a string, for the budget.
         instruction: An instruction of your own instead of the task's.
+        descriptions: Show what the labels mean: ``True`` for the descriptions that the pool keeps, or your own by
+            label.
         fuzzy_threshold: The least similarity, of 100, at which a span of the answer matches one of the text; ``None``
             for exact and normalized matches only.
         mentions: "first": one mention for each item of the answer. "all": an entity, trigger or argument also gets the
@@ -82,6 +84,7 @@ class Extractor:
         max_tokens: int | None = None,
         count_tokens: TokenCounter = estimate_tokens,
         instruction: str | None = None,
+        descriptions: bool | Mapping[str, str] = False,
         fuzzy_threshold: float | None = answers.FUZZY_THRESHOLD,
         mentions: Literal["first", "all"] = "first",
         retries: int = 2,
@@ -95,6 +98,7 @@ class Extractor:
         self.max_tokens = max_tokens
         self.count_tokens = count_tokens
         self.instruction = instruction
+        self.descriptions = self.store.label_descriptions() if descriptions is True else dict(descriptions or {})
         self.fuzzy_threshold = fuzzy_threshold
         self.mentions = mentions
         self.retries = retries
@@ -337,6 +341,7 @@ class Extractor:
             count_tokens=self.count_tokens,
             instruction=self.instruction,
             order=self.order,
+            descriptions=self.descriptions,
         )
 
     def _try_to_write(self, query: Query, demonstrations: Sequence[Demonstration]) -> Prompt | RuieError | ValueError:
@@ -446,6 +451,7 @@ class Extractor:
             "hold": self.hold,
             "max_tokens": self.max_tokens,
             "instruction": self.instruction,
+            **({"descriptions": self.descriptions} if self.descriptions else {}),
             "fuzzy_threshold": self.fuzzy_threshold,
             "mentions": self.mentions,
         }

@@ -64,6 +64,12 @@ class ConllFormat:
         if tokens or wrong:
             yield from _sentence(path, first or number, tokens, tags, wrong, reading)
 
+    def labels(self, path: Path, encoding: str | None) -> set[str]:
+        """The types of all tags, read in half the time of the sentences."""
+        tags = {line.rpartition("\t")[2] if "\t" in line else line for line in text_lines(path, encoding=encoding)}
+        last = {columns[-1] for tag in tags if (columns := tag.split())}
+        return {tag[2:] for tag in last if TAG.fullmatch(tag)}
+
     def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
         """Token and BIO tag, with a tab between them."""
         count = 0

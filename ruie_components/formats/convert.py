@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from ruie_components.errors import RowError, explain
 from ruie_components.formats.base import Document, Frame, Link, Reading, Schema
+from ruie_components.formats.fast import plain_example
 from ruie_components.types import Example, Span, Task
 
 _EVENT = "#"  # between a document's id and its event's, in the id of an EAE example
@@ -31,7 +32,15 @@ def examples_of(document: Document, schema: Schema, tasks: frozenset[Task] | Non
         if task is Task.EAE and wanted:
             yield from _argument_examples(document, schema)
         elif wanted and (labels := schema.labels.get(task)):
+            if task is Task.NER and not document.metadata and (plain := _plain(document, labels)) is not None:
+                yield plain
+                continue
             yield _example(document, task, labels, _ANNOTATIONS[task](document))
+
+
+def _plain(document: Document, labels: Iterable[str]) -> Example | None:
+    spans = [(*document.mentions[index], None) for index in document.entities]
+    return plain_example(document.text, tuple(labels), spans, id=document.id)
 
 
 def _example(

@@ -9,6 +9,7 @@ from pathlib import Path
 from ruie_components.errors import RowError
 from ruie_components.formats.base import Document, Format, Reading, Schema
 from ruie_components.formats.brat import BratFormat
+from ruie_components.formats.conll import ConllFormat
 from ruie_components.formats.convert import documents_of, examples_of
 from ruie_components.formats.jsonl import JsonlFormat, write_examples
 from ruie_components.formats.mapping import LabelMapping
@@ -105,6 +106,9 @@ class Import:
             if isinstance(one, JsonlFormat):
                 continue  # its rows have their own
             try:
+                if isinstance(one, ConllFormat):
+                    first.schema.declare(Task.NER, one.labels(path, self._encoding))
+                    continue
                 for item in one.read(path, first):
                     if isinstance(item, Document):
                         first.schema.collect(item)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ruie_components.errors import RowError, explain
 from ruie_components.files import atomic_text, json_object, json_values, read_lines
 from ruie_components.formats.base import Document, Reading
+from ruie_components.formats.fast import entity_example
 from ruie_components.types import Example
 
 
@@ -74,6 +75,8 @@ def example_of(location: str, row: Mapping[str, Any]) -> Example:
     Raises:
         RowError: It is none; the message names file, line and field.
     """
+    if isinstance(row, dict) and (plain := entity_example(row)) is not None:
+        return plain
     try:
         return Example.model_validate(row)
     except ValidationError as error:

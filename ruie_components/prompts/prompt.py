@@ -5,7 +5,7 @@ The instructions are the text files in ``instructions/``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Literal
 
 from ruie_components.errors import PromptTooLongError
-from ruie_components.prompts.blocks import AnswerFormat, render_answer, render_demonstration, render_query
+from ruie_components.prompts.blocks import AnswerFormat, one_line, render_answer, render_demonstration, render_query
 from ruie_components.types import Demonstration, Query, Task
 
 Message = tuple[Literal["system", "human", "ai"], str]
@@ -107,6 +107,7 @@ def build_prompt(
     count_tokens: TokenCounter = estimate_tokens,
     instruction: str | None = None,
     order: Order | str = Order.SIMILAR_LAST,
+    descriptions: Mapping[str, str] | None = None,
 ) -> Prompt:
     """Write the prompt for a query.
 
@@ -118,6 +119,8 @@ def build_prompt(
         count_tokens: Counts the tokens of a string.
         instruction: An instruction of your own instead of the task's.
         order: Where the best is shown: last, as in the paper, or first.
+        descriptions: What labels mean. Those of the query's labels are shown behind the instruction, as many as fit
+            the budget, before any demonstration.
 
     Returns:
         The prompt, with its size and how many demonstrations were dropped.
@@ -127,7 +130,11 @@ def build_prompt(
     """
     answer_format = AnswerFormat(answer_format)
     opening = default_instruction(query.task, answer_format) if instruction is None else instruction
-    tokens = count_tokens(opening) + count_tokens(render_query(query)) + 2 * MESSAGE_OVERHEAD
+    needed = count_tokens(render_query(query)) + 2 * MESSAGE_OVERHEAD
+    if descriptions:
+        room = None if max_tokens is None else max_tokens - needed
+        opening = _described(opening, query, descriptions, room, count_tokens)
+    tokens = count_tokens(opening) + needed
     if max_tokens is not None and tokens > max_tokens:
         raise PromptTooLongError(
             f"the instruction and the input alone take about {tokens:,} tokens, and the budget is {max_tokens:,}. "
@@ -143,3 +150,16 @@ def build_prompt(
     order = Order(order)
     shown = tuple(reversed(kept) if order is Order.SIMILAR_LAST else kept)
     return Prompt(opening, shown, query, answer_format, tokens, len(demonstrations) - len(kept), order)
+
+
+def _described(
+    opening: str, query: Query, descriptions: Mapping[str, str], room: int | None, count_tokens: TokenCounter
+) -> str:
+    """The instruction with the descriptions of the query's labels, as many as there is room for."""
+    lines = [f"- {label}: {one_line(descriptions[label])}" for label in query.labels if descriptions.get(label)]
+    while lines:
+        described = "\n".join([f"{opening}\n\nWhat the labels mean:", *lines])
+        if room is None or count_tokens(described) <= room:
+            return described
+        lines.pop()
+    return opening

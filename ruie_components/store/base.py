@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -14,7 +14,7 @@ from ruie_components.progress import track
 from ruie_components.selection import Selector
 from ruie_components.store import reading, reindexing
 from ruie_components.store.candidates import StoreSource
-from ruie_components.store.collections import pools
+from ruie_components.store.collections import kept_descriptions, pools, set_descriptions
 from ruie_components.store.connections import chroma_errors
 from ruie_components.store.healing import check_index, record_check
 from ruie_components.store.index_check import IndexCheck, check_all
@@ -27,6 +27,8 @@ from ruie_components.store.writing import batch_size, writing
 from ruie_components.types import Demonstration, Example, Query, Task
 
 if TYPE_CHECKING:  # scipy, which adaptation needs, is slow to import
+    from pydantic import BaseModel
+
     from ruie_components.adaptation import Adaptation, TeacherSource
 
 
@@ -288,6 +290,37 @@ class DemonstrationStore:
         self._pool.collection(Task(task))
         with writing(self._pool, "keeping tuned settings"):
             set_tuned_settings(self._pool, Task(task), settings)
+
+    def describe_labels(self, descriptions: Mapping[str, str] | type[BaseModel]) -> None:
+        """Keep with the pool what its labels mean, beside what is known; an empty description removes one.
+
+        Descriptions hold for all tasks of the pool. ``Extractor(..., descriptions=True)`` shows them in prompts.
+
+        Args:
+            descriptions: By label; or a pydantic model, whose fields are labels with a ``description``.
+
+        Raises:
+            StoreError: The pool has no example yet, another process has the folder open, or the write failed.
+        """
+        pool = self._pool
+        pool.check_open()
+        if not isinstance(descriptions, Mapping):
+            fields = descriptions.model_fields
+            descriptions = {field.alias or name: field.description or "" for name, field in fields.items()}
+        if not pool.collections:
+            raise StoreError(f"pool {pool.name!r} has no examples yet: add examples, then describe their labels")
+        with writing(pool, "describing labels"):
+            for collection in pool.collections.values():
+                both = {**kept_descriptions(pool.connection, collection), **descriptions}
+                set_descriptions(pool.connection, collection, {key: text for key, text in both.items() if text.strip()})
+
+    def label_descriptions(self) -> dict[str, str]:
+        """What the labels of the pool mean, as ``describe_labels`` was told."""
+        pool = self._pool
+        pool.check_open()
+        with chroma_errors(pool.connection.location, "reading"):
+            kept = [kept_descriptions(pool.connection, each) for each in pool.collections.values()]
+        return {label: text for each in kept for label, text in each.items()}
 
     def search(self, query: Query, k: int = 8) -> list[Demonstration]:
         """The ``k`` most similar examples of the query's task, best first, without the query's own text.

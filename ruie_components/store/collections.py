@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ruie_components.encoders import Encoder
@@ -36,6 +36,8 @@ Chroma's graph, which is built in half the time, so pools begin with that one.
 """
 _ENCODER, FINGERPRINT, _FORMAT, _LABELS = "ruie_encoder", "ruie_fingerprint", "ruie_format", "ruie_labels"
 _TUNED = "ruie_tuned"
+
+_DESCRIPTIONS = "ruie_descriptions"
 _PAGE = 1000
 
 
@@ -139,6 +141,17 @@ def set_settings(connection: Connection, collection: Any, settings: str | None) 
     metadata = {name: value for name, value in stored.metadata.items() if name != _TUNED}
     stored.modify(metadata=metadata if settings is None else {**metadata, _TUNED: settings})
     return _stored(connection, collection)
+
+
+def kept_descriptions(connection: Connection, collection: Any) -> dict[str, str]:
+    """The descriptions of labels that a collection keeps."""
+    return dict(json.loads(_stored(connection, collection).metadata.get(_DESCRIPTIONS) or "{}"))
+
+
+def set_descriptions(connection: Connection, collection: Any, descriptions: Mapping[str, str]) -> None:
+    """Make these the descriptions that a collection keeps."""
+    stored = _stored(connection, collection)
+    stored.modify(metadata={**stored.metadata, _DESCRIPTIONS: json.dumps(dict(descriptions))})
 
 
 def _stored(connection: Connection, collection: Any) -> Any:

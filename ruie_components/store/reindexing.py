@@ -20,7 +20,15 @@ from typing import Any
 from ruie_components.encoders import Encoder, OnnxEncoder, StaticEncoder
 from ruie_components.errors import StoreError
 from ruie_components.store import records
-from ruie_components.store.collections import FINGERPRINT, get_collection, keep_labels, kept_labels, new_collection
+from ruie_components.store.collections import (
+    FINGERPRINT,
+    get_collection,
+    keep_labels,
+    kept_descriptions,
+    kept_labels,
+    new_collection,
+    set_descriptions,
+)
 from ruie_components.store.connections import Connection
 from ruie_components.types import Task
 
@@ -142,6 +150,8 @@ def _copy(connection: Connection, old: Any, encoder: Encoder, advance: Callable[
     labels = kept_labels(connection, old)
     if copy is None:
         copy = new_collection(connection, _next(old.name), encoder, labels=labels, dense=True)
+        if descriptions := kept_descriptions(connection, old):
+            set_descriptions(connection, copy, descriptions)
     else:
         keep_labels(connection, copy, labels or ())
     wanted = old.get(include=[])["ids"]

@@ -1,0 +1,95 @@
+"""Examples of rows that are plainly valid, checked here and built without pydantic, which costs several times as much.
+
+What is not plain (another task, other keys, a wrong value) is left to pydantic, which says what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from ruie_components.types import Entity, Example, Grounding, Labels, Task
+
+_ROW = frozenset({"id", "dataset", "language", "task", "text", "schema", "entities"})
+_ENTITY = {"text", "type", "start", "end"}
+_LABELS: TypeAdapter[tuple[str, ...]] = TypeAdapter(Labels)
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def entity_example(row: Mapping[str, Any]) -> Example | None:
+    """The example of a plain row of named entities; ``None`` where pydantic is to look at it."""
+    if row.get("task") != "NER" or not row.keys() <= _ROW:
+        return None
+    schema, entities = row.get("schema"), row.get("entities", ())
+    if type(schema) is not list or not isinstance(entities, list | tuple):
+        return None
+    own = {name: row.get(name) for name in ("id", "dataset", "language")}
+    if not all(value is None or (type(value) is str and value.isascii()) for value in own.values()):
+        return None
+    spans = []
+    for entity in entities:
+        if type(entity) is not dict or entity.keys() != _ENTITY:
+            return None
+        if type(entity["start"]) is not int or type(entity["end"]) is not int or type(entity["type"]) is not str:
+            return None
+        spans.append((entity["type"], entity["start"], entity["end"], entity["text"]))
+    try:
+        return plain_example(row.get("text"), tuple(schema), spans, **own)
+    except TypeError:  # a label that is no string
+        return None
+
+
+def plain_example(
+    text: Any, labels: tuple[str, ...], spans: Sequence[tuple[str, int, int, str | None]], **own: Any
+) -> Example | None:
+    """The example of a text and its entities as ``(type, start, end, text)``; ``None`` where something is not plain.
+
+    Raises:
+        TypeError: A label can't be hashed.
+    """
+    if type(text) is not str or not text or text.isspace() or not (text.isascii() or _encodable(text)):
+        return None
+    known = _checked_labels(labels)
+    entities = []
+    for kind, start, end, shown in spans:
+        held = text[start:end]
+        if not 0 <= start < end <= len(text) or kind not in known or (shown is not None and shown != held):
+            return None
+        entities.append(
+            _build(Entity, {"text": held, "start": start, "end": end, "grounding": Grounding.EXACT, "type": kind})
+        )
+    values: dict[str, Any] = {"task": Task.NER, "text": text, "labels": tuple(known), "entities": tuple(entities)}
+    values |= {"relations": (), "events": (), "id": None, "dataset": None, "language": None, "metadata": {}, **own}
+    return _build(Example, values) if known else None
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@lru_cache(1024)
+def _checked_labels(labels: tuple[str, ...]) -> dict[str, None]:
+    """The labels as a set in order; empty where pydantic would change or refuse one."""
+    try:
+        checked = _LABELS.validate_python(labels)
+    except ValidationError:
+        return {}
+    return dict.fromkeys(checked) if checked == labels else {}
+
+
+def _build(kind: type[Model], values: dict[str, Any]) -> Model:
+    """A model of values that were checked; ``model_construct`` without its look-up of defaults and aliases."""
+    model = kind.__new__(kind)
+    put = object.__setattr__
+    put(model, "__dict__", values)
+    put(model, "__pydantic_fields_set__", set(values))
+    put(model, "__pydantic_extra__", None)
+    put(model, "__pydantic_private__", None)
+    return model
