@@ -12,6 +12,7 @@ from ruie_components.formats.tags import OUTSIDE, TAG, tagged_document, tags_of_
 from ruie_components.types import Task
 
 _DOCUMENT = "-DOCSTART-"
+_SCHEMES = tuple(f"{letter}-" for letter in "BIESLUM")
 _LONGEST = 100_000  # tokens of a sentence; more is a file without blank lines
 
 
@@ -67,8 +68,8 @@ class ConllFormat:
     def labels(self, path: Path, encoding: str | None) -> set[str]:
         """The types of all tags, read in half the time of the sentences."""
         tags = {line.rpartition("\t")[2] if "\t" in line else line for line in text_lines(path, encoding=encoding)}
-        last = {columns[-1] for tag in tags if (columns := tag.split())}
-        return {tag[2:] for tag in last if TAG.fullmatch(tag)}
+        lines = [tag.strip() if tag.startswith(_SCHEMES) else "".join(tag.split()[-1:]) for tag in tags]
+        return {tag[2:] for tag in lines if TAG.fullmatch(tag)}
 
     def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
         """Token and BIO tag, with a tab between them."""

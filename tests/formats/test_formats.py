@@ -108,6 +108,7 @@ def test_what_a_format_cant_hold_is_named(tmp_path, name):
         ("-DOCSTART- -X- O\n\nAda B-person\nLee E-person\nBob S-person\n", ["Ada Lee", "Bob"]),
         ("# id = 1\nAda\tB-person\r\nLee\tL-person\r\nBob\tU-person\r\n\r\n", ["Ada Lee", "Bob"]),
         ("Ada\tB-person\nLee\tI-city\n", ["Ada", "Lee"]),
+        ("Ada\tB-full name\nLee\tI-full name\nmet\tO\n", ["Ada Lee"]),
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-8-sig"])
