@@ -33,7 +33,7 @@ def entity_example(row: Mapping[str, Any]) -> Example | None:
     for entity in entities:
         if type(entity) is not dict or entity.keys() != _ENTITY:
             return None
-        if type(entity["start"]) is not int or type(entity["end"]) is not int or type(entity["type"]) is not str:
+        if tuple(type(entity[key]) for key in ("start", "end", "type", "text")) != (int, int, str, str):
             return None
         spans.append((entity["type"], entity["start"], entity["end"], entity["text"]))
     try:
