@@ -132,6 +132,22 @@ class DemonstrationRetriever:
         query = self.query(value, task=task, labels=labels, event=event)
         return _with_k(self.selector, k).select(self.store, query)
 
+    def explain(
+        self,
+        value: QueryInput,
+        *,
+        k: int | None = None,
+        task: Task | str | None = None,
+        labels: Sequence[str] | None = None,
+        event: EventQuery | Mapping[str, Any] | None = None,
+    ) -> str:
+        """The demonstrations for an input with the reason for each, for people: a text to print.
+
+        Programs read ``Demonstration.reason``. Arguments and errors are those of ``retrieve``.
+        """
+        query = self.query(value, task=task, labels=labels, event=event)
+        return _with_k(self.selector, k).explain(self.store, query)
+
     async def aretrieve(
         self,
         value: QueryInput,

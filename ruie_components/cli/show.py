@@ -14,12 +14,14 @@ from ruie_components.report import highlight
 from ruie_components.types import Demonstration, Example, Extraction
 
 
-def demonstrations(console: Console, found: Sequence[Demonstration]) -> None:
-    """Each demonstration's score and annotated text, best first."""
-    for shown in found:
-        line = Text(f"{shown.score:.3f}  ", style="bold")
-        console.print(_indented(line.append_text(annotated(shown.example))))
-    if not found:
+def demonstrations(console: Console, chosen: Sequence[Demonstration], *, explain: bool = False) -> None:
+    """Each demonstration's score and annotated text, best first, and the reason for it if ``explain`` is set."""
+    for demonstration in chosen:
+        line = Text(f"{demonstration.score:.3f}  ", style="bold")
+        console.print(_indented(line.append_text(annotated(demonstration.example))))
+        if explain and demonstration.reason:
+            console.print(Padding(Text(str(demonstration.reason), style="dim"), (0, 0, 0, 9)))
+    if not chosen:
         console.print("  no demonstrations")
 
 

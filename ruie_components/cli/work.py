@@ -72,18 +72,27 @@ def retrieve(
     k: K = None,
     method: Method = None,
     encoder: EncoderOption = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why each was chosen: ranks, votes, and the labels that it adds.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the demonstrations chosen for a text, best first."""
+    """Show the demonstrations chosen for a text, best first.
+
+    Example: ruie retrieve "Fly me to Rome" --store pool -k 4 --explain
+    """
     with opened(store, pool, encoder) as source:
         asked = defaults(source, task, label, event, method, k)
         query = asked.query(the_text(text))
         chosen = asked.retrieve(query)
     if as_json:
         rows = [{"score": shown.score, "example": shown.example.to_row()} for shown in chosen]
+        if explain:
+            for row, shown in zip(rows, chosen, strict=True):
+                row["reason"] = shown.reason.model_dump(mode="json") if shown.reason else None
         write_json(console, rows, indent=2)
     else:
-        show.demonstrations(console, chosen)
+        show.demonstrations(console, chosen, explain=explain)
 
 
 def prompt(

@@ -72,10 +72,11 @@ class Added(BaseModel):
     new: bool = Field(description="False where the pool held the same example before.")
 
 
-class Reason(BaseModel):
-    """Why a demonstration was chosen."""
+class Explained(BaseModel):
+    """A demonstration, and why it was chosen."""
 
     score: float
+    reason: str = Field(description="Why the selection method chose it: ranks, votes, the labels that it adds.")
     text: str
     labels: dict[str, int] = Field(description="Its labels, and how often each occurs.")
     shared_words: list[str] = Field(description="Words that it shares with the text, in the text's order.")
@@ -88,7 +89,7 @@ class Explanation(BaseModel):
     labels: list[str]
     selector: str
     encoder: str
-    demonstrations: list[Reason]
+    demonstrations: list[Explained]
     labels_shown: dict[str, int] = Field(description="In how many demonstrations each label occurs.")
     labels_not_shown: list[str] = Field(description="Labels asked for that no demonstration shows.")
     prompt: str
@@ -204,8 +205,9 @@ def _explain(extractor: Extractor, query: Query) -> Explanation:
         selector=repr(extractor.selector),
         encoder=extractor.store.encoder.name,
         demonstrations=[
-            Reason(
+            Explained(
                 score=shown.score,
+                reason=str(shown.reason or ""),
                 text=shown.example.text,
                 labels=dict(Counter(shown.example.annotation_labels)),
                 shared_words=_shared(words, shown.example),

@@ -274,12 +274,22 @@ def _gold(extraction: Extraction, gold: Example | None, indices: Mapping[str, in
 def _demonstrations(demonstrations: Sequence[Demonstration], indices: Mapping[str, int]) -> str:
     if not demonstrations:
         return ""
+    headings = ("why it was chosen", "example") if any(map(_is_explained, demonstrations)) else ("score", "example")
     rows = (
-        f'<tr><td class="number">{shown.score:.3f}</td><td class="text">{_annotated(shown.example, indices)}'
+        f'<tr>{_why(shown)}<td class="text">{_annotated(shown.example, indices)}'
         f"{'' if shown.example.annotations else ' <em>(nothing to extract)</em>'}</td></tr>"
         for shown in demonstrations
     )
-    return (
-        f"<details><summary>{len(demonstrations)} demonstrations, best first</summary>"
-        f"{_table(('score', 'example'), rows)}</details>"
-    )
+    summary = f"{len(demonstrations)} demonstrations, best first"
+    return f"<details><summary>{summary}</summary>{_table(headings, rows)}</details>"
+
+
+def _is_explained(demonstration: Demonstration) -> bool:
+    """Whether its score alone does not say why it was chosen: the method is another than similarity."""
+    return demonstration.reason is not None and demonstration.reason.method != "similarity"
+
+
+def _why(demonstration: Demonstration) -> str:
+    if not _is_explained(demonstration):
+        return f'<td class="number">{demonstration.score:.3f}</td>'
+    return f'<td class="why">{escape(str(demonstration.reason))}</td>'

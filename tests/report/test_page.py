@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from ruie_components import Demonstration, Example, Extraction, Query, report
+from ruie_components import Demonstration, Example, Extraction, Query, Reason, report
 from ruie_components.extraction import ExtractionResult, Usage
 from ruie_components.prompts import build_prompt
 
@@ -107,3 +107,15 @@ def test_gold_of_other_texts_is_refused():
         report.render([outcome()], gold=[gold, gold])
     with pytest.raises(ValueError, match="not of the same text"):
         report.render([outcome()], gold=[gold])
+
+
+def test_the_reason_of_a_choice_is_in_place_of_a_score_that_does_not_explain_it():
+    assert ">0.500</td>" in report.render([outcome()])
+    for method, is_shown in (("label-vote", True), ("similarity", False)):
+        explained = outcome()
+        (shown,) = explained.prompt.demonstrations
+        shown = shown.model_copy(update={"reason": Reason(method=method, order=2, similarity=0.5, adds=("<knows>",))})
+        page = report.render([replace(explained, prompt=replace(explained.prompt, demonstrations=(shown,)))])
+        assert (f"{method}, choice 2: similarity 0.500, adds &lt;knows&gt;" in page) == is_shown
+        assert (">0.500</td>" in page) != is_shown
+        assert ("why it was chosen" in page) == is_shown

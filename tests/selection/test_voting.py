@@ -44,6 +44,13 @@ def test_a_label_with_fewer_votes_is_shown_too():
     assert names(vote(rows, query("x", "y"), 2)) == "ac"
 
 
+def test_the_one_demonstration_is_not_the_row_with_most_labels():
+    long = Row("z", ("a", "b", "c", "d", "e", "f"))
+    rows = [Row("a", ("a", "b")), Row("b", ("a", "b")), long, Row("c", ("a", "c")), Row("d", ("a", "d"))]
+    assert names(vote(rows, query(*"abcdef"), 1)) == "a"
+    assert "z" in names(vote(rows, query(*"abcdef"), 4))  # among several, one may show the rarer labels
+
+
 def test_repeated_annotations_count():
     rows = [Row("a", ("x", "x")), Row("b", ("x",)), Row("c", ("x", "x")), Row("d", ("x", "x"))]
     assert names(vote(rows, query("x"), 3)) == "acd"
@@ -100,21 +107,23 @@ def test_the_choice_is_the_greedy_one_of_its_formula(rows, k):
     ]
     left, shown = set(range(len(rows))), set()
     for taken in chosen:
-        gains = {row: _gain(rows, row, votes, roots, shown) for row in left}
+        gains = {row: _gain(rows, row, votes, roots, shown, k) for row in left}
         assert gains[taken] == pytest.approx(max(gains.values()))
         left.remove(taken)
         shown |= {label for label in range(4) if rows[taken][label]}
 
 
-def _gain(rows, row, votes, roots, shown):
-    """``agreement + COVERAGE * coverage`` of one row, written down as the docstring says it."""
+def _gain(rows, row, votes, roots, shown, k):
+    """``agreement + coverage_weight(k) * coverage`` of one row, written down as the docstring says it."""
     agreement = []
     for other in rows:
         size = sum(rows[row]) + sum(other)
         agreement.append(2 * sum(map(min, rows[row], other)) / size if size else 1)
     new = sum(root for label, root in enumerate(roots) if rows[row][label] and label not in shown)
     nothing = float(np.sqrt(np.average([not any(other) for other in rows], weights=votes)))
-    return float(np.average(agreement, weights=votes)) + voting.COVERAGE * new / max(sum(roots) + nothing, 1e-9)
+    return float(np.average(agreement, weights=votes)) + voting.COVERAGE * min(1, (1 - 1 / k) * 4 / 3) * new / max(
+        sum(roots) + nothing, 1e-9
+    )
 
 
 @pytest.fixture(scope="module")
