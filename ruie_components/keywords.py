@@ -45,7 +45,7 @@ def mark(example: Example, strategy: KeywordStrategy | str = KeywordStrategy.PLA
     strategy = KeywordStrategy(strategy)
     pieces: list[str] = []
     end = 0
-    whole = [found for found in _ranges(example, strategy) if not cuts_word(example.text, *found[:2])]
+    whole = [each for each in _ranges(example, strategy) if not cuts_word(example.text, *each[:2])]
     for first, last, labels in _merge(whole):
         label = f" | {', '.join(dict.fromkeys(labels))}" if strategy is KeywordStrategy.TYPED and labels else ""
         pieces += [example.text[end:first], f"{OPEN} {example.text[first:last]}{label} {CLOSE}"]
@@ -70,7 +70,7 @@ def _ranges(example: Example, strategy: KeywordStrategy) -> list[Range]:
 
 def _merge(ranges: list[Range]) -> list[Range]:
     merged: list[Range] = []
-    for start, end, labels in sorted(ranges, key=lambda found: found[:2]):
+    for start, end, labels in sorted(ranges, key=lambda each: each[:2]):
         if merged and start < merged[-1][1]:
             first, last, known = merged[-1]
             merged[-1] = (first, max(last, end), known + labels)

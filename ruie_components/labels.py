@@ -42,14 +42,14 @@ def label_f1(one: Counter[str], other: Counter[str]) -> float:
     return 2 * (one & other).total() / size if size else 1.0
 
 
-def label_recall(wanted: Iterable[str], shown: Iterable[Counter[str]]) -> float:
-    """The share of distinct wanted labels that occur in any of the shown multisets; NaN where none is wanted.
+def label_recall(labels: Iterable[str], demonstrations: Iterable[Counter[str]]) -> float:
+    """The share of distinct labels that occur in the multisets of any demonstration; NaN where there are no labels.
 
     >>> label_recall(["person", "city"], [Counter(["person"]), Counter(["person", "date"])])
     0.5
     """
-    distinct = set(wanted)
-    return len(distinct & set().union(*shown)) / len(distinct) if distinct else float("nan")
+    distinct = set(labels)
+    return len(distinct & set().union(*demonstrations)) / len(distinct) if distinct else float("nan")
 
 
 def count_matrix(counts: Sequence[Counter[str]], labels: Sequence[str]) -> Counts:
@@ -142,8 +142,8 @@ def label_recall_at_k(queries: Counts, examples: Counts, ranked: NDArray[np.int6
     NaN for a query without labels.
     """
     first = ranked[:, :k]
-    shown = ((examples[np.maximum(first, 0)] > 0) & (first >= 0)[:, :, None]).any(1)  # (queries, labels)
-    wanted = queries > 0
-    sizes = wanted.sum(1)
-    share = (shown & wanted).sum(1) / np.maximum(sizes, 1)
+    covered = ((examples[np.maximum(first, 0)] > 0) & (first >= 0)[:, :, None]).any(1)  # (queries, labels)
+    needed = queries > 0
+    sizes = needed.sum(1)
+    share = (covered & needed).sum(1) / np.maximum(sizes, 1)
     return np.where(sizes == 0, np.nan, share)

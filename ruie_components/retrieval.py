@@ -21,8 +21,8 @@ class DemonstrationRetriever:
     """The demonstrations of a pool for an input, best first.
 
     A text is enough where the rest follows from the pool: without a task the pool's only task is meant, without labels
-    all the labels of that task in the pool. What an input says itself goes before the arguments here, and what a call
-    says goes before both.
+    all the labels of that task in the pool. What an input gives itself takes precedence over the arguments here, and
+    the arguments of a call take precedence over both.
 
     Args:
         store: The pool.
@@ -71,8 +71,8 @@ class DemonstrationRetriever:
 
     def __repr__(self) -> str:
         given = {"task": self.task and self.task.value, "labels": self.labels, "event": self.event}
-        said = "".join(f", {name}={value!r}" for name, value in given.items() if value is not None)
-        return f"DemonstrationRetriever(pool={self.store.pool!r}, {self.selector!r}{said})"
+        settings = "".join(f", {name}={value!r}" for name, value in given.items() if value is not None)
+        return f"DemonstrationRetriever(pool={self.store.pool!r}, {self.selector!r}{settings})"
 
     def query(
         self,

@@ -35,7 +35,7 @@ class AdaptableEncoder(Protocol):
         """Weights trained on these rows of the pool."""
         ...
 
-    def encode(self, trained: Any, weight: float, queries: Rows, shown: Rows) -> tuple[Vectors, Vectors]:
+    def encode(self, trained: Any, weight: float, queries: Rows, passage_rows: Rows) -> tuple[Vectors, Vectors]:
         """Vectors of queries and passages; interpolation weight 0 is the start, whatever was trained."""
         ...
 
@@ -98,11 +98,11 @@ class AdaptableStaticEncoder:
             advance=advance,
         )
 
-    def encode(self, trained: Vectors, weight: float, queries: Rows, shown: Rows) -> tuple[Vectors, Vectors]:
+    def encode(self, trained: Vectors, weight: float, queries: Rows, passage_rows: Rows) -> tuple[Vectors, Vectors]:
         """Vectors of queries and passages, (rows, d)."""
         passages = self._passages if weight else self._passages_before  # at the start there are no label tokens
         vectors = self._between(trained, weight)
-        return _unit_rows(self._queries[queries] @ vectors), _unit_rows(passages[shown] @ vectors)
+        return _unit_rows(self._queries[queries] @ vectors), _unit_rows(passages[passage_rows] @ vectors)
 
     def write(self, trained: Vectors, weight: float, folder: Path, *, name: str, adapted_from: str, card: str) -> Path:
         """Write the folder, with vectors of 8 bits."""

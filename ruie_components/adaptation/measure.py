@@ -37,36 +37,38 @@ class Figures:
         return self.label_f1 + RECALL_WEIGHT * np.nan_to_num(self.label_recall)
 
 
-def measure(pool: Pool, queries: Rows, shown: Rows, query_vectors: Vectors, passage_vectors: Vectors) -> Figures:
+def measure(pool: Pool, queries: Rows, passages: Rows, query_vectors: Vectors, passage_vectors: Vectors) -> Figures:
     """Choose demonstrations for queries by label voting, as the package does by default.
 
     Args:
         pool: The pool.
-        queries: Rows that are queries, none of whose texts is among the shown.
-        shown: Rows that may be chosen.
+        queries: Rows that are queries, none of whose texts is among the passages.
+        passages: Rows that may be chosen.
         query_vectors: Of the queries.
-        passage_vectors: Of the shown rows.
+        passage_vectors: Of the passages.
     """
     f1 = np.full(len(queries), np.nan)
     recall = np.full(len(queries), np.nan)
     for rows in pool.tasks.values():
-        mine, theirs = np.flatnonzero(np.isin(queries, rows)), np.flatnonzero(np.isin(shown, rows))
+        mine, theirs = np.flatnonzero(np.isin(queries, rows)), np.flatnonzero(np.isin(passages, rows))
         if not len(mine) or not len(theirs):
             continue
         scores = query_vectors[mine] @ passage_vectors[theirs].T
-        for row, chosen in zip(mine, _vote(pool, queries[mine], shown[theirs], scores), strict=True):
-            wanted, ranked = queries[row : row + 1], np.arange(len(chosen))[None]
-            f1[row] = label_f1_at_k(pool.label_f1(wanted, chosen), ranked, K).item()
-            recall[row] = label_recall_at_k(pool.labels[wanted], pool.labels[chosen], ranked, K).item()
+        for row, chosen in zip(mine, _vote(pool, queries[mine], passages[theirs], scores), strict=True):
+            query, ranked = queries[row : row + 1], np.arange(len(chosen))[None]
+            f1[row] = label_f1_at_k(pool.label_f1(query, chosen), ranked, K).item()
+            recall[row] = label_recall_at_k(pool.labels[query], pool.labels[chosen], ranked, K).item()
     known = ~np.isnan(f1)
     return Figures(queries[known], f1[known], recall[known])
 
 
-def _vote(pool: Pool, queries: Rows, shown: Rows, scores: Vectors) -> Iterator[Rows]:
-    """The rows that label voting chooses for each query, by scores (queries, shown)."""
-    source = MatrixSource(scores, [pool.examples[row].query for row in queries], [pool.examples[row] for row in shown])
+def _vote(pool: Pool, queries: Rows, passages: Rows, scores: Vectors) -> Iterator[Rows]:
+    """The rows that label voting chooses for each query, by scores (queries, passages)."""
+    source = MatrixSource(
+        scores, [pool.examples[row].query for row in queries], [pool.examples[row] for row in passages]
+    )
     for chosen in Selector(k=K).choose(source):
-        yield shown[[choice.candidate.id for choice in chosen]]
+        yield passages[[choice.candidate.id for choice in chosen]]
 
 
 def join(parts: Sequence[Figures]) -> Figures:

@@ -90,9 +90,9 @@ class Pool:
         """Whether all rows have the same labels."""
         return len(np.unique(self.labels, axis=0)) < 2
 
-    def label_f1(self, queries: Rows, shown: Rows) -> Scores:
-        """Label F1 of pairs of rows, (queries, shown)."""
-        return label_f1_matrix(self.labels[queries], self.labels[shown])
+    def label_f1(self, queries: Rows, passages: Rows) -> Scores:
+        """Label F1 of pairs of rows, (queries, passages)."""
+        return label_f1_matrix(self.labels[queries], self.labels[passages])
 
     @cached_property
     def event_types(self) -> NDArray[np.object_]:
@@ -100,18 +100,18 @@ class Pool:
         events = [example.query.event for example in self.examples]
         return np.array([event.type if event else None for event in events], object)
 
-    def folds(self, most: int, seed: int) -> list[tuple[Rows, Rows]]:
+    def folds(self, limit: int, seed: int) -> list[tuple[Rows, Rows]]:
         """Rows to train on and queries to measure with, for each fold; rows of one text stay together.
 
         Args:
-            most: Folds, at most. Small pools have more of them, as their figures are less sure; with one fold a fifth
-                of the texts is held out.
+            limit: The maximum number of folds. Small pools have more of them, as their figures are less sure; with one
+                fold a fifth of the texts is held out.
             seed: Of the division.
         """
         size = self.texts
         draw = np.random.default_rng(seed)
         texts = draw.permutation(size)[self.text]  # a number a text
-        count = min(most, 5 if len(self) <= SMALL else 3 if len(self) <= MIDDLE else 1)
+        count = min(limit, 5 if len(self) <= SMALL else 3 if len(self) <= MIDDLE else 1)
         if count == 1:
             tested = [texts < min(HELD_OUT, max(size // 5, 1))]
         else:

@@ -44,8 +44,8 @@ TeacherSource: TypeAlias = PairScorer | ScoredCandidates | str | Path | None
 class Teacher(Protocol):
     """Scores pairs of rows."""
 
-    def scores(self, queries: Rows, shown: Rows) -> Scores:
-        """Scores of queries and passages, (queries, shown); NaN where the teacher knows nothing."""
+    def scores(self, queries: Rows, passages: Rows) -> Scores:
+        """Scores of queries and passages, (queries, passages); NaN where the teacher knows nothing."""
         ...
 
     def candidates(self, queries: Rows) -> Rows:
@@ -59,9 +59,9 @@ class LabelTeacher:
     def __init__(self, pool: Pool, scale: float) -> None:
         self._pool, self._scale = pool, np.float32(scale)
 
-    def scores(self, queries: Rows, shown: Rows) -> Scores:
+    def scores(self, queries: Rows, passages: Rows) -> Scores:
         """All pairs."""
-        return self._scale * self._pool.label_f1(queries, shown)
+        return self._scale * self._pool.label_f1(queries, passages)
 
     def candidates(self, queries: Rows) -> Rows:  # noqa: ARG002  the protocol's
         """None: random rows do."""
@@ -101,9 +101,9 @@ class ScoredTeacher:
         entries = np.array(values, np.float32) + _KNOWN
         self._known: Any = coo_matrix((entries, (rows, columns)), (len(pool),) * 2).tocsr()
 
-    def scores(self, queries: Rows, shown: Rows) -> Scores:
+    def scores(self, queries: Rows, passages: Rows) -> Scores:
         """Scores of the known pairs; NaN for all others."""
-        entries = self._known[queries][:, shown].toarray()
+        entries = self._known[queries][:, passages].toarray()
         return np.where(entries == 0, np.nan, entries - _KNOWN).astype(np.float32)
 
     def candidates(self, queries: Rows) -> Rows:
@@ -182,12 +182,12 @@ def score_candidates(
     with track("teacher", total=len(pairs), enabled=progress) as advance:
         for start in range(0, len(pairs), _PAIRS):
             part = pairs[start : start + _PAIRS]
-            given = list(scorer.score([(pool.examples[shown], pool.examples[query]) for shown, query in part]))
+            given = list(scorer.score([(pool.examples[passage], pool.examples[query]) for passage, query in part]))
             if len(given) != len(part):
                 raise AdaptationError(f"the teacher returned {len(given)} scores for {len(part)} pairs")
-            for (shown, query), score in zip(part, given, strict=True):
+            for (passage, query), score in zip(part, given, strict=True):
                 names, scores = scored.setdefault(query, ([], []))
-                names.append(pool.examples[shown].content_id)
+                names.append(pool.examples[passage].content_id)
                 scores.append(float(score))
             advance(len(part))
     return [(pool.examples[query].content_id, *columns) for query, columns in scored.items()]

@@ -82,17 +82,17 @@ def train_vectors(
     chances = np.sqrt([len(part) for part in parts])
     for step in range(settings.steps):
         part = parts[draw.choice(len(parts), p=chances / chances.sum())]
-        asked = draw.choice(part, min(settings.queries, len(part)), replace=False)
-        shown = _passages(asked, part, teacher, settings, draw)
-        wanted = teacher.scores(asked, shown)
-        wanted[pool.text[asked][:, None] == pool.text[shown][None, :]] = np.nan
-        learnt = _contrast(wanted)
-        if learnt.any():
-            batch = queries[asked[learnt]], passages[shown]
+        query_rows = draw.choice(part, min(settings.queries, len(part)), replace=False)
+        passage_rows = _passages(query_rows, part, teacher, settings, draw)
+        target = teacher.scores(query_rows, passage_rows)
+        target[pool.text[query_rows][:, None] == pool.text[passage_rows][None, :]] = np.nan
+        has_contrast = _contrast(target)
+        if has_contrast.any():
+            batch = queries[query_rows[has_contrast]], passages[passage_rows]
             used = np.unique(np.concatenate([part.indices for part in batch]))
             batch = tuple(select_tokens(part, used) for part in batch)
             current = adam.rows(used, step)
-            loss, gradient = divergence(*batch, current, wanted[learnt], settings.temperature)
+            loss, gradient = divergence(*batch, current, target[has_contrast], settings.temperature)
             if not np.isfinite(loss):
                 raise AdaptationError(f"the loss is {loss} at step {step}: lower the learning rate")
             adam.step(used, current, gradient, step)
@@ -129,10 +129,10 @@ def divergence(
     x, x_inverse = _unit(queries @ vectors)
     y, y_inverse = _unit(passages @ vectors)
     unknown = np.isnan(teacher)
-    wanted = _log_softmax(np.where(unknown, np.float32(-1e4), teacher))
+    log_target = _log_softmax(np.where(unknown, np.float32(-1e4), teacher))
     student = _log_softmax(np.where(unknown, np.float32(-1e4), (x @ y.T) / np.float32(temperature)))
-    t = np.exp(wanted)
-    loss = float((t * (wanted - student)).sum(dtype=np.float64) / len(x))
+    t = np.exp(log_target)
+    loss = float((t * (log_target - student)).sum(dtype=np.float64) / len(x))
     ds: Vectors = np.asarray((np.exp(student) - t) / np.float32(len(x) * temperature), np.float32)
     du = _through_unit(ds @ y, x, x_inverse)
     dw = _through_unit(ds.T @ x, y, y_inverse)
@@ -159,14 +159,16 @@ def _log_softmax(scores: Vectors) -> Vectors:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(1, keepdims=True)))
 
 
-def _passages(asked: Rows, rows: Rows, teacher: Teacher, settings: StaticTraining, draw: np.random.Generator) -> Rows:
-    known = np.intersect1d(teacher.candidates(asked), rows)
+def _passages(
+    query_rows: Rows, rows: Rows, teacher: Teacher, settings: StaticTraining, draw: np.random.Generator
+) -> Rows:
+    known = np.intersect1d(teacher.candidates(query_rows), rows)
     rest = draw.choice(rows, min(max(settings.passages - len(known), 0), len(rows)), replace=False)
     return np.unique(np.concatenate([known, rest]))
 
 
-def _contrast(wanted: Vectors) -> NDArray[np.bool_]:
+def _contrast(scores: Vectors) -> NDArray[np.bool_]:
     """Queries for which the teacher tells two passages apart."""
-    lowest = np.where(np.isnan(wanted), np.inf, wanted).min(1)
-    highest = np.where(np.isnan(wanted), -np.inf, wanted).max(1)
+    lowest = np.where(np.isnan(scores), np.inf, scores).min(1)
+    highest = np.where(np.isnan(scores), -np.inf, scores).max(1)
     return np.asarray(highest > lowest)

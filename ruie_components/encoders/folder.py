@@ -97,8 +97,8 @@ def token_ids(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[lis
         texts: Lone surrogates, which the tokenizer refuses, are replaced.
         max_tokens: As given to ``load_tokenizer``; it bounds the characters that are read.
     """
-    most = max_tokens * _CHARACTERS_A_TOKEN
-    read = [text[:most].encode("utf-8", "replace").decode("utf-8") for text in texts]
+    limit = max_tokens * _CHARACTERS_A_TOKEN
+    read = [text[:limit].encode("utf-8", "replace").decode("utf-8") for text in texts]
     return [encoding.ids for encoding in tokenizer.encode_batch_fast(read)]
 
 

@@ -57,13 +57,13 @@ class OnnxEncoder(FolderEncoder):
                 input_ids[row, : len(tokens[index])] = tokens[index]
                 attention_mask[row, : len(tokens[index])] = 1
             feed = {"input_ids": input_ids, "attention_mask": attention_mask}
-            found = self._session.run(["embedding"], feed)[0]  # (n, d)
-            if found.shape != (len(batch), self.dimension):
+            output = self._session.run(["embedding"], feed)[0]  # (n, d)
+            if output.shape != (len(batch), self.dimension):
                 raise EncoderError(
-                    f"{self.folder / GRAPH} gave vectors of shape {found.shape}, and {CONFIG} says dimension "
+                    f"{self.folder / GRAPH} gave vectors of shape {output.shape}, and {CONFIG} says dimension "
                     f"{self.dimension}: the two files don't belong together"
                 )
-            vectors[batch] = found
+            vectors[batch] = output
         return unit_vectors(vectors, texts, name=self.name)
 
     @cached_property
@@ -99,8 +99,8 @@ def _batches(lengths: Sequence[int]) -> list[tuple[list[int], int]]:
     for index, length in enumerate(lengths):
         if length:
             by_length.setdefault(-(-length // _STEP) * _STEP, []).append(index)
-    found = []
+    batches = []
     for length, indices in sorted(by_length.items()):
         size = max(1, _TOKENS_A_BATCH // length)
-        found += [(indices[start : start + size], length) for start in range(0, len(indices), size)]
-    return found
+        batches += [(indices[start : start + size], length) for start in range(0, len(indices), size)]
+    return batches

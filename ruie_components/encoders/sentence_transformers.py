@@ -168,12 +168,12 @@ def _check_modules(folder: Path) -> None:
 
 def _set_pooling(model: Any, source: str, pooling: Pooling) -> None:
     # the class is found by its name, and built by position, since its home and its arguments' names have changed
-    places = [place for place, module in enumerate(model) if type(module).__name__ == "Pooling"]
-    if not places:
+    indices = [i for i, module in enumerate(model) if type(module).__name__ == "Pooling"]
+    if not indices:
         raise EncoderError(f"encoder {source!r} has no pooling of token vectors that could be set to {pooling!r}")
-    old = model[places[0]]
+    old = model[indices[0]]
     width = getattr(old, "embedding_dimension", None) or old.word_embedding_dimension
-    model[places[0]] = type(old)(width, pooling).to(model.device)
+    model[indices[0]] = type(old)(width, pooling).to(model.device)
 
 
 def _settings(module: Any) -> dict[str, Any]:

@@ -81,16 +81,16 @@ class Prompt:
     @property
     def text(self) -> str:
         """The prompt as one string, blocks parted by blank lines: the paper's way."""
-        shown = [render_demonstration(shown.example, self.answer_format) for shown in self.demonstrations]
-        return "\n\n".join([self.instruction, *shown, render_query(self.query)])
+        blocks = [render_demonstration(each.example, self.answer_format) for each in self.demonstrations]
+        return "\n\n".join([self.instruction, *blocks, render_query(self.query)])
 
     @property
     def messages(self) -> list[Message]:
         """The prompt as chat messages: each demonstration is a question and the model's answer to it."""
         messages: list[Message] = [("system", self.instruction)]
-        for shown in self.demonstrations:
-            messages.append(("human", render_query(shown.example.query)))
-            messages.append(("ai", render_answer(shown.example, self.answer_format)))
+        for demonstration in self.demonstrations:
+            messages.append(("human", render_query(demonstration.example.query)))
+            messages.append(("ai", render_answer(demonstration.example, self.answer_format)))
         return [*messages, ("human", render_query(self.query))]
 
 

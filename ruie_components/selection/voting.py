@@ -65,14 +65,14 @@ def _candidates(
     source: CandidateSource[CandidateT], indices: Sequence[int], k: int, fetch_k: int, score_threshold: float | None
 ) -> list[list[CandidateT]]:
     candidates = dict(zip(indices, above(source.nearest(indices, fetch_k), score_threshold), strict=True))
-    lacking: dict[str, list[int]] = {}  # by event type
+    too_few: dict[str, list[int]] = {}  # by event type
     for i in indices:
         event = source.queries[i].event
         if event and sum(candidate.event == event.type for candidate in candidates[i]) < k:
-            lacking.setdefault(event.type, []).append(i)
-    for event_type, lacking_indices in lacking.items():
-        extra = above(source.nearest(lacking_indices, k, event_type=event_type), score_threshold)
-        for i, more in zip(lacking_indices, extra, strict=True):
+            too_few.setdefault(event.type, []).append(i)
+    for event_type, indices_of_type in too_few.items():
+        extra = above(source.nearest(indices_of_type, k, event_type=event_type), score_threshold)
+        for i, more in zip(indices_of_type, extra, strict=True):
             candidates[i] = sorted({each.id: each for each in [*candidates[i], *more]}.values(), key=rank)
     return list(candidates.values())
 

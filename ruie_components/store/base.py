@@ -37,7 +37,7 @@ class DemonstrationStore:
 
     Make one with ``DemonstrationStore.create`` or ``DemonstrationStore.open``. A row's id is the example's
     ``content_id``; its document is the block shown in prompts; embedded is the passage with keyword tags; its
-    metadata holds the example as JSON. Nothing of a store is ever deleted but by ``delete``.
+    metadata holds the example as JSON. Only ``delete`` and ``sync`` delete rows.
 
     A folder may be open in many processes as long as none writes; ``add``, ``delete`` and ``create`` need it alone.
     Close a store (it is a context manager) so that others can write.
@@ -45,8 +45,8 @@ class DemonstrationStore:
     >>> ada = {"text": "Ada", "type": "person", "start": 0, "end": 3}
     >>> example = Example(task="NER", text="Ada slept.", labels=["person"], entities=[ada])
     >>> with DemonstrationStore.create([example], progress=False) as store:
-    ...     found = store.search(Query(task="NER", text="Bob slept.", labels=["person"]))
-    >>> found[0].example.text
+    ...     demonstrations = store.search(Query(task="NER", text="Bob slept.", labels=["person"]))
+    >>> demonstrations[0].example.text
     'Ada slept.'
     """
 
@@ -67,19 +67,19 @@ class DemonstrationStore:
         client: Any = None,
         progress: bool = True,
     ) -> Self:
-        """Build a store, or go on with one: examples that are in it already are neither encoded nor written again.
+        """Create a store, or add to one that exists: examples that it has are neither encoded nor written again.
 
         Args:
             examples: Of any tasks, mixed.
             path: ``None``: in memory, for this store alone. A folder. ``http://host:port``: a Chroma server.
             pool: The name of the collection of examples; letters, digits, ``.``, ``_`` and ``-``.
-            encoder: Anything that ``load_encoder`` takes; by default the one that a folder keeps for this pool since it
-                was adapted, else the embedded one.
+            encoder: Anything that ``load_encoder`` takes; by default the adapted one that a folder stores for this
+                pool, else the embedded one.
             client: A Chroma client instead of a path.
             progress: Show a progress bar if it takes longer than a second.
 
         Raises:
-            StoreError: The place can't be used, is in use by another process, or was built with another encoder.
+            StoreError: The location can't be used, is in use by another process, or was built with another encoder.
         """
         store = cls(open_pool(path, pool, encoder, client, create=True), path)
         try:
@@ -97,13 +97,15 @@ class DemonstrationStore:
         encoder: Any = None,
         client: Any = None,
     ) -> Self:
-        """Open a store that exists. The arguments are those of ``create``.
+        """Open an existing store. The arguments are those of ``create``.
 
         Raises:
-            StoreError: There is none, it is broken, another process is writing, or it was built with another encoder.
+            StoreError: There is no store, it is damaged, another process is writing, or it has another encoder.
         """
         if path is None and client is None:
-            raise StoreError("a store in memory can't be opened, it is gone with its process: give a path or a client")
+            raise StoreError(
+                "a store in memory can't be opened, because it ends with its process: give a path or a client"
+            )
         store = cls(open_pool(path, pool, encoder, client, create=False), path)
         try:
             if not store.tasks:
@@ -165,10 +167,10 @@ class DemonstrationStore:
         return self._pool.tasks
 
     def add(self, examples: Iterable[Example], *, progress: bool = False) -> int:
-        """Add examples; those that are there already change nothing.
+        """Add examples; those that the pool already has are skipped.
 
         Args:
-            examples: Of any tasks, mixed; they may come from a generator, a batch is in memory at a time.
+            examples: Of any tasks, mixed. A generator is read batch by batch.
             progress: Show a progress bar if it takes longer than a second.
 
         Returns:
@@ -194,9 +196,9 @@ class DemonstrationStore:
         that have no example left are removed, and so are labels that no example's schema has.
 
         Args:
-            examples: All that the pool shall hold, of any tasks, mixed; they are in memory together. An empty list
-                removes every row.
-            dry_run: Only say what would change.
+            examples: All examples that the pool is to hold, of any tasks, mixed; all are in memory together. An empty
+                list removes every row.
+            dry_run: Return what would change, and change nothing.
             progress: Show a progress bar if it takes longer than a second.
 
         Returns:
@@ -220,7 +222,7 @@ class DemonstrationStore:
         return sum((plan.result for plan in plans.values()), SyncResult())
 
     def delete(self, ids: Iterable[str]) -> int:
-        """Delete examples by their ``content_id``; unknown ids are passed over.
+        """Delete examples by their ``content_id``; unknown ids are skipped.
 
         Returns:
             How many were deleted.
@@ -365,16 +367,16 @@ class DemonstrationStore:
     def reindex(self, encoder: Any, *, progress: bool = False) -> None:
         """Embed the whole pool again with another encoder.
 
-        A kill at any moment loses nothing: the pool keeps its old encoder until the new vectors are whole. In a folder
-        an exported encoder is kept beside the pool, and ``open`` finds it where it is given none; on a server, in
-        memory, and of any other kind it has to be given to ``open`` again. On a server nobody else may write meanwhile.
+        An interruption loses nothing: the pool keeps its old encoder until all new vectors are written. A folder stores
+        an exported encoder beside the pool, and ``open`` loads it by default. On a server, in memory, and for any other
+        kind of encoder, give the encoder to ``open``. On a server, no other process may write meanwhile.
 
         Args:
             encoder: Anything that ``load_encoder`` takes.
             progress: Show a progress bar if it takes longer than a second.
 
         Raises:
-            StoreError: Another process has the folder open, or the write failed; the old encoder serves on.
+            StoreError: Another process has the folder open, or the write failed; the pool keeps its old encoder.
         """
         pool = self._pool
         pool.check_open()

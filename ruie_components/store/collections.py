@@ -124,7 +124,7 @@ def keep_labels(connection: Connection, collection: Any, labels: Iterable[str]) 
 
 
 def set_labels(connection: Connection, collection: Any, labels: Iterable[str]) -> None:
-    """Make these the labels that a collection keeps."""
+    """Replace a collection's list of labels."""
     stored = _stored(connection, collection)
     stored.modify(metadata={**stored.metadata, _LABELS: json.dumps(list(labels))})
 
@@ -208,7 +208,7 @@ def _check(collection: Any, connection: Connection, encoder: Encoder) -> None:
     metadata = collection.metadata or {}
     where = f"collection {collection.name!r} in {connection.location}"
     if FINGERPRINT not in metadata:
-        raise StoreError(f"{where} was not made by ruie-components: choose another pool name")
+        raise StoreError(f"{where} was not created by ruie-components: choose another pool name")
     if metadata[FINGERPRINT] != encoder.fingerprint:
         raise StoreError(
             f"{where} was built with encoder {metadata.get(_ENCODER)!r} (fingerprint {metadata[FINGERPRINT]}), and "
@@ -223,6 +223,6 @@ def _check(collection: Any, connection: Connection, encoder: Encoder) -> None:
 def _space(collection: Any) -> str | None:
     configuration = collection.configuration_json or {}
     for index in ("hnsw", "spann"):
-        if found := (configuration.get(index) or {}).get("space"):
-            return str(found)
+        if space := (configuration.get(index) or {}).get("space"):
+            return str(space)
     return None

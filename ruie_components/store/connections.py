@@ -46,7 +46,7 @@ def _turns(lock: AbstractContextManager[Any]) -> Callable[[], AbstractContextMan
 
 
 def connect(path: str | Path | None, client: Any, *, create: bool) -> Connection:
-    """Connect to where a store is or shall be.
+    """Connect to a store's location.
 
     Args:
         path: ``None``: in memory, apart from every other store. A folder. ``http://host:port``: a Chroma server.
@@ -54,7 +54,7 @@ def connect(path: str | Path | None, client: Any, *, create: bool) -> Connection
         create: Whether a folder may be new.
 
     Raises:
-        StoreError: It isn't there, is broken, or another process is writing.
+        StoreError: It doesn't exist, is damaged, or another process is writing.
     """
     if client is not None:
         if path is not None:
@@ -98,7 +98,7 @@ def _broken(location: str, doing: str, error: BaseException) -> str:
 def _check_client(client: Any) -> Any:
     if not hasattr(client, "get_or_create_collection") or type(client).__name__.startswith("Async"):
         raise StoreError(
-            f"{type(client).__name__} is no synchronous Chroma client: give chromadb.HttpClient(...), "
+            f"{type(client).__name__} is not a synchronous Chroma client: give chromadb.HttpClient(...), "
             f"CloudClient(...) or PersistentClient(...)"
         )
     return client
@@ -190,5 +190,5 @@ def _folder(path: Path, *, create: bool) -> Connection:
 
 
 def _lock(folder: Path) -> FolderLock | None:
-    """The right to have a folder open; ``None`` where this process may only read it, so that it can harm nobody."""
+    """The right to have a folder open; ``None`` where this process may only read it and so needs none."""
     return FolderLock(folder) if os.access(folder, os.W_OK) else None

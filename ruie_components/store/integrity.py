@@ -1,4 +1,4 @@
-"""Looking at a store's folder before Chroma does, and reading the examples out of a damaged one.
+"""Checks a store's folder before Chroma opens it, and reads the examples of a damaged one.
 
 Chroma crashes on some half-written files and searches silently without the lost rows on others.
 """
@@ -49,7 +49,7 @@ def check_folder(folder: Path) -> dict[str, str]:
 
 
 def reset_damaged(folder: Path) -> None:
-    """Take damaged indexes away, so that Chroma opens their collections; their rows stay, and make the index again.
+    """Remove damaged indexes, so that Chroma opens their collections; they are rebuilt from the rows, which stay.
 
     A mark in the folder says which collections lack an index until ``forget_damage``. Chroma must not have it open.
     """
@@ -66,7 +66,7 @@ def reset_damaged(folder: Path) -> None:
 
 
 def mark_damaged(folder: Path, collection: str, problem: str) -> None:
-    """Note that a collection's index has to be built again."""
+    """Note that a collection's index has to be rebuilt."""
     mark = _mark(folder, collection)
     mark.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(mark, problem)
@@ -112,21 +112,21 @@ def rescue(folder: str | Path, pool: str = "default") -> Iterator[Example]:
     """
     folder = Path(folder)
     with _database(folder) as database:
-        there = {name for (name,) in database.execute("SELECT name FROM collections")}
-        for name in _collections_of(pool, there, folder):
+        existing = {name for (name,) in database.execute("SELECT name FROM collections")}
+        for name in _collections_of(pool, existing, folder):
             for row_id, value in database.execute(_EXAMPLES, (records.EXAMPLE, name)):
                 yield records.from_json(row_id, value, str(folder))
 
 
-def _collections_of(pool: str, there: set[str], folder: Path) -> list[str]:
+def _collections_of(pool: str, existing: set[str], folder: Path) -> list[str]:
     # a copy with other vectors may be whole or half, but only the whole ones outlive their original
     names = {task: (f"{pool}.{task}", f"{pool}.{task}.next") for task in Task}
-    found = [next((name for name in names[task] if name in there), None) for task in Task]
-    if not any(found):
-        parted = (name.removesuffix(".next").rpartition(".") for name in there)
+    chosen = [next((name for name in names[task] if name in existing), None) for task in Task]
+    if not any(chosen):
+        parted = (name.removesuffix(".next").rpartition(".") for name in existing)
         known = ", ".join(sorted({known for known, _, task in parted if task in set(Task)})) or "none"
         raise StoreError(f"there is no pool {pool!r} in {folder}; pools there: {known}")
-    return [name for name in found if name]
+    return [name for name in chosen if name]
 
 
 @contextmanager
@@ -138,7 +138,7 @@ def _database(folder: Path) -> Iterator[sqlite3.Connection]:
             yield database
     except sqlite3.Error as error:
         raise StoreError(
-            f"{path} is damaged or no Chroma database ({error}). Nothing was changed; restore it from a backup, or "
+            f"{path} is damaged or not a Chroma database ({error}). Nothing was changed; restore it from a backup, or "
             f"build the store again from its examples in another folder."
         ) from error
 

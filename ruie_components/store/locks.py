@@ -1,6 +1,6 @@
-"""Who may use a store's folder: many processes that read, or one that writes.
+"""Locks a store's folder for many processes that read, or for one that writes.
 
-Chroma itself guards nothing: with two processes on one folder reads go stale and writes can damage the index. Every
+Chroma has no locks: with two processes on one folder reads go stale and writes can damage the index. Every
 process that has the folder open keeps a file of its own locked (``.ruie/open-PID-TOKEN.lock``). A process that writes
 holds ``.ruie/write.lock`` and checks that no other process's file is locked. The system releases the locks of a process
 that dies. The process number is for messages; the token tells apart processes of containers, which may all be number 1.
@@ -41,10 +41,10 @@ class FolderLock:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Nobody else has the folder open within this block.
+        """A block in which no other process has the folder open.
 
         Raises:
-            StoreError: Another process has.
+            StoreError: Another process has it open.
         """
         with self._write_lock():
             for path in self._locks.glob("open-*.lock"):
@@ -53,7 +53,7 @@ class FolderLock:
             yield
 
     def release(self) -> None:
-        """The folder is closed."""
+        """Give up the right: the folder is closed."""
         self._mine.release()
         Path(self._mine.lock_file).unlink(missing_ok=True)
 

@@ -36,8 +36,8 @@ class OpenPool:
         Raises:
             StoreError: One of them can't be used with the encoder, or is not of this package.
         """
-        found = {task: find_collection(self.connection, self.name, task, self.encoder) for task in Task}
-        self.collections = {task: collection for task, collection in found.items() if collection is not None}
+        collections = {task: find_collection(self.connection, self.name, task, self.encoder) for task in Task}
+        self.collections = {task: collection for task, collection in collections.items() if collection is not None}
 
     def check_open(self) -> None:
         """Raise ``StoreError`` if the pool was closed or its connection can't be used any more."""

@@ -1,9 +1,9 @@
-"""Another encoder for a whole pool, so that a kill at any moment loses nothing.
+"""Embeds a whole pool with another encoder; an interruption at any moment loses nothing.
 
 Each collection ``POOL.TASK`` is copied to ``POOL.TASK.next`` with the new vectors. When all copies are whole, the empty
 collection ``POOL.switch`` is made: that one step decides that the copies count. Then each copy takes its original's
-name, and the mark goes. A pool that is found with the mark is finished when it is opened; copies without the mark are
-gone on with, or thrown away, by the next call.
+name, and the mark is deleted. A pool that has the mark is finished when it is opened; copies without the mark are
+completed or deleted by the next call.
 
 In a folder the encoder is kept too, in ``.ruie/encoders/FINGERPRINT``, so that the store opens without naming it.
 """
@@ -44,8 +44,8 @@ def reindex(
     Args:
         connection: Where the pool is; a folder must be locked for writing.
         pool: Its name.
-        encoder: What embeds it from now on.
-        advance: Told how many rows were embedded.
+        encoder: The new encoder.
+        advance: Called with the number of rows embedded since the last call.
     """
     finish(connection, pool)
     _keep(connection, encoder)
@@ -74,7 +74,7 @@ def rebuild(connection: Connection, pool: str, encoder: Encoder, damaged: set[st
         name = f"{pool}.{task}"
         copy = get_collection(connection, _next(name))
         if copy is not None and (copy.name in damaged or name not in damaged):
-            connection.client.delete_collection(copy.name)  # it belongs to a reindexing that begins again
+            connection.client.delete_collection(copy.name)  # it belongs to a reindexing that starts again
         if name in damaged and (old := get_collection(connection, name)) is not None:
             _copy(connection, old, encoder, lambda _: None)
             rebuilt[name] = old.count()
@@ -84,10 +84,10 @@ def rebuild(connection: Connection, pool: str, encoder: Encoder, damaged: set[st
 
 
 def finish(connection: Connection, pool: str) -> bool:
-    """Let the copies take their originals' places, where a replacement had come so far.
+    """Replace the originals by their copies, if all copies are complete.
 
     Returns:
-        Whether there was anything to finish.
+        Whether there was anything to do.
     """
     client = connection.client
     if get_collection(connection, _mark(pool)) is None:
@@ -111,19 +111,19 @@ def kept_encoder(connection: Connection, pool: str) -> Path | None:
     """The folder of the encoder that is kept beside a pool, or ``None`` where none is.
 
     Raises:
-        StoreError: The pool's fingerprint is no fingerprint, or its encoder lies outside the store's folder.
+        StoreError: The pool's fingerprint is not valid, or its encoder lies outside the store's folder.
     """
     home = _home(connection)
     if home is None or not home.is_dir():
         return None
     for task in Task:
-        if (found := get_collection(connection, f"{pool}.{task}")) is not None:
-            return _inside(home, str((found.metadata or {}).get(FINGERPRINT, "")), found.name)
+        if (collection := get_collection(connection, f"{pool}.{task}")) is not None:
+            return _inside(home, str((collection.metadata or {}).get(FINGERPRINT, "")), collection.name)
     return None
 
 
 def _inside(home: Path, fingerprint: str, name: str) -> Path | None:
-    """The kept encoder's folder, if it and all of its files really lie in the store."""
+    """The kept encoder's folder, if it and all of its files are inside the store."""
     if not _FINGERPRINT.fullmatch(fingerprint):
         raise StoreError(
             f"collection {name!r} gives {fingerprint!r} as the fingerprint of its encoder, and a fingerprint has only "
@@ -154,28 +154,28 @@ def _copy(connection: Connection, old: Any, encoder: Encoder, advance: Callable[
             set_descriptions(connection, copy, descriptions)
     else:
         keep_labels(connection, copy, labels or ())
-    wanted = old.get(include=[])["ids"]
-    there = set(copy.get(include=[])["ids"])
+    row_ids = old.get(include=[])["ids"]
+    copied = set(copy.get(include=[])["ids"])
     size = min(_PAGE, int(connection.client.get_max_batch_size()))
-    for page in _pages(sorted(there - set(wanted)), size):
+    for page in _pages(sorted(copied - set(row_ids)), size):
         copy.delete(ids=page)
-    advance(len(there & set(wanted)))
-    for page in _pages([row_id for row_id in wanted if row_id not in there], size):
+    advance(len(copied & set(row_ids)))
+    for page in _pages([row_id for row_id in row_ids if row_id not in copied], size):
         _embed(connection, old, copy, page, encoder)
         advance(len(page))
 
 
 def _embed(connection: Connection, old: Any, copy: Any, ids: list[str], encoder: Encoder) -> None:
-    found = old.get(ids=ids, include=["metadatas", "documents"])
+    rows = old.get(ids=ids, include=["metadatas", "documents"])
     examples = [
         records.from_json(row_id, (metadata or {}).get(records.EXAMPLE), connection.location)
-        for row_id, metadata in zip(found["ids"], found["metadatas"], strict=True)
+        for row_id, metadata in zip(rows["ids"], rows["metadatas"], strict=True)
     ]
     copy.upsert(
-        ids=found["ids"],
+        ids=rows["ids"],
         embeddings=encoder.encode_examples(examples),
-        documents=found["documents"],
-        metadatas=found["metadatas"],
+        documents=rows["documents"],
+        metadatas=rows["metadatas"],
     )
 
 
@@ -208,7 +208,7 @@ def _forget_unused(connection: Connection) -> None:
     home = _home(connection)
     if home is None or not home.is_dir():
         return
-    used = {str((found.metadata or {}).get(FINGERPRINT)) for found in connection.client.list_collections()}
+    used = {str((each.metadata or {}).get(FINGERPRINT)) for each in connection.client.list_collections()}
     for folder in home.iterdir():
         if folder.name not in used:
             shutil.rmtree(folder, ignore_errors=True)

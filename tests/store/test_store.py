@@ -205,7 +205,7 @@ def test_stores_in_memory_share_nothing(encoder):
         assert chromadb.EphemeralClient().list_collections() == []
     with pytest.raises(StoreError, match="closed"):
         first.search(query("Bob"))
-    with pytest.raises(StoreError, match="gone with its process"):
+    with pytest.raises(StoreError, match="it ends with its process"):
         DemonstrationStore.open()
 
 
@@ -295,7 +295,7 @@ def test_collections_of_others_are_left_alone(tmp_path, encoder):
         client.create_collection(
             "flat.NER", embedding_function=None, metadata={"ruie_fingerprint": encoder.fingerprint}
         )
-    with pytest.raises(StoreError, match=r"'theirs\.NER' .* was not made by ruie-components"):
+    with pytest.raises(StoreError, match=r"'theirs\.NER' .* was not created by ruie-components"):
         DemonstrationStore.create(EXAMPLES, tmp_path, pool="theirs", encoder=encoder)
     with pytest.raises(StoreError, match=r"measures distance by 'l2'.*needs 'cosine'"):
         DemonstrationStore.create(EXAMPLES, tmp_path, pool="flat", encoder=encoder)
