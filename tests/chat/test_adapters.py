@@ -88,9 +88,8 @@ async def test_a_langchain_model():
 
 @pytest.mark.parametrize("wrap", ["bind", "with_config", "with_retry", "both"])
 def test_bound_models_keep_their_name_and_tell_their_settings(wrap):
-    from langchain_openai import ChatOpenAI
-
-    plain = ChatOpenAI(model="m", api_key="none", temperature=0)
+    openai = pytest.importorskip("langchain_openai", reason="needs the extra [openai]")
+    plain = openai.ChatOpenAI(model="m", api_key="none", temperature=0)
     wrapped = {
         "bind": lambda: plain.bind(top_p=0.5),
         "with_config": lambda: plain.with_config({"tags": ["mine"]}),
