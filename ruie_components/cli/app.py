@@ -19,6 +19,7 @@ from ruie_components.cli.demo import demo
 from ruie_components.cli.evaluate import evaluate_app
 from ruie_components.cli.report import report
 from ruie_components.cli.serve import serve
+from ruie_components.cli.suggest import suggest
 from ruie_components.cli.tune import tune
 from ruie_components.errors import RuieError, explain
 from ruie_components.extraction import AnswerTruncatedWarning
@@ -41,6 +42,7 @@ app.command()(work.prompt)
 app.command()(work.extract)
 app.command()(merge)
 app.command()(exchange.export)
+app.command()(suggest)
 app.command()(report)
 app.command()(serve)
 app.add_typer(evaluate_app, name="evaluate")

@@ -1,0 +1,63 @@
+"""``ruie suggest``: which texts of a file to annotate next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ruie_components.cli.console import console, errors, write_json
+from ruie_components.cli.options import AsJson, EncoderOption, Pool, TaskOption, defaults, opened, queries_in
+from ruie_components.errors import RuieError
+from ruie_components.suggestion import Suggestion
+from ruie_components.suggestion import suggest as suggest_texts
+
+
+def suggest(
+    file: Annotated[
+        Path,
+        typer.Argument(help="Unlabelled texts: JSON Lines, JSON, CSV, TSV or lines.", exists=True, dir_okay=False),
+    ],
+    store: Annotated[str, typer.Option("--store", "-s", help="Folder of the store, or the URL of a Chroma server.")],
+    pool: Pool = "default",
+    n: Annotated[int, typer.Option("-n", min=1, help="How many texts.")] = 50,
+    task: TaskOption = None,
+    seed: Annotated[int, typer.Option(help="For the texts drawn at random, to compare with.")] = 0,
+    encoder: EncoderOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which texts of a file to annotate next: far from the pool, labels in doubt, different from each other.
+
+    Texts drawn at random are rated beside them.
+
+    For example: ruie suggest texts.jsonl --store pool -n 50 --json
+    """
+    with opened(store, pool, encoder) as source:
+        queries = queries_in(file, defaults(source, task, None, None))
+        found = suggest_texts(source, queries, n, task=task, seed=seed, progress=True)
+    if not found.chosen:
+        raise RuieError(f"{file}: every text is in the pool already")
+    if as_json:
+        write_json(console, {"suggested": _rows(found.chosen), "random": _rows(found.random)}, indent=2)
+        return
+    for each in found.chosen:
+        own = "" if each.query.id is None else f"{each.query.id}  "
+        text = " ".join(each.query.text.split())
+        console.print(f"{each.novelty:.2f}  {each.doubt:.2f}  {own}{text}", markup=False, soft_wrap=True)
+    beside = f"Means {_means(found.chosen)}; of as many drawn at random {_means(found.random)}."
+    told = f"{len(found.chosen):,} texts, best first: novelty, doubt, text. {beside}"
+    errors.print(told, style="dim", markup=False, soft_wrap=True)
+
+
+def _rows(suggestions: Sequence[Suggestion]) -> list[dict[str, object]]:
+    return [
+        {"id": each.query.id, "text": each.query.text, "novelty": each.novelty, "doubt": each.doubt}
+        for each in suggestions
+    ]
+
+
+def _means(suggestions: Sequence[Suggestion]) -> str:
+    novelty = sum(each.novelty for each in suggestions) / len(suggestions)
+    return f"{novelty:.2f}, {sum(each.doubt for each in suggestions) / len(suggestions):.2f}"
