@@ -11,7 +11,10 @@ from ..pool import EXAMPLES
 pytest.importorskip("langchain_openai")
 
 QUERY = Query(task="NER", text="Then Dan met Flo in Lima.", labels=["person", "place"])
-pytestmark = pytest.mark.filterwarnings("ignore::ruie_components.extraction.AnswerTruncatedWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::ruie_components.extraction.AnswerTruncatedWarning"),
+]
 
 
 @pytest.fixture(scope="module")
