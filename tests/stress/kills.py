@@ -219,7 +219,7 @@ class Extract(Work):
 class Corpus(Work):
     """A folder of results, a row a document; every fifth document is of several chunks, every fiftieth is empty."""
 
-    texts = 400
+    texts = 200
 
     def documents(self) -> list[dict[str, Any]]:
         rows = []
