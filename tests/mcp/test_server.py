@@ -95,7 +95,7 @@ async def test_what_a_caller_did_wrong_is_an_answer(extractor):
         misplaced = ADA | {"entities": [{"type": "person", "text": "Ada", "start": 1, "end": 4}]}
         wrong = await client.call_tool("add_example", {"example": misplaced})
         assert wrong.is_error
-        assert "there stands 'da '" in wrong.content[0].text
+        assert "found 'da '" in wrong.content[0].text
         task = await client.call_tool("retrieve", {"text": TEXT, "task": "RE", "labels": ["orbits"]})
         assert task.is_error
 
