@@ -34,7 +34,7 @@ def run(name: str) -> None:
     notebook = jupytext.read(FOLDER / f"{name}.py")
     notebook.metadata.pop("jupytext", None)
     NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}
+        notebook, timeout=3600, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}
     ).execute()
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"  # the same at every run
