@@ -39,7 +39,7 @@ def main(count: int) -> None:
     theirs = SemanticSimilarityExampleSelector(
         vectorstore=database, k=8, input_keys=["text"], vectorstore_kwargs={"filter": {"task": "NER"}}
     )
-    by_vote, nearest = Selector(k=8), Selector("similarity", k=8)
+    by_vote, nearest = Selector("label-vote", k=8), Selector("similarity", k=8)
     asked = queries(count + 5)
     times: dict[str, list[float]] = {"by_vote": [], "nearest": [], "theirs": []}
     same = 0

@@ -27,7 +27,7 @@ class DemonstrationRetriever:
     Args:
         store: The pool.
         selector: How demonstrations are chosen. Default: as ``ruie tune`` found best for this pool, else
-            ``Selector()``, by label voting.
+            ``Selector()``, by similarity.
         k: How many. Default: the selector's own number, 8 where the pool was not tuned.
         task: The task of inputs that name none.
         labels: The labels that inputs ask for that name none.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ruie_components.adaptation.pool import Pool, Rows
 from ruie_components.labels import label_f1_at_k, label_recall_at_k
-from ruie_components.selection import Selector
+from ruie_components.selection import Method, Selector
 from ruie_components.selection.candidates import MatrixSource
 
 Vectors = NDArray[np.float32]
@@ -38,7 +38,9 @@ class Figures:
 
 
 def measure(pool: Pool, queries: Rows, passages: Rows, query_vectors: Vectors, passage_vectors: Vectors) -> Figures:
-    """Choose demonstrations for queries by label voting, as the package does by default.
+    """Choose demonstrations for queries by label voting.
+
+    The LLM's F1 by which methods were compared is that of encoders that were adapted with this measure.
 
     Args:
         pool: The pool.
@@ -67,7 +69,7 @@ def _vote(pool: Pool, queries: Rows, passages: Rows, scores: Vectors) -> Iterato
     source = MatrixSource(
         scores, [pool.examples[row].query for row in queries], [pool.examples[row] for row in passages]
     )
-    for chosen in Selector(k=K).choose(source):
+    for chosen in Selector(Method.LABEL_VOTE, k=K).choose(source):
         yield passages[[choice.candidate.id for choice in chosen]]
 
 

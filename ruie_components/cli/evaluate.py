@@ -59,7 +59,7 @@ def extraction(
         list[str] | None,
         typer.Option(
             help="zero-shot, random, bm25, similarity, hybrid, label-vote, mmr, label-coverage, adapted, "
-            "adapted-similarity, adapted-hybrid, oracle, or METHOD[ENCODER]; repeat it. Default: bm25, label-vote.",
+            "adapted-hybrid, adapted-label-vote, oracle, or METHOD[ENCODER]; repeat it. Default: bm25, similarity.",
             show_default=False,
         ),
     ] = None,
@@ -145,7 +145,7 @@ def extraction(
                     param_hint="--confidence",
                 )
         plan = Plan(
-            measured_on, models, selection or ("bm25", "label-vote"), k or (8,), orders,
+            measured_on, models, selection or ("bm25", "similarity"), k or (8,), orders,
             answer_format or (AnswerFormat.LINEAR,), [one.value_or_none for one in hold or [HoldOption.NONE]], seed,
         )  # fmt: skip
         if dry_run:

@@ -67,8 +67,8 @@ K = Annotated[
 Method = Annotated[
     str | None,
     typer.Option(
-        help="How they are chosen: label-vote, similarity, hybrid, mmr, label-coverage, random or bm25. Default: as "
-        "tuned, else label-vote.",
+        help="How they are chosen: similarity, label-vote, hybrid, mmr, label-coverage, random or bm25. Default: as "
+        "tuned, else similarity.",
         show_default=False,
     ),
 ]

@@ -28,7 +28,7 @@ def tune(
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help="A method to try; repeat it. Default: label-vote, similarity, hybrid, bm25.", show_default=False
+            help="A method to try; repeat it. Default: similarity, label-vote, hybrid, bm25.", show_default=False
         ),
     ] = None,
     k: Annotated[list[int] | None, typer.Option("-k", "--k", min=0, help="Repeat it. Default: 4, 8.")] = None,

@@ -115,7 +115,7 @@ class Plan:
 
     sets: Sequence[EvaluationSet]
     models: Sequence[ChatModel]
-    selections: Sequence[str] = ("bm25", "label-vote")
+    selections: Sequence[str] = ("bm25", "similarity")
     ks: Sequence[int] = (8,)
     orders: Sequence[Order] = (Order.SIMILAR_LAST,)
     formats: Sequence[AnswerFormat] = (AnswerFormat.LINEAR,)

@@ -20,9 +20,9 @@ Chosen = list[list[Demonstration]]
 
 SELECTIONS = (
     "zero-shot", "random", "bm25", "similarity", "hybrid", "label-vote", "mmr", "label-coverage",
-    "adapted", "adapted-similarity", "adapted-hybrid", "oracle",
+    "adapted", "adapted-hybrid", "adapted-label-vote", "oracle",
 )  # fmt: skip
-"""Names of selections. ``adapted`` votes by the encoder adapted to the pool, ``oracle`` chooses the best by labels."""
+"""Names of selections. ``adapted`` is similarity by the encoder adapted to the pool, ``oracle`` the best by labels."""
 
 _ENCODER = re.compile(r"(?P<method>[\w-]+)\[(?P<encoder>.+)\]")
 _numbers = count()
@@ -105,7 +105,7 @@ def _selection(name: str) -> Callable[[PoolStores, Sequence[Query], int, int], C
     if method == "oracle":
         return lambda stores, _queries, k, _seed: _oracle(stores.data, k)
     adapted = method.startswith("adapted")
-    by = (method.removeprefix("adapted").removeprefix("-") or "label-vote") if adapted else method
+    by = (method.removeprefix("adapted").removeprefix("-") or "similarity") if adapted else method
     encoder = with_encoder["encoder"] if with_encoder else None
 
     def select(stores: PoolStores, queries: Sequence[Query], k: int, seed: int) -> Chosen:

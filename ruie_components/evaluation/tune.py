@@ -26,7 +26,7 @@ from ruie_components.scoring import Counts
 from ruie_components.store import DemonstrationStore, TunedSettings
 from ruie_components.types import Example, Task
 
-METHODS = ("label-vote", "similarity", "hybrid", "bm25")
+METHODS = ("similarity", "label-vote", "hybrid", "bm25")
 """The methods that are tried unless others are named."""
 
 SIGNIFICANT = 0.05
@@ -296,7 +296,7 @@ class _Search:
         data = replace(self.data, inputs=tuple(inputs))
         selection = settings.method.value
         if self._is_adapted and selection in ("label-vote", "similarity", "hybrid"):
-            selection = "adapted" if selection == "label-vote" else f"adapted-{selection}"
+            selection = "adapted" if selection == "similarity" else f"adapted-{selection}"
         return Plan(
             [data],
             [self._models[settings.mode]],

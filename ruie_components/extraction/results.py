@@ -88,6 +88,10 @@ class ExtractionResult:
     metadata: dict[str, Any] = field(default_factory=dict)
     confidence: tuple[Confidence, ...] = ()
 
+    def __post_init__(self) -> None:
+        # as in Prompt: some serializers bring tuples back as lists
+        object.__setattr__(self, "confidence", tuple(self.confidence))
+
     def __repr__(self) -> str:
         parts = [f"{label}: {', '.join(span.text for span in spans)}" for label, spans in self.extraction.annotations]
         shown = "; ".join(parts[:5]) + (f"; ... ({len(parts)} in all)" if len(parts) > 5 else "") or "nothing"

@@ -30,10 +30,10 @@ from ruie_components.types import Demonstration, Query, Reason, Task
 class Method(StrEnum):
     """How demonstrations are chosen."""
 
+    SIMILARITY = "similarity"
+    """The most similar by the encoder: the paper's way, and the default."""
     LABEL_VOTE = "label-vote"
     """kNN label voting: similar examples vote on the labels of the input, and the choice follows the votes."""
-    SIMILARITY = "similarity"
-    """The most similar by the encoder: the paper's way."""
     HYBRID = "hybrid"
     """The best by similarity and BM25 together (z-score fusion)."""
     MMR = "mmr"
@@ -54,7 +54,8 @@ class Selector:
     returns best first.
 
     Args:
-        method: How to choose.
+        method: How to choose. The default is the one with the highest F1 of an LLM's extractions on dev sets
+            (``docs/evaluation.md``).
         k: How many; all there are where the pool holds fewer.
         fetch_k: For label voting, hybrid rank, MMR and label coverage: how many of the most similar to choose from.
             Default: ten times ``k``, at least 50. Label coverage searches the whole pool for labels that none of them
@@ -68,7 +69,7 @@ class Selector:
         ValueError: ``method`` is unknown, ``k`` or ``fetch_k`` is out of range, or ``lambda_mult`` is not in 0 ... 1.
     """
 
-    method: Method | str = Method.LABEL_VOTE
+    method: Method | str = Method.SIMILARITY
     k: int = 8
     fetch_k: int | None = None
     score_threshold: float | None = None

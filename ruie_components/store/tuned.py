@@ -22,7 +22,7 @@ class TunedSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    method: Method = Method.LABEL_VOTE
+    method: Method = Method.SIMILARITY
     k: int = Field(default=8, ge=0, le=1000)
     order: Order = Order.SIMILAR_LAST
     answer_format: AnswerFormat = AnswerFormat.LINEAR

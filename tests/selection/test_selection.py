@@ -168,7 +168,7 @@ def test_bm25_sees_what_was_added_and_deleted(encoder):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "best"}, "method 'best' is unknown; there are: label-vote, similarity, hybrid, mmr"),
+        ({"method": "best"}, "method 'best' is unknown; there are: similarity, label-vote, hybrid, mmr"),
         ({"k": -1}, "k must be a whole number >= 0, got -1"),
         ({"k": 2.5}, r"k must be a whole number >= 0, got 2\.5"),
         ({"k": "3"}, "k must be a whole number >= 0, got '3'"),

@@ -144,7 +144,7 @@ def sales():
 def test_a_pool_is_searched_further_for_the_querys_event_type(encoder, sales):
     pool, wanted = sales
     with DemonstrationStore.create(pool, encoder=encoder) as store:
-        chosen = Selector(k=3, fetch_k=5).select_many(store, [wanted.query, pool[0].query])
+        chosen = Selector("label-vote", k=3, fetch_k=5).select_many(store, [wanted.query, pool[0].query])
     assert {each.example.events[0].type for each in chosen[0]} == {"betrayal"}
     assert {each.example.events[0].type for each in chosen[1]} == {"sale"}
 

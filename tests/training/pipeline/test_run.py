@@ -198,9 +198,9 @@ def test_the_evaluation_stands_in_results_and_model_card(finished):
         "random",
         "BM25",
         "untrained",
-        "untrained, similarity",
+        "untrained, label-vote",
         "trained",
-        "trained, similarity",
+        "trained, label-vote",
         "oracle",
     ]
     assert manifest["stages"]["evaluate"]["report"]["sets"] == ["ED/starter"]

@@ -115,9 +115,9 @@ def select(method: str, scores: Scores, queries: Sequence[Example], pool: Sequen
 
 
 def by_each_method(name: str, rank: Ranker) -> dict[str, Retriever]:
-    """A ranker by label voting, the default, under its name, and by similarity alone under ``NAME, similarity``."""
+    """A ranker by similarity, the default, under its name, and by label voting under ``NAME, label-vote``."""
     scores = once(rank)
-    return {name: by_selection("label-vote", scores), f"{name}, similarity": by_selection("similarity", scores)}
+    return {name: by_selection("similarity", scores), f"{name}, label-vote": by_selection("label-vote", scores)}
 
 
 def in_every_table(middle: Mapping[str, Retriever], *, seed: int = 0) -> dict[str, Retriever]:

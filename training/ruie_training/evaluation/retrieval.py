@@ -226,12 +226,12 @@ def evaluate(
 def default_retrievers(
     encoders: Iterable[Any] = (None,), *, adapt: bool = False, every_method: bool = False
 ) -> dict[str, Retriever]:
-    """Random, BM25, every encoder by label voting (the package's default), the oracle.
+    """Random, BM25, every encoder by similarity (the package's default), the oracle.
 
     Args:
         encoders: What ``load_encoder`` takes; None is the embedded encoder.
         adapt: Whether there is also every encoder adapted to a set's pool.
-        every_method: Whether there are also BM25 by label voting, and every encoder by similarity.
+        every_method: Whether there are also BM25 and every encoder by label voting.
     """
     retrievers: dict[str, Retriever] = {}
     if every_method:
@@ -245,5 +245,5 @@ def default_retrievers(
         if adapt:
             ranks[f"{name}, adapted"] = rank_by_adapted(encoder)
         for each, rank in ranks.items():
-            retrievers |= by_each_method(each, rank) if every_method else {each: by_selection("label-vote", rank)}
+            retrievers |= by_each_method(each, rank) if every_method else {each: by_selection("similarity", rank)}
     return in_every_table(retrievers)
