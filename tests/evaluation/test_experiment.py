@@ -235,7 +235,7 @@ def test_the_command(tmp_path, encoder):
     assert "12 calls" in dry.output
     done = CliRunner().invoke(app, [*common, "--out", f"{tmp_path}/out", "--model", "baseline"])
     assert done.exit_code == 0, done.output
-    assert "| label-vote k=2 |" in done.output
+    assert "| similarity k=2 |" in done.output
     assert "What predicts F1" in done.output
     assert (tmp_path / "out" / "results.json").is_file()
     wrong = CliRunner().invoke(app, ["evaluate", "extraction"])
