@@ -179,7 +179,8 @@ def export(
         raise typer.BadParameter(f"formats are {known}" if name else f"name one of {known}", param_hint="--format")
     if to.exists() and not overwrite and (not to.is_dir() or any(to.iterdir())):
         raise RuieError(f"{to} exists: give another --to, or --overwrite")
-    failed, descriptions = 0, {}
+    failed = 0
+    descriptions: dict[str, str] = {}
     if file is not None:
         examples, failed = _of_file(file)
     else:

@@ -137,7 +137,7 @@ def known_texts(teacher: Any, texts: Sequence[str]) -> NDArray[np.bool_]:
     unknown = getattr(teacher.tokenizer, "unk_token_id", None)
     if unknown is not None and known.any():
         rows = np.flatnonzero(known)
-        read = teacher.tokenizer([texts[row] for row in rows], add_special_tokens=False)["input_ids"]
+        read = teacher.tokenizer([texts[int(row)] for row in rows], add_special_tokens=False)["input_ids"]
         known[rows] = [any(token != unknown for token in tokens) for tokens in read]
     return known
 

@@ -68,7 +68,9 @@ def label_f1_of_ends(
         f1 = dict(zip(ids, scorer.score([(examples[name], examples[query]) for name in ids]), strict=True))
         parts = {best: ordered[:top], worst: ordered[-bottom:], every: ids}
         if query in ranks:
-            parts[ranked] = sorted(ids, key=lambda name, rank=ranks[query]: rank.get(name, len(rank)))[:top]
+            rank = ranks[query]
+            by_rank = sorted((rank.get(name, len(rank)), i) for i, name in enumerate(ids))
+            parts[ranked] = tuple(ids[i] for _, i in by_rank[:top])
         for part, names in parts.items():
             means[part].append(statistics.fmean(f1[name] for name in names))
     if not means:
