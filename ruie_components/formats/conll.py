@@ -24,9 +24,8 @@ class ConllFormat:
 
     def recognizes(self, sample: Sample) -> bool:
         """Nearly all lines have two columns or more and end with a tag."""
-        lines = [line.split() for line in sample.start.splitlines()[:500] if line.strip()][:-1] or [
-            line.split() for line in sample.start.splitlines() if line.strip()
-        ]
+        lines = [_columns(line) for line in sample.start.splitlines()[:500] if line.strip()]
+        lines = lines[:-1] or lines  # the sample may cut the last one
         lines = [columns for columns in lines if columns[0] not in (_DOCUMENT, "#")]
         tagged = sum(len(columns) > 1 and _is_tag(columns[-1]) for columns in lines)
         return bool(lines) and tagged >= 0.9 * len(lines)
@@ -87,6 +86,10 @@ class ConllFormat:
                     file.write("\n")
                     count += 1
         return count
+
+
+def _columns(line: str) -> list[str]:
+    return [column.strip() for column in line.split("\t")] if "\t" in line else line.split()
 
 
 def _is_tag(column: str) -> bool:
