@@ -78,7 +78,7 @@ def retrieval(
 ) -> None:
     """Label F1@k, label recall@k and, with --llm, likelihood@k of encoders, beside random, BM25 and the oracle.
 
-    Encoders choose by label voting, the package's default, and BM25 by its scores.
+    Encoders choose by similarity, the package's default, and BM25 by its scores.
 
     The pool is a set's train split; queries come from the test split of a held-out set, from the dev split of others.
     Rows without a catalog, and pools of a store, have a fifth of their texts as dev split.
