@@ -138,7 +138,7 @@ def cut(
 
     >>> text = "Ada slept. Bob met Cy. Dan ran."
     >>> [text[chunk.start:chunk.end] for chunk in cut(text, Chunking(max_tokens=8, context_sentences=0))]
-    ['Ada slept. ', 'Bob met Cy. ', 'Dan ran.']
+    ['Ada slept. Bob met Cy. ', 'Dan ran.']
     """
     chunking = chunking or Chunking()
     budget = chunking.max_tokens

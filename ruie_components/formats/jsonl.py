@@ -52,8 +52,8 @@ class JsonlFormat:
     title = "this project's rows: JSON Lines with task, text, schema"
 
     def recognizes(self, sample: Sample) -> bool:
-        """Rows have a task, a text and a schema."""
-        return sample.each_row("task", "text") and all({"schema", "labels"} & row.keys() for row in sample.rows)
+        """Some row has a task, a text and a schema; a row that lacks one of them is then named with its line."""
+        return any({"task", "text"} <= row.keys() and {"schema", "labels"} & row.keys() for row in sample.rows)
 
     def read(self, path: Path, reading: Reading) -> Iterator[Example]:
         """An example a row."""

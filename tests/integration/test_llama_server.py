@@ -1,5 +1,8 @@
 """A real language model on a real llama.cpp server, spoken to over HTTP with OpenAI's protocol."""
 
+import gc
+import warnings
+
 import pytest
 
 from ruie_components import ChatModelError, DemonstrationStore, Extractor, Query
@@ -20,7 +23,10 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def url(small_llm):
     """The address of the server that runs SmolLM2."""
-    return f"{small_llm._server.listening_address}/v1"
+    yield f"{small_llm._server.listening_address}/v1"
+    with warnings.catch_warnings():  # LangChain's clients can't be closed; collected later, they fail another test
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="module")

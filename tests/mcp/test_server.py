@@ -78,7 +78,7 @@ async def test_the_tools_over_http(extractor):
             why = (await client.call_tool("explain", {"text": TEXT})).structured_content
             assert len(why["demonstrations"]) == 4
             assert "oslo" in why["demonstrations"][0]["shared_words"]
-            assert all(shown["reason"].startswith("label-vote, choice ") for shown in why["demonstrations"])
+            assert all(shown["reason"].startswith("similarity, choice ") for shown in why["demonstrations"])
             assert set(why["labels_not_shown"]).isdisjoint(why["labels_shown"])
             assert why["prompt"].endswith(f'Input: "{TEXT}"\nOutput:')
 
