@@ -66,7 +66,7 @@ def test_index_then_retrieve_prompt_and_extract(ruie, pool):
     explained = json.loads(ruie("retrieve", text, "-s", "s", "-k", "3", "--json", "--explain")[1])
     assert [each.pop("reason")["method"] for each in explained] == ["similarity"] * 3
     assert explained == found
-    assert "label-vote, choice 1 of 50 candidates:" in ruie("retrieve", text, "-s", "s", "-k", "3", "--explain")[1]
+    assert "similarity, choice 1:" in ruie("retrieve", text, "-s", "s", "-k", "3", "--explain")[1]
     status, out, err = ruie("prompt", text, "-s", "s", "-l", "city", "-l", "price", "-k", "2")
     assert status == 0
     assert out.endswith(f'Schema: [city, price]\nInput: "{text}"\nOutput:\n')

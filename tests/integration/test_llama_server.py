@@ -17,6 +17,7 @@ QUERY = Query(task="NER", text="Then Dan met Flo in Lima.", labels=["person", "p
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::ruie_components.extraction.AnswerTruncatedWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # sockets, see below
 ]
 
 
@@ -24,7 +25,9 @@ pytestmark = [
 def url(small_llm):
     """The address of the server that runs SmolLM2."""
     yield f"{small_llm._server.listening_address}/v1"
-    with warnings.catch_warnings():  # LangChain's clients can't be closed; collected later, they fail another test
+    with (
+        warnings.catch_warnings()
+    ):  # LangChain's clients can't be closed; collected later, their sockets fail another test
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
 
