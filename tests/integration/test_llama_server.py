@@ -25,9 +25,7 @@ pytestmark = [
 def url(small_llm):
     """The address of the server that runs SmolLM2."""
     yield f"{small_llm._server.listening_address}/v1"
-    with (
-        warnings.catch_warnings()
-    ):  # LangChain's clients can't be closed; collected later, their sockets fail another test
+    with warnings.catch_warnings():  # LangChain's clients can't be closed; their sockets would fail a later test
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
 
