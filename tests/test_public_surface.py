@@ -36,22 +36,30 @@ def load(name: str) -> object:
         return getattr(importlib.import_module(module), attribute)
 
 
+def skip_without_its_package(name: str) -> None:
+    """Skip what belongs to an extra that is not installed."""
+    if name.startswith("ruie_training"):
+        pytest.importorskip("torch")
+    if name.startswith("ruie_components.llama_index"):
+        pytest.importorskip("llama_index.core")
+    if name.startswith("ruie_components.mcp"):
+        pytest.importorskip("mcp")
+
+
 def test_the_documentation_names_modules():
     assert len(NAMED) >= 15
 
 
 @pytest.mark.parametrize("name", NAMED)
 def test_what_the_reference_names_exists_and_is_documented(name):
-    if name.startswith("ruie_training"):
-        pytest.importorskip("torch")
+    skip_without_its_package(name)
     documented = load(name)
     assert documented.__doc__
 
 
 @pytest.mark.parametrize(("module", "names"), SURFACE.items(), ids=SURFACE)
 def test_the_public_surface(module, names):
-    if module.startswith("ruie_training"):
-        pytest.importorskip("torch")
+    skip_without_its_package(module)
     loaded = importlib.import_module(module)
     for name in names:
         assert hasattr(loaded, name), f"{module}.{name}"
