@@ -22,9 +22,11 @@ def snippets(*pages):
     ]
 
 
-def needs_llama_index(code):
+def skip_without_its_package(code):
     if "llama_index" in code:
         pytest.importorskip("llama_index.core", reason="LlamaIndex is not installed")
+    if "mcp" in code:
+        pytest.importorskip("mcp", reason="the MCP SDK is not installed")
 
 
 def test_there_are_snippets_and_they_show_their_output():
@@ -34,7 +36,7 @@ def test_there_are_snippets_and_they_show_their_output():
 
 @pytest.mark.parametrize(("code", "output"), snippets(README))
 def test_a_snippet_prints_what_the_readme_says(code, output, tmp_path):
-    needs_llama_index(code)
+    skip_without_its_package(code)
     script = tmp_path / "snippet.py"
     script.write_text(code, "utf-8")
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path)
@@ -44,7 +46,7 @@ def test_a_snippet_prints_what_the_readme_says(code, output, tmp_path):
 
 @pytest.mark.parametrize(("code", "output"), snippets(*PAGES[1:]))
 def test_a_snippet_prints_what_its_guide_says(code, output, tmp_path, monkeypatch, capsys):
-    needs_llama_index(code)
+    skip_without_its_package(code)
     script = tmp_path / "snippet.py"
     script.write_text(code, "utf-8")
     monkeypatch.chdir(tmp_path)
