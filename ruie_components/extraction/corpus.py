@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,7 +47,8 @@ class Budget:
     """What a run may spend, resumed parts included. It stops before the document that would not fit.
 
     A document's tokens are estimated before it is asked about: its prompts by the extractor's ``count_tokens``, its
-    answers by the mean so far. What a document takes more than estimated is spent all the same.
+    answers as long as the longest so far (for a document of several requests, its mean). What a document takes more than
+    estimated is spent all the same.
 
     Args:
         calls: Requests; repeats after errors of the network are not counted.
@@ -309,6 +311,7 @@ class _Run:
         self._held: list[tuple[_Job, dict[str, Any]]] = []
         self._file: IO[str] | None = None
         self._done = Summary()
+        self._longest = 0.0  # tokens of an answer, the most that a document's requests wrote on average
         self._stopped: str | None = None
         self._begin = time.monotonic()
 
@@ -376,6 +379,8 @@ class _Run:
             found = sum(len(event.get("arguments", ())) for event in extraction.get("events", ()))
         else:
             found = sum(len(extraction.get(name, ())) for name in ("entities", "relations", "events"))
+        if row["calls"]:
+            self._longest = max(self._longest, (usage["output_tokens"] or 0) / row["calls"])
         self._done = replace(
             done,
             documents=done.documents + 1,
@@ -448,6 +453,9 @@ class _Run:
 
     def _over_budget(self, job: _Job) -> str | None:
         """Why a document does not fit the budget; what is under way is waited for before that is said."""
+        counts_answers = self._budget.tokens is not None or self._budget.cost is not None
+        if counts_answers and self._jobs and not self._done.calls:
+            self._finish(0)  # the first request runs alone: how long answers are is not known before
         if (reason := self._reason(job)) and self._jobs:
             self._finish(0)
             reason = self._reason(job)
@@ -458,9 +466,8 @@ class _Run:
         calls = done.calls + job.calls + sum(other.calls for other in self._jobs)
         if budget.calls is not None and calls > budget.calls:
             return f"the budget of {budget.calls:,} calls"
-        mean = done.output_tokens / done.calls if done.calls else 0.0
         read = done.input_tokens + job.tokens + sum(other.tokens for other in self._jobs)
-        written = done.output_tokens + round(mean * (calls - done.calls))
+        written = done.output_tokens + math.ceil(self._longest * (calls - done.calls))
         if budget.tokens is not None and read + written > budget.tokens:
             return f"the budget of {budget.tokens:,} tokens"
         if budget.cost is not None and (self._cost(read, written) or 0.0) > budget.cost:

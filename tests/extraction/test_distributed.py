@@ -1,8 +1,9 @@
 """What a cluster engine sends to its workers: picklable, opened there, the same results as in one process."""
 
 import json
-import pickle
+import multiprocessing
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -28,11 +29,11 @@ def test_prompts_go_out_answers_come_in_and_give_what_an_extractor_gives(path):
     from ruie_components.chat.baseline import copy_answer
 
     batches = BatchExtractor(path, options=OPTIONS, chunking=Chunking(30))
-    assert batches.__dict__["_opened"] is None
-    sent = pickle.loads(pickle.dumps(batches))
-    requests = sent.prompts_for(TEXTS)
+    requests = batches.prompts_for(TEXTS)
     assert Counter(request["document"] for request in requests)[1] > 1
-    assert pickle.loads(pickle.dumps(sent))._opened is None  # an open store does not travel
+    assert batches.extractor is batches.extractor  # opened once
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as worker:  # to which an open store can't travel
+        assert worker.submit(BatchExtractor.prompts_for, batches, TEXTS).result() == requests
     roles = {"system": "system", "user": "human", "assistant": "ai"}
     answers = {
         request["id"]: copy_answer(
@@ -40,15 +41,15 @@ def test_prompts_go_out_answers_come_in_and_give_what_an_extractor_gives(path):
         )
         for request in requests
     }
-    with sent.extractor.store as store:
-        results = sent.parse(answers, TEXTS)
+    with batches.extractor.store as store:
+        results = batches.parse(answers, TEXTS)
         alone = Extractor(store, "baseline", **OPTIONS).extract_documents(TEXTS, Chunking(30))
         assert [result.extraction for result in results] == [result.extraction for result in alone]
         assert results[1].extraction.entities
         del answers[requests[0]["id"]]
-        assert "there is no answer to request" in sent.parse(answers, TEXTS)[0].error
+        assert "there is no answer to request" in batches.parse(answers, TEXTS)[0].error
         with pytest.raises(ValueError, match="has no model"):
-            sent.extract(TEXTS[:1])
+            batches.extract(TEXTS[:1])
     batches.close()
 
 
