@@ -130,7 +130,7 @@ def f1(selector):
 
 sizes = (1, 2, 4, 8, 16)
 figure, axes = plt.subplots(figsize=(6, 3))
-for method in ("label-vote", "similarity", "random"):
+for method in ("similarity", "label-vote", "random"):
     axes.plot(sizes, [f1(Selector(method, k=k)) for k in sizes], marker="o", label=method)
 axes.set(xlabel="k", ylabel="F1 of the baseline", xscale="log", ylim=(0, None), title="Demonstrations in the prompt")
 axes.set_xticks(sizes, sizes)
@@ -142,21 +142,13 @@ plt.show()
 # ## 6. Extract
 
 # %%
-from ruie_components.chat import gguf, load_chat_model, ollama_models
+import warnings
 
+from ruie_components.chat import load_chat_model, local_chat_model
+from ruie_components.extraction import AnswerTruncatedWarning
 
-def choose_model(name):
-    """The named model; else what there is on this machine."""
-    if name:
-        return load_chat_model(name)
-    if pulled := ollama_models():  # [] where no Ollama answers
-        return load_chat_model(f"ollama:{pulled[0]}")
-    if gguf.can_run() and gguf.packaged_model():
-        return load_chat_model(f"gguf:{gguf.SMOLLM2}", mode="completion", max_tokens=48, context=2048, threads=1)
-    return load_chat_model("baseline")
-
-
-model = choose_model(MODEL)
+warnings.simplefilter("ignore", AnswerTruncatedWarning)  # a very small model repeats itself now and then
+model = load_chat_model(MODEL) if MODEL else local_chat_model()
 labels = ["symptom", "drug", "dose", "disease"]
 text = "She took ibuprofen 400 mg for the headache, but the fever stayed."
 extractor = Extractor(store, model, k=3, task="NER", labels=labels)

@@ -78,20 +78,12 @@ plt.show()
 # model of this package as one. This is also how an LLM of your own becomes LlamaIndex's.
 
 # %%
+import warnings
+
 from llama_index.core.llms import CompletionResponse, CustomLLM, LLMMetadata
 
-from ruie_components.chat import MessageList, gguf, load_chat_model, ollama_models
-
-
-def choose_model(name):
-    """The named model; else what there is on this machine."""
-    if name:
-        return load_chat_model(name)
-    if pulled := ollama_models():  # [] where no Ollama answers
-        return load_chat_model(f"ollama:{pulled[0]}")
-    if gguf.can_run() and gguf.packaged_model():
-        return load_chat_model(f"gguf:{gguf.SMOLLM2}", mode="completion", max_tokens=48, context=2048, threads=1)
-    return load_chat_model("baseline")
+from ruie_components.chat import MessageList, load_chat_model, local_chat_model
+from ruie_components.extraction import AnswerTruncatedWarning
 
 
 class LocalLLM(CustomLLM):
@@ -113,7 +105,8 @@ class LocalLLM(CustomLLM):
         yield self.complete(prompt, formatted, **kwargs)
 
 
-model = choose_model(MODEL)
+warnings.simplefilter("ignore", AnswerTruncatedWarning)  # a very small model repeats itself now and then
+model = load_chat_model(MODEL) if MODEL else local_chat_model()
 llm = LocalLLM(model=model)
 print(llm.metadata.model_name)
 

@@ -3,6 +3,7 @@
 from ruie_components.chat.adapters import AnyChatModel, as_chat_model, load_chat_model
 from ruie_components.chat.base import ChatModel, Constraint, MessageList, ModelInput, Response, TokenProbability
 from ruie_components.chat.baseline import CopyBaseline
+from ruie_components.chat.local import local_chat_model
 from ruie_components.chat.servers import ollama_is_up, ollama_models
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "TokenProbability",
     "as_chat_model",
     "load_chat_model",
+    "local_chat_model",
     "ollama_is_up",
     "ollama_models",
 ]

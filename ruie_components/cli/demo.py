@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from ruie_components.cli import show
 from ruie_components.cli.console import console
-from ruie_components.cli.options import K, ModelOptions, chat_model
+from ruie_components.cli.options import K, ModelOptions, chat_model, model_options
 from ruie_components.prompts import TASK_NAMES
 from ruie_components.selection import Selector
 from ruie_components.starter import starter_store
@@ -101,22 +101,21 @@ def _show(query: Query, outcome: ExtractionResult) -> None:
 
 def _chat_model(name: str | None, options: list[str] | None) -> tuple[ChatModel, str]:
     """The model that answers, and a line that says which and why."""
-    from ruie_components.chat import gguf, ollama_models
+    from ruie_components.chat import local_chat_model
     from ruie_components.evaluation import AnswerCache, CachedChatModel
 
     if name is not None:
         return chat_model(name, options), f"Model: {name}, as given."
-    if pulled := ollama_models():
-        return chat_model(f"ollama:{pulled[0]}", options), f"Model: ollama:{pulled[0]}, since an Ollama server answers."
-    if gguf.can_run() and gguf.packaged_model():
-        lead = (
+    model = local_chat_model(**model_options(options))
+    provider = model.name.partition(":")[0]
+    if provider == "ollama":
+        return model, f"Model: {model.name}, since an Ollama server answers."
+    if provider == "gguf":
+        return CachedChatModel(model, AnswerCache(_CACHE)), (
             "Model: SmolLM2-135M-Instruct in this process, since no Ollama server answers. It is a very small LLM; its "
             f"answers are kept in {_CACHE}."
         )
-        defaults = ["mode=completion", "max_tokens=48", "context=2048"]
-        model = chat_model(f"gguf:{gguf.SMOLLM2}", [*defaults, *(options or [])])
-        return CachedChatModel(model, AnswerCache(_CACHE)), lead
-    return chat_model("baseline", options), (
+    return model, (
         "Model: the offline baseline, since no Ollama server answers and no small LLM is installed. It only copies "
         "from the demonstrations: a lower bound, not an LLM."
     )

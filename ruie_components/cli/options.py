@@ -188,10 +188,10 @@ def chat_model(name: str | None, options: list[str] | None, *, probabilities: bo
     own = _OWN_OPTIONS.search(name)
     given = [*(options or []), *(own[0].split() if own else [])]
     wanted = _PROBABILITIES.get(name.partition(":")[0], {}) if probabilities else {}
-    return load_chat_model(name[: own.start()] if own else name, **{**wanted, **_model_options(given)})
+    return load_chat_model(name[: own.start()] if own else name, **{**wanted, **model_options(given)})
 
 
-def _model_options(given: list[str]) -> dict[str, Any]:
+def model_options(given: list[str]) -> dict[str, Any]:
     """Values are read as JSON where they are JSON (numbers, true, false, null, lists), else as text."""
     options = {}
     for option in given:

@@ -46,9 +46,8 @@ Document = tuple[str, Mapping[str, Any]]
 class Budget:
     """What a run may spend, resumed parts included. It stops before the document that would not fit.
 
-    A document's tokens are estimated before it is asked about: its prompts by the extractor's ``count_tokens``, its
-    answers as long as the longest so far (for a document of several requests, its mean). What a document takes more than
-    estimated is spent all the same.
+    A document's tokens are estimated before its requests: its prompts by the extractor's ``count_tokens``, its answers
+    as long as the longest so far (the mean of a document of several requests). What it takes more is spent as well.
 
     Args:
         calls: Requests; repeats after errors of the network are not counted.

@@ -36,6 +36,10 @@ class Candidate(Protocol):
         """The labels of its annotations, one for each annotation."""
 
     @property
+    def schema(self) -> Sequence[str]:
+        """The labels that its annotations may have."""
+
+    @property
     def event(self) -> str | None:
         """The type of its event, for EAE."""
 
@@ -154,6 +158,11 @@ class MatrixCandidate(NamedTuple):
     def labels(self) -> Sequence[str]:
         """The labels of its annotations, one for each annotation."""
         return self.example.annotation_labels
+
+    @property
+    def schema(self) -> Sequence[str]:
+        """The labels that its annotations may have."""
+        return self.example.labels
 
     @property
     def event(self) -> str | None:

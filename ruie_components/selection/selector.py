@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ruie_components.selection.candidates import (
+    Candidate,
     CandidatePool,
     CandidateSource,
     CandidateT,
@@ -31,7 +32,10 @@ class Method(StrEnum):
     """How demonstrations are chosen."""
 
     SIMILARITY = "similarity"
-    """The most similar by the encoder: the paper's way, and the default."""
+    """The most similar by the encoder: the paper's way, and the default.
+
+    In a pool of several schemas, examples that have no label of the query in theirs come last: they show another task.
+    """
     LABEL_VOTE = "label-vote"
     """kNN label voting: similar examples vote on the labels of the input, and the choice follows the votes."""
     HYBRID = "hybrid"
@@ -135,7 +139,8 @@ class Selector:
             case Method.LABEL_VOTE:
                 chosen = vote_many(source, self.k, self.candidate_count, self.score_threshold)
             case Method.SIMILARITY:
-                chosen = [_by_similarity(hits) for hits in self._above(source.nearest(every, self.k))]
+                hits = self._above(self._similar(source))
+                chosen = [_by_similarity(each, query, self.k) for each, query in zip(hits, source.queries, strict=True)]
             case Method.HYBRID:
                 hits = source.nearest(every, self.candidate_count)
                 chosen = [self._fuse(*each) for each in zip(hits, source.queries, strict=True)]
@@ -154,6 +159,15 @@ class Selector:
     def candidate_count(self) -> int:
         """How many of the most similar are chosen from: ``fetch_k`` or its default, at least ``k``."""
         return max(self.k, self.fetch_k if self.fetch_k is not None else max(50, 10 * self.k))
+
+    def _similar(self, source: CandidateSource[CandidateT]) -> list[list[CandidateT]]:
+        """The ``k`` nearest for each query, or more of them where some have no label in common with the query."""
+        hits = source.nearest(range(len(source.queries)), self.k)
+        mixed = [i for i, of_query in enumerate(hits) if any(_is_foreign(hit, source.queries[i]) for hit in of_query)]
+        if mixed:
+            for i, more in zip(mixed, source.nearest(mixed, self.candidate_count), strict=True):
+                hits[i] = more
+        return hits
 
     def _above(self, hits: list[list[CandidateT]]) -> list[list[CandidateT]]:
         return above(hits, self.score_threshold)
@@ -210,15 +224,21 @@ class Selector:
         ]
 
 
-def _by_similarity(hits: Sequence[CandidateT]) -> list[Choice[CandidateT]]:
+def _by_similarity(hits: Sequence[CandidateT], query: Query, k: int) -> list[Choice[CandidateT]]:
+    ranked = sorted(enumerate(hits, start=1), key=lambda ranked: _is_foreign(ranked[1], query))  # stable
     return [
         Choice(
             hit,
             hit.score,
-            partial(Reason.model_construct, method="similarity", order=n, similarity=hit.score, similarity_rank=n),
+            partial(Reason.model_construct, method="similarity", order=n, similarity=hit.score, similarity_rank=at),
         )
-        for n, hit in enumerate(hits, start=1)
+        for n, (at, hit) in enumerate(ranked[:k], start=1)
     ]
+
+
+def _is_foreign(candidate: Candidate, query: Query) -> bool:
+    """Whether none of the labels that a candidate was annotated for is asked for: it shows another task."""
+    return set(query.labels).isdisjoint(candidate.schema)
 
 
 def _by_bm25(hits: Sequence[CandidateT]) -> list[Choice[CandidateT]]:

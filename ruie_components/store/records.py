@@ -93,10 +93,20 @@ class Hit:
     @property
     def text(self) -> str:
         """The example's text."""
+        return str(self._row["text"])
+
+    @property
+    def schema(self) -> Sequence[str]:
+        """The labels that its annotations may have."""
+        return list(self._row["schema"])
+
+    @cached_property
+    def _row(self) -> dict[str, Any]:
         try:
-            return str(json.loads(self.metadata[EXAMPLE])["text"])  # ten times as fast as reading the whole example
+            row = json.loads(self.metadata[EXAMPLE])  # ten times as fast as reading the whole example
+            return {key: row[key] for key in ("text", "schema")}
         except (KeyError, TypeError, ValueError):
-            return self.example.text  # raises an error that says what is wrong with the row
+            return self.example.to_row()  # raises an error that says what is wrong with the row
 
     @property
     def labels(self) -> Sequence[str]:

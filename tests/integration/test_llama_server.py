@@ -1,8 +1,6 @@
 """A real language model on a real llama.cpp server, spoken to over HTTP with OpenAI's protocol."""
 
-import gc
-import warnings
-
+import httpx
 import pytest
 
 from ruie_components import ChatModelError, DemonstrationStore, Extractor, Query
@@ -17,17 +15,28 @@ QUERY = Query(task="NER", text="Then Dan met Flo in Lima.", labels=["person", "p
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::ruie_components.extraction.AnswerTruncatedWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # sockets, see below
 ]
 
 
 @pytest.fixture(scope="module")
 def url(small_llm):
     """The address of the server that runs SmolLM2."""
-    yield f"{small_llm._server.listening_address}/v1"
-    with warnings.catch_warnings():  # LangChain's clients can't be closed; their sockets would fail a later test
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+    return f"{small_llm._server.listening_address}/v1"
+
+
+@pytest.fixture
+def serve(url):
+    """Loads the model behind the address as an OpenAI model, with options; its connections are closed at the end."""
+    clients = []
+
+    def load(**options):
+        http = httpx.Client(trust_env=False)
+        clients.append(http)
+        return load_chat_model("openai:smollm2", base_url=url, http_client=http, **options)
+
+    yield load
+    for client in clients:
+        client.close()
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +45,8 @@ def pool(encoder):
         yield store
 
 
-def test_openai_with_a_base_url(small_llm, url, pool):
-    served = load_chat_model("openai:smollm2", base_url=url, max_tokens=24, stop=["\nTask:"])
+def test_openai_with_a_base_url(small_llm, serve, pool):
+    served = serve(max_tokens=24, stop=["\nTask:"])
     prompt = Extractor(pool, served, k=2).prompt(QUERY)
     response, here = served.complete(prompt), small_llm.complete(prompt)
     assert response.text.strip() == here.text.strip()
@@ -48,15 +57,15 @@ def test_the_url_alone_is_a_name(url):
     assert "smollm2" in load_chat_model(url).name.lower()
 
 
-def test_probabilities_over_http(url, pool):
-    served = load_chat_model("openai:smollm2", base_url=url, max_tokens=24, logprobs=True, top_logprobs=5)
+def test_probabilities_over_http(serve, pool):
+    served = serve(max_tokens=24, logprobs=True, top_logprobs=5)
     result = Extractor(pool, served, k=2, hold="labels").extract(QUERY)
     assert len(result.confidence) == len(result.extraction.annotations) > 0
     assert all(0 < one.value <= 1 for one in result.confidence)
 
 
-def test_answers_are_held_by_the_server(url, pool):
-    served = load_chat_model("openai:smollm2", base_url=url, max_tokens=24)
+def test_answers_are_held_by_the_server(serve, pool):
+    served = serve(max_tokens=24)
     query = Query(task="NER", text="Dan met Flo.", labels=["zebra", "quark"])
     answer = Extractor(pool, served, k=0, hold="labels").extract(query).extraction.answer
     assert answer.strip().startswith(("zebra: ", "quark: ", "None"))

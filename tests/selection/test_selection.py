@@ -192,3 +192,20 @@ def test_hybrid_puts_one_that_shares_a_rare_word_before_equally_similar_ones(enc
     ).fused
     assert [each.score for each in chosen] == pytest.approx(sorted(expected, reverse=True))
     assert {each.example.text.split()[-1] for each in chosen[:3]} == {"xanadu."}
+
+
+def test_examples_of_another_schema_come_last_by_similarity(encoder):
+    foreign = [Example(task="NER", text=f"Ada slept in Rome {number}.", labels=["animal"]) for number in range(9)]
+    own = [example("Bob met Cy at Acme."), example("Oslo works for Acme.")]
+    asked = query("Ada slept in Rome.", ["person", "date"])
+    with DemonstrationStore.create([*foreign, *own], encoder=encoder) as store:
+        assert {each.example.text for each in Selector(k=2).select(store, asked)} == {each.text for each in own}
+        chosen = Selector(k=4).select(store, asked)
+        assert {each.text for each in own} < {each.example.text for each in chosen}
+        assert len(chosen) == 4  # filled up, since there are too few of the schema
+        assert [each.score for each in chosen] == sorted((each.score for each in chosen), reverse=True)
+        ranks = sorted(each.reason.similarity_rank for each in chosen)
+        assert ranks[:2] == [1, 2]
+        assert ranks[2:] == [10, 11]
+        same = Selector(k=2).select(store, query("Ada slept in Rome.", ["animal"]))
+        assert all(each.example.labels == ("animal",) for each in same)
