@@ -153,6 +153,8 @@ class Selector:
                 chosen = [self._draw(source, i) for i in every]
             case Method.BM25:
                 chosen = [_by_bm25(hits) for hits in self._above(source.lexical(every, self.k))]
+        if Method(self.method) is Method.SIMILARITY:
+            return chosen  # in order already: those of another schema come last, whatever their scores
         return [sorted(of_query, key=lambda choice: (-choice.score, choice.candidate.id)) for of_query in chosen]
 
     @property
