@@ -21,7 +21,7 @@ from ruie_components.store.index_check import IndexCheck, check_all
 from ruie_components.store.open_pool import OpenPool
 from ruie_components.store.opening import open_pool
 from ruie_components.store.records import Hit
-from ruie_components.store.syncing import SyncResult, apply_plans, group_by_task, make_plan
+from ruie_components.store.syncing import SyncResult, apply_plans, group_by_task, make_plans
 from ruie_components.store.tuned import TunedSettings, set_tuned_settings, tuned_settings
 from ruie_components.store.writing import batch_size, writing
 from ruie_components.types import Demonstration, Example, Query, Task
@@ -53,8 +53,9 @@ class DemonstrationStore:
     def __init__(self, pool: OpenPool, path: str | Path | None) -> None:
         self._pool = pool
         self.path = path
-        # a store that is dropped without being closed releases its folder, but not while the interpreter ends
-        self._finalizer = weakref.finalize(self, pool.connection.close)
+        # a pool that nothing holds any more releases its folder, but not while the interpreter ends. Not the store: its
+        # generators and candidates outlive it
+        self._finalizer = weakref.finalize(pool, pool.connection.close)
         self._finalizer.atexit = False
 
     @classmethod
@@ -210,14 +211,14 @@ class DemonstrationStore:
         pool = self._pool
         pool.check_open()
         targets = group_by_task(_checked(examples))
-        with chroma_errors(pool.connection.location, "comparing examples"):
-            plans = {
-                task: make_plan(pool.connection, pool.collections.get(task), targets.get(task, {})) for task in Task
-            }
-        if not dry_run:
-            steps = sum(plan.steps for plan in plans.values())
-            with writing(pool, "syncing examples") as writer, track("sync", total=steps, enabled=progress) as advance:
-                apply_plans(pool, writer, plans, targets, advance)
+        if dry_run:
+            plans = make_plans(pool, targets)
+        else:
+            with writing(pool, "syncing examples") as writer:  # also while planning: others may write in between
+                plans = make_plans(pool, targets)
+                steps = sum(plan.steps for plan in plans.values())
+                with track("sync", total=steps, enabled=progress) as advance:
+                    apply_plans(pool, writer, plans, targets, advance)
                 record_check(pool, writer.check())
         return sum((plan.result for plan in plans.values()), SyncResult())
 
@@ -325,7 +326,9 @@ class DemonstrationStore:
         return {label: text for each in kept for label, text in each.items()}
 
     def search(self, query: Query, k: int = 8) -> list[Demonstration]:
-        """The ``k`` most similar examples of the query's task, best first, without the query's own text.
+        """The ``k`` examples that ``Selector("similarity")`` chooses: the most similar of the query's task, best first.
+
+        The query's own text is never among them. Examples of a schema without any label of the query come last.
 
         Args:
             query: The query.
@@ -342,7 +345,7 @@ class DemonstrationStore:
         return Selector("similarity", k=k).select_many(self, queries)
 
     def nearest(self, queries: Sequence[Query], k: int, *, vectors: bool = False) -> list[list[Hit]]:
-        """The rows that ``search`` finds, with their ids, and their vectors if ``vectors`` is set."""
+        """The nearest rows by their vectors, whatever their schema; with the vectors if ``vectors`` is set."""
         return self.candidates(queries).nearest(range(len(queries)), k, vectors=vectors)
 
     def candidates(self, queries: Sequence[Query]) -> StoreSource:

@@ -72,6 +72,8 @@ def check_index(pool: OpenPool, advance: Callable[[int], None] = lambda _: None)
     """Look up every row by its own vector, and repair the index where one is not found."""
     with writing(pool, "checking the index"):
         record_check(pool, [check_all(collection, advance) for collection in pool.collections.values()])
+    if (mark := writing_mark(pool)) is not None:
+        mark.unlink(missing_ok=True)
 
 
 def record_check(pool: OpenPool, checks: list[IndexCheck]) -> None:

@@ -29,6 +29,7 @@ class OpenPool:
     index_check: IndexCheck = field(default_factory=lambda: IndexCheck(0, 0, 0))
     """The result of the last check of its index."""
     _cache: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    _writes: int = 0
 
     def load_collections(self) -> None:
         """Read which collections there are.
@@ -85,11 +86,16 @@ class OpenPool:
         if count == 0:
             raise self.missing(task)
         entry = self._cache.get(key)
-        if entry is None or entry[0] != count:
-            entry = self._cache[key] = count, compute()
-        value: Cached = entry[1]
+        if entry is not None and entry[0] == count:
+            cached: Cached = entry[1]
+            return cached
+        writes = self._writes
+        value = compute()
+        if writes == self._writes:  # else another thread has changed rows meanwhile
+            self._cache[key] = count, value
         return value
 
     def clear_cache(self) -> None:
         """Forget what was computed from rows, because they change."""
+        self._writes += 1
         self._cache.clear()

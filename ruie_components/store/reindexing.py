@@ -26,8 +26,10 @@ from ruie_components.store.collections import (
     keep_labels,
     kept_descriptions,
     kept_labels,
+    kept_settings,
     new_collection,
     set_descriptions,
+    set_settings,
 )
 from ruie_components.store.connections import Connection
 from ruie_components.types import Task
@@ -150,10 +152,12 @@ def _copy(connection: Connection, old: Any, encoder: Encoder, advance: Callable[
     labels = kept_labels(connection, old)
     if copy is None:
         copy = new_collection(connection, _next(old.name), encoder, labels=labels, dense=True)
-        if descriptions := kept_descriptions(connection, old):
-            set_descriptions(connection, copy, descriptions)
     else:
         keep_labels(connection, copy, labels or ())
+    if descriptions := kept_descriptions(connection, old):
+        set_descriptions(connection, copy, descriptions)
+    if (old.metadata or {}).get(FINGERPRINT) == encoder.fingerprint:  # a rebuilt index; other vectors need tuning anew
+        copy = set_settings(connection, copy, kept_settings(old))
     row_ids = old.get(include=[])["ids"]
     copied = set(copy.get(include=[])["ids"])
     size = min(_PAGE, int(connection.client.get_max_batch_size()))

@@ -9,8 +9,8 @@ from typing import Any
 
 from ruie_components.errors import StoreError
 from ruie_components.store import records
-from ruie_components.store.collections import set_labels
-from ruie_components.store.connections import Connection
+from ruie_components.store.collections import kept_descriptions, set_descriptions, set_labels
+from ruie_components.store.connections import Connection, chroma_errors
 from ruie_components.store.open_pool import OpenPool
 from ruie_components.store.reading import PAGE, pages
 from ruie_components.store.writing import Writer, batch_size
@@ -75,6 +75,20 @@ def group_by_task(examples: Iterable[Example]) -> dict[Task, dict[str, Example]]
     return by_task
 
 
+def make_plans(pool: OpenPool, targets: Mapping[Task, Mapping[str, Example]]) -> dict[Task, Plan]:
+    """What has to change in each task's collection.
+
+    Args:
+        pool: The pool.
+        targets: What each task is to hold, by content id.
+
+    Raises:
+        StoreError: The pool can't be read.
+    """
+    with chroma_errors(pool.connection.location, "comparing examples"):
+        return {task: make_plan(pool.connection, pool.collections.get(task), targets.get(task, {})) for task in Task}
+
+
 def make_plan(connection: Connection, collection: Any | None, target: Mapping[str, Example]) -> Plan:
     """Compare a collection with the examples that it is to hold, by content id.
 
@@ -125,6 +139,9 @@ def apply_plans(
         advance: Called with the number of rows done since the last call.
     """
     size = batch_size(pool.connection)
+    descriptions: dict[str, str] = {}
+    for collection in pool.collections.values():
+        descriptions |= kept_descriptions(pool.connection, collection)
     with writer:
         for example in (example for plan in plans.values() for example in plan.new):
             writer.put(example)
@@ -138,6 +155,8 @@ def apply_plans(
             collection.update(ids=[example.content_id for example in updated], metadatas=metadatas)
             advance(len(updated))
         if not targets.get(task):
+            for other in (each for each in pool.collections if each is not task and descriptions):
+                set_descriptions(pool.connection, pool.collections[other], descriptions)  # they hold for all tasks
             pool.connection.client.delete_collection(collection.name)
             del pool.collections[task]
             continue

@@ -25,7 +25,7 @@ def batch_size(connection: Connection) -> int:
 
 
 def writing_mark(pool: OpenPool) -> Path | None:
-    """The file that exists while a process writes to the pool, and still exists after it was killed."""
+    """The file that exists while a process writes to the pool, and still exists after it was killed or failed."""
     folder = pool.connection.folder
     return folder / ".ruie" / f"writing-{pool.name}" if folder else None
 
@@ -40,14 +40,15 @@ def writing(pool: OpenPool, doing: str) -> Iterator[Writer]:
     """
     with pool.connection.writing(), chroma_errors(pool.connection.location, doing):
         mark = writing_mark(pool)
+        is_unchecked = mark is not None and mark.exists()  # an earlier write was interrupted
         if mark is not None:
             mark.touch()
         try:
             yield Writer(pool)
         finally:
             pool.clear_cache()
-            if mark is not None:
-                mark.unlink(missing_ok=True)
+        if mark is not None and not is_unchecked:  # it stays after an error, until the whole index has been checked
+            mark.unlink(missing_ok=True)
 
 
 class Writer:

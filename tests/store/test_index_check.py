@@ -76,7 +76,7 @@ def test_a_pool_that_was_adapted_is_found_through_its_index(adapted):
     check = adapted.index_check
     assert check.checked == 2000
     assert check.recall > 0.99
-    assert adapted.check_index().recall > 0.99  # another repair does no harm
+    assert adapted.check_index().recall >= check.recall  # another repair does no harm
 
 
 def test_the_graph_of_an_adapted_pool_is_denser_and_searched_more_widely(adapted):
@@ -93,6 +93,6 @@ def test_the_graph_of_an_adapted_pool_is_denser_and_searched_more_widely(adapted
         documents = [f'Input: "{number}" ' for number in range(2000)]
         plain.add(ids=documents, embeddings=vectors, documents=documents)
         for k in (8, 80):
-            assert recall(collection, vectors, k) > max(0.97, recall(plain, vectors, k) - 0.01)
+            assert recall(collection, vectors, k) > 0.99 > recall(plain, vectors, k)
     finally:
         client.delete_collection("plain-graph")

@@ -110,3 +110,12 @@ def test_a_forked_child_gets_an_error_at_once(tmp_path, encoder_folder, state):
     if state == "open":
         expected += ["search True True", "close", "1 6"]  # the parent's store is as it was
     assert run.stdout.splitlines() == expected, run.stderr
+
+
+def test_what_was_taken_from_a_store_outlives_it(tmp_path, encoder):
+    DemonstrationStore.create(EXAMPLES, tmp_path, encoder=encoder, progress=False).close()
+    rows = list(DemonstrationStore.open(tmp_path, encoder=encoder).examples())
+    assert len(rows) == len(EXAMPLES)
+    source = DemonstrationStore.open(tmp_path, encoder=encoder).candidates([QUERY])
+    gc.collect()
+    assert len(source.nearest([0], 2)[0]) == 2

@@ -10,6 +10,9 @@ import pytest
 
 from ruie_components import DemonstrationStore, Example, Query, StoreError
 from ruie_components.encoders import load_encoder
+from ruie_components.store import reindexing
+from ruie_components.store.tuned import TunedSettings
+from ruie_components.store.writing import writing
 
 NAMES = ["Ada", "Bob", "Cy"]
 PLACES = ["Rome", "Oslo", "Acme"]
@@ -200,3 +203,31 @@ def test_many_queries_with_many_rows_each_stay_below_sqlites_limit(encoder):
     with DemonstrationStore.create(pool, encoder=encoder, progress=False) as store:
         found = store.nearest(queries, 140)  # 43,200 rows
     assert {len(near) for near in found} == {140}
+
+
+def test_a_rebuilt_index_keeps_what_the_pool_knows(tmp_path, encoder):
+    settings = TunedSettings(k=3)
+    with DemonstrationStore.create(EXAMPLES, tmp_path, encoder=encoder, progress=False) as store:
+        store.set_tuned("NER", settings)
+        store.describe_labels({"person": "a human being"})
+        pool = store._pool
+        with writing(pool, "testing"):
+            reindexing.rebuild(pool.connection, pool.name, pool.encoder, {"default.NER"})
+            pool.load_collections()
+        assert store.tuned("NER") == settings
+        assert store.label_descriptions() == {"person": "a human being"}
+        assert store.count() == len(EXAMPLES)
+
+
+def test_descriptions_that_changed_after_an_interruption_count(tmp_path, encoder, other_folder, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with DemonstrationStore.create(EXAMPLES, tmp_path, encoder=encoder, progress=False) as store:
+        store.describe_labels({"person": "old"})
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(reindexing, "_embed", interrupted)
+            store.reindex(other_folder)
+        store.describe_labels({"person": "new"})
+        store.reindex(other_folder)
+        assert store.label_descriptions() == {"person": "new"}

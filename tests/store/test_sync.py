@@ -1,5 +1,7 @@
 """A pool that is made equal to a list of examples."""
 
+from threading import Barrier, Thread
+
 import pytest
 
 from ruie_components import DemonstrationStore, Example, Query
@@ -83,3 +85,41 @@ def test_a_list_that_fails_while_it_is_read_changes_nothing(encoder):
         with pytest.raises(TypeError, match="expected an Example, got dict"):
             store.sync([ner("Eve slept."), {}])
         assert rows(store) == as_rows(OLD)
+
+
+def test_of_two_syncs_at_the_same_time_one_list_wins(encoder):
+    lists = [[ner(f"Ada {kind} {number}.") for number in range(60)] for kind in ("slept", "met")]
+    with DemonstrationStore.create(OLD, encoder=encoder) as store:
+        start = Barrier(2)
+
+        def sync(examples):
+            start.wait()
+            store.sync(examples)
+
+        threads = [Thread(target=sync, args=[each]) for each in lists]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert rows(store) in [as_rows(each) for each in lists]
+
+
+def test_descriptions_outlive_the_task_that_had_them(encoder):
+    with DemonstrationStore.create(OLD, encoder=encoder) as store:
+        store.describe_labels({"sale": "something is sold"})
+        store.sync([detection("Ada sold it.")])
+        assert store.label_descriptions() == {"sale": "something is sold"}
+
+
+def test_a_write_that_failed_is_checked_when_the_pool_is_opened_again(tmp_path, encoder):
+    def broken():
+        yield from (ner(f"Ada {number} slept.") for number in range(1500))
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        DemonstrationStore.create(broken(), tmp_path, encoder=encoder)
+    with DemonstrationStore.open(tmp_path, encoder=encoder) as store:
+        assert store.count() == store.index_check.checked == 1000
+        store.add([ner("Bob slept.")])
+    with DemonstrationStore.open(tmp_path, encoder=encoder) as store:
+        assert store.index_check.checked == 0
