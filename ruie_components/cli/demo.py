@@ -106,7 +106,7 @@ def _chat_model(name: str | None, options: list[str] | None) -> tuple[ChatModel,
 
     if name is not None:
         return chat_model(name, options), f"Model: {name}, as given."
-    model = local_chat_model(**model_options(options))
+    model = local_chat_model(**model_options(options or []))
     provider = model.name.partition(":")[0]
     if provider == "ollama":
         return model, f"Model: {model.name}, since an Ollama server answers."
