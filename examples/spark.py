@@ -4,7 +4,7 @@ Where the store is a folder, every machine needs a copy of it (``spark.addFile``
 Chroma's server and give its URL. Spark repeats the partitions of a worker that dies, so write to a table that takes
 each of them once.
 
-Run it on this machine, or with ``spark-submit`` on a cluster; Spark needs Java:
+Run it on this machine, or with ``spark-submit`` on a cluster; Spark 4 needs Java 17:
 
     pip install ruie-components pyspark pandas pyarrow
     python examples/spark.py
