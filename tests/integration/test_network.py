@@ -13,7 +13,10 @@ from ruie_components.formats import write_examples
 from ruie_components.starter import starter_examples
 
 LINGER = float(os.environ.get("RUIE_LINGER", "0"))
-"""Seconds that each process stays after its command, since some libraries report home after a while."""
+"""Seconds that each process stays after its command, since some libraries report home after a while.
+
+Where the variable is set, these tests are wanted: they fail where they can't run, instead of being skipped.
+"""
 
 COMMANDS = {
     "demo": ("demo", "--model", "baseline"),
@@ -53,7 +56,10 @@ def run_watched(tmp_path_factory):
             return done, outside(log.read_text("utf-8", "replace"))
 
         return run
-    pytest.skip("strace is not installed here, or may not trace")
+    cause = "strace is not installed here, or may not trace"
+    if "RUIE_LINGER" in os.environ:
+        pytest.fail(f"RUIE_LINGER is set, and {cause}")
+    pytest.skip(cause)
 
 
 def outside(calls: str) -> list[str]:
