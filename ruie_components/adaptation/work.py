@@ -33,7 +33,7 @@ CHECKPOINTS = "ruie.adapt"
 """The group of the entry point that makes an ``AdaptableEncoder`` of a sentence-transformers checkpoint."""
 
 SMALLEST_GAIN = 1e-3
-"""What label F1@8 (0 to 1) has to gain with certainty."""
+"""What the objective, label F1@8 (0 to 1) and half of label recall@8, has to gain with certainty."""
 
 MIN_TEXTS = 10
 """Different texts that a pool needs, so that some can be held out."""
@@ -96,9 +96,9 @@ def adapt(
     """Train a store's encoder on the store's own pool, and embed the pool again if that gained anything.
 
     What it gains is measured first, by cross-validation: queries that the training has not seen, for which rows that it
-    has seen are chosen by similarity. The encoder is replaced if label F1@8 rises by more than the standard error of
-    the difference. A pool that was adapted before starts again from the encoder that it had at first. Interrupting it
-    leaves the pool as it is.
+    has seen are chosen by label voting. The encoder is replaced if label F1@8 and half of label recall@8 together rise
+    by more than the standard error of the difference. A pool that was adapted before starts again from the encoder that
+    it had at first. Interrupting it leaves the pool as it is.
 
     Args:
         store: The store. A folder keeps the adapted encoder; a server and a store in memory do not.
