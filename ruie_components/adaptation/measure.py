@@ -40,7 +40,8 @@ class Figures:
 def measure(pool: Pool, queries: Rows, passages: Rows, query_vectors: Vectors, passage_vectors: Vectors) -> Figures:
     """Choose demonstrations for queries by label voting.
 
-    The LLM's F1 by which methods were compared is that of encoders that were adapted with this measure.
+    Stores choose by similarity, but label F1 by similarity chooses encoders that are further from their start, and an
+    LLM extracts less with them (docs/evaluation.md).
 
     Args:
         pool: The pool.
