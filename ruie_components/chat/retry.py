@@ -6,12 +6,14 @@ by the names of its classes. No provider's package is imported.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState, Retrying, stop_after_attempt
 from tenacity.wait import wait_base, wait_random_exponential
 
 from ruie_components.chat.base import ChatModel, Constraint, ModelInput, Response
@@ -77,7 +79,12 @@ _BACKOFF: wait_base = wait_random_exponential(multiplier=0.5, max=20)  # seconds
 
 
 def complete(
-    model: ChatModel, prompt: ModelInput, *, constraint: Constraint | None = None, retries: int = 2
+    model: ChatModel,
+    prompt: ModelInput,
+    *,
+    constraint: Constraint | None = None,
+    retries: int = 2,
+    stopped: threading.Event | None = None,
 ) -> Response:
     """``model.complete`` with retries.
 
@@ -88,12 +95,14 @@ def complete(
         retries: How often a request is repeated that may succeed later (no connection, a rate limit, a server
             error): after the time that the server asks for (``Retry-After``), else after a growing random time of at
             most 20 seconds. A server that was silent for the whole timeout gets no second request.
+        stopped: Ends the wait for another attempt when another thread sets it, as after Ctrl-C.
 
     Raises:
         ChatModelError: Every request failed, or the server refused it.
+        concurrent.futures.CancelledError: ``stopped`` was set before another attempt.
     """
     try:
-        return Retrying(**policy(retries))(model.complete, prompt, constraint=constraint)
+        return Retrying(**policy(retries, stopped=stopped))(model.complete, prompt, constraint=constraint)
     except Exception as error:
         if (translated := to_chat_model_error(error, model.name, retries)) is None:
             raise
@@ -159,37 +168,62 @@ async def astream(
         raise translated from error
 
 
-def policy(retries: int, backoff: wait_base | None = None) -> dict[str, Any]:
+def policy(
+    retries: int,
+    backoff: wait_base | None = None,
+    *,
+    longest_wait: float = _LONGEST_WAIT,
+    servers: int = 1,
+    stopped: threading.Event | None = None,
+) -> dict[str, Any]:
     """Arguments of tenacity's ``Retrying`` and ``AsyncRetrying``.
 
     Args:
         retries: How often a request is repeated.
         backoff: How long to wait where the server doesn't say.
+        longest_wait: Seconds, at most, that a server's ``Retry-After`` is obeyed.
+        servers: How many servers get the attempts in turn. One that was not tried yet is tried at once, also after
+            another one was silent for the whole timeout.
+        stopped: Ends a wait with ``concurrent.futures.CancelledError`` when another thread sets it. Not for asyncio.
     """
 
     def wait(state: RetryCallState) -> float:
+        if state.attempt_number < servers:
+            return 0.0
         error = state.outcome.exception() if state.outcome else None
         asked = retry_after(error) if error else None
-        return asked if asked is not None else (backoff or _BACKOFF)(state)
+        return min(asked, longest_wait) if asked is not None else (backoff or _BACKOFF)(state)
+
+    def retry(state: RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        return is_retryable(error, elsewhere=state.attempt_number < servers)
+
+    def sleep(seconds: float) -> None:
+        if stopped is not None and stopped.wait(seconds):
+            raise CancelledError
 
     return {
         "stop": stop_after_attempt(retries + 1),
         "wait": wait,
-        "retry": retry_if_exception(is_retryable),
+        "retry": retry,
         "reraise": True,
+        **({"sleep": sleep} if stopped is not None else {}),
     }
 
 
-def is_retryable(error: BaseException | None) -> bool:
+def is_retryable(error: BaseException | None, *, elsewhere: bool = False) -> bool:
     """Whether the same request may succeed later, and is worth repeating.
 
     Not where a quota is used up, where the server was silent for the whole timeout, or where it asks for a longer
-    wait than two minutes.
+    wait than two minutes. The last two don't count where the next request goes to another server (``elsewhere``).
     """
     causes = list(_causes(error))
-    if any(_is_over_quota(cause) or not _names(cause).isdisjoint(_NO_ANSWER) for cause in causes):
+    silent = any(not _names(cause).isdisjoint(_NO_ANSWER) for cause in causes)
+    if any(map(_is_over_quota, causes)):
         return False
-    if any((retry_after(cause) or 0.0) > _LONGEST_WAIT for cause in causes):
+    if elsewhere and silent:
+        return True
+    if not elsewhere and (silent or any((retry_after(cause) or 0.0) > _LONGEST_WAIT for cause in causes)):
         return False
     return any(_is_transient(cause) for cause in causes)
 
@@ -282,7 +316,16 @@ def _is_over_quota(error: BaseException) -> bool:
     if isinstance(error, RuieError):
         return False
     told = " ".join(str(value) for value in (error, getattr(error, "code", ""), getattr(error, "body", "")))
-    return any(code in told for code in _QUOTA)
+    return any(code in told or code in _response_text(error) for code in _QUOTA)
+
+
+def _response_text(error: BaseException) -> str:
+    """The body of the response that an error carries; empty where it has none or was not read."""
+    try:
+        text = getattr(getattr(error, "response", None), "text", "")
+    except (RuntimeError, OSError):  # a streamed response of httpx or requests
+        return ""
+    return text if isinstance(text, str) else ""
 
 
 def _names(error: BaseException) -> set[str]:

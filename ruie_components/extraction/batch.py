@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -33,7 +34,7 @@ def run(
     resume: ResumeFile,
     *,
     prompts: WritePrompts,
-    answer: Callable[[Prompt], ExtractionResult],
+    answer: Callable[[Prompt, threading.Event], ExtractionResult],
     progress: bool,
     concurrency: int,
 ) -> list[ExtractionResult]:
@@ -43,7 +44,7 @@ def run(
         queries: The queries; equal ones are asked once.
         resume: The file of finished results, not yet entered.
         prompts: Writes prompts.
-        answer: Answers a prompt.
+        answer: Answers a prompt; the event ends its wait for a retry.
         progress: Whether to show a progress bar.
         concurrency: How many requests are under way at a time.
     """
@@ -52,10 +53,11 @@ def run(
         if isinstance(prompt, Exception):
             return prompt
         try:
-            return answer(prompt)
+            return answer(prompt, stopped)
         except Exception as error:  # a request that fails must not cost the other results
             return error
 
+    stopped = threading.Event()
     pool = ThreadPoolExecutor(_checked(concurrency), thread_name_prefix="ruie-extract")
     with resume, track("extract", total=len(queries), enabled=progress) as advance:
         state = _Run(queries, resume, advance)
@@ -69,7 +71,8 @@ def run(
                 for job in as_completed(jobs):
                     state.finish(*jobs[job], job.result())
         finally:
-            pool.shutdown(cancel_futures=True)  # after Ctrl-C requests under way end, and none begins
+            stopped.set()  # after Ctrl-C requests under way end, and none begins or is repeated
+            pool.shutdown(cancel_futures=True)
         resume.arrange(queries)
     return state.in_order()
 

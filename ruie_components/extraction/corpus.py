@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -306,6 +307,7 @@ class _Run:
         self._extractor, self._chunking, self._budget = extractor, chunking, budget
         self._window = max(4 * concurrency, 32)  # chunks whose answers may wait for an earlier document's
         self._executor = ThreadPoolExecutor(concurrency, thread_name_prefix="ruie-corpus")
+        self._closed = threading.Event()
         self._jobs: deque[_Job] = deque()
         self._held: list[tuple[_Job, dict[str, Any]]] = []
         self._file: IO[str] | None = None
@@ -337,7 +339,8 @@ class _Run:
             earlier.unlink()
 
     def close(self) -> None:
-        """Let no request begin any more, and close the file."""
+        """Let no request begin or be repeated any more, and close the file."""
+        self._closed.set()
         self._executor.shutdown(cancel_futures=True)
         if self._file:
             self._file.close()
@@ -479,7 +482,7 @@ class _Run:
 
     def _ask(self, prompt: Prompt) -> Outcome:
         try:
-            return self._extractor.answer(prompt)
+            return self._extractor.answer(prompt, self._closed)
         except Exception as error:  # whatever one request dies of, the others go on
             return error
 

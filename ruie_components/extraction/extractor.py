@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -350,10 +351,12 @@ class Extractor:
         except (RuieError, ValueError) as error:
             return error
 
-    def answer(self, prompt: Prompt) -> ExtractionResult:
-        """Complete a prompt and read the answer."""
+    def answer(self, prompt: Prompt, stopped: threading.Event | None = None) -> ExtractionResult:
+        """Complete a prompt and read the answer; ``stopped``, set by another thread, ends the wait for a retry."""
         start = time.perf_counter()
-        response = retry.complete(self.model, prompt, constraint=self._constraint(prompt), retries=self.retries)
+        response = retry.complete(
+            self.model, prompt, constraint=self._constraint(prompt), retries=self.retries, stopped=stopped
+        )
         return self.read(prompt, response, _seconds(response, start))
 
     async def aanswer(self, prompt: Prompt) -> ExtractionResult:

@@ -11,6 +11,7 @@ from ruie_components import RowError
 from ruie_components.chat import Response
 from ruie_components.errors import RuieError
 from ruie_components.extraction import AnswerTruncatedWarning, Extractor
+from ruie_components.extraction.corpus import extract_corpus
 from ruie_components.extraction.resume import ResumeFile
 from ruie_components.prompts import build_prompt
 from ruie_components.store import DemonstrationStore
@@ -154,6 +155,37 @@ def test_every_finished_result_is_on_disk_when_the_run_is_broken_off(store, tmp_
     with pytest.raises(KeyboardInterrupt):
         Extractor(store, model).extract_many(MANY[:3], resume=path, concurrency=1)
     assert len(path.read_text().splitlines()) == 2
+
+
+class BusyError(Exception):
+    """As a client raises it when the server asks to come back in a hundred seconds."""
+
+    status_code, headers = 503, {"Retry-After": "100"}
+
+
+class Busy:
+    """A model that is always busy; Ctrl-C comes in place of Ada's answer, once two others are asked."""
+
+    def __init__(self):
+        self.calls = 0
+        self._asked = threading.Barrier(3)
+
+    def __call__(self, messages):
+        self.calls += 1
+        self._asked.wait()
+        raise KeyboardInterrupt if "Ada" in messages[-1][1] else BusyError
+
+
+def test_ctrl_c_does_not_wait_for_retries(store, tmp_path):
+    model = Busy()
+    with pytest.raises(KeyboardInterrupt):
+        Extractor(store, model, retries=5).extract_many(MANY[:3], concurrency=3, progress=False)
+    assert model.calls == 3
+    model = Busy()
+    corpus = [(query.text, {"text": query.text, "task": "NER", "labels": ["person"]}) for query in MANY[:3]]
+    with pytest.raises(KeyboardInterrupt):
+        extract_corpus(Extractor(store, model, retries=5), corpus, tmp_path / "run", concurrency=3, progress=False)
+    assert model.calls == 3
 
 
 def test_a_second_run_on_the_same_file_is_refused_and_the_first_goes_on(store, tmp_path):

@@ -90,7 +90,7 @@ def stored_rows(path: Path, encoder: Path | None, *, complete: bool = False) -> 
         check = store.check_index()
         expect(check.checked == len(rows), f"{check.checked} of {len(rows)} rows are in the index")
         expect(check.recall == 1, f"rows that can't be reached: {check}")
-        for task in store.tasks:
+        for task in store.tasks if examples else ():
             sample = examples[:: max(1, len(examples) // 20)]
             vectors = store.encoder.encode_examples(sample)
             stored = store._pool.collections[task].get(

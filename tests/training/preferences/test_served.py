@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import signal
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from ruie_training.errors import TrainingError  # noqa: E402 -- after importorskip
+from ruie_training.preferences import served  # noqa: E402 -- after importorskip
 from ruie_training.preferences.served import ScoresMissingError, ServedScorer  # noqa: E402 -- after importorskip
 
 from ruie_components import Example  # noqa: E402 -- after importorskip
@@ -27,18 +30,31 @@ class Completions(BaseHTTPRequestHandler):
     faults = ()  # what becomes of the requests, in turn; None answers
     log = None
     lock = threading.Lock()
+    released = None  # ends the silence of silent requests
+    interrupted_at = None  # the number of requests at which this process gets Ctrl-C
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.lock:
             fault = self.faults[len(self.log) % len(self.faults)] if self.faults else None
             self.log.append((self.path, self.headers.get("Authorization"), asked, fault))
+            if len(self.log) == self.interrupted_at:
+                os.kill(os.getpid(), signal.SIGINT)
         if fault == "hang up":
             self.close_connection = True
         elif fault == "cut short":
             self.reply(200, '{"choices": [{"logp')
         elif fault == "later":
             self.reply(429, '{"error": "busy"}', {"Retry-After": "0"})
+        elif fault == "in a minute":
+            self.reply(503, '{"error": "busy"}', {"Retry-After": "60"})
+        elif fault == "in an hour":
+            self.reply(503, '{"error": "busy"}', {"Retry-After": "3600"})
+        elif fault == "no money":
+            self.reply(429, '{"error": {"code": "insufficient_quota"}}', {"Retry-After": "0"})
+        elif fault == "silent":
+            self.released.wait()
+            self.close_connection = True
         elif fault == "no logprobs":
             self.reply(200, json.dumps({"choices": [{"text": "x", "logprobs": None}], "usage": {"prompt_tokens": 9}}))
         elif fault is not None:
@@ -90,8 +106,10 @@ def serve(model, tokenizer):
     """Starts a server with the tiny model; gives its URL and its log of requests."""
 
     @contextmanager
-    def start(*faults):
+    def start(*faults, interrupted_at=None):
+        released = threading.Event()
         settings = {"model": model, "tokenizer": tokenizer, "faults": faults, "log": []}
+        settings |= {"released": released, "interrupted_at": interrupted_at}
         handler = type("Handler", (Completions,), settings)
         with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
             thread = threading.Thread(target=server.serve_forever)
@@ -99,6 +117,7 @@ def serve(model, tokenizer):
             try:
                 yield f"http://127.0.0.1:{server.server_address[1]}/v1", handler.log
             finally:
+                released.set()
                 server.shutdown()
                 thread.join()
 
@@ -181,6 +200,51 @@ def test_a_refusal_is_not_tried_again(serve, pairs):
     with serve(404) as (url, log), pytest.raises(TrainingError, match=message):
         ServedScorer(url, "tiny", concurrency=1).score(pairs[:10])
     assert len(log) == 1
+
+
+def test_a_quota_that_is_used_up_is_not_tried_again(serve, pairs):
+    message = "refuses completions of 'tiny' with status 429: .*insufficient_quota"
+    with serve("no money") as (url, log), pytest.raises(TrainingError, match=message):
+        ServedScorer(url, "tiny", concurrency=1).score(pairs[:10])
+    assert len(log) == 1
+
+
+def test_a_refusal_ends_the_retries_of_the_other_pairs(serve, pairs):
+    with serve("in a minute", "in a minute", 401) as (url, log), pytest.raises(TrainingError, match="status 401"):
+        ServedScorer(url, "tiny", concurrency=3).score(pairs[:10])
+    assert len(log) == 3
+
+
+def test_ctrl_c_ends_the_retries(serve, pairs):
+    with serve("in a minute", interrupted_at=3) as (url, log), pytest.raises(KeyboardInterrupt):
+        ServedScorer(url, "tiny", concurrency=3).score(pairs[:10])
+    assert len(log) == 3
+
+
+def test_a_server_that_asks_for_a_long_wait_gets_a_short_one(serve, some, monkeypatch):
+    monkeypatch.setattr(served, "_LONGEST_WAIT", 0.01)
+    pairs, wanted = some
+    with serve("in a minute", None) as (url, _):
+        assert_close(ServedScorer(url, "tiny", retries=9, concurrency=1).score(pairs[:2]), wanted[:2])
+
+
+@pytest.mark.parametrize("fault", ["silent", "in a minute", "in an hour", "hang up"])
+def test_the_next_server_is_asked_at_once(serve, some, fault):
+    pairs, wanted = some
+    with serve(fault) as (broken, broken_log), serve() as (sound, log):
+        scorer = ServedScorer([broken, sound], "tiny", wait=60, timeout=3, retries=1, concurrency=4)
+        assert_close(scorer.score(pairs), wanted)
+    assert broken_log
+    assert len(log) == len(pairs)
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+def test_a_silent_server_gets_one_request_for_a_pair(serve, pairs, servers):
+    with serve("silent") as (one, one_log), serve("silent") as (other, other_log):
+        scorer = ServedScorer([one, other][:servers], "tiny", wait=0.001, timeout=0.2, retries=6)
+        with pytest.raises(ScoresMissingError, match=r"1 of 1 pairs have no score: .* ReadTimeout"):
+            scorer.score(pairs[:1])
+    assert len(one_log) + len(other_log) == servers
 
 
 @pytest.mark.parametrize("protocol", ["echo", "prompt_logprobs"])

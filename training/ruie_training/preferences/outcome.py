@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 from ruie_components import answers, prompts, scoring
 from ruie_components.chat import AnyChatModel, as_chat_model, retry
@@ -62,7 +62,9 @@ class OutcomeScorer:
             if stopped.is_set():
                 return None
             try:
-                return self._score(*pair)
+                return self._score(*pair, stopped)
+            except CancelledError:
+                return None
             except PromptTooLongError:
                 return math.nan
             except ChatModelError as error:
@@ -86,9 +88,9 @@ class OutcomeScorer:
             ) from failures[-1]
         return [score for score in scores if score is not None]
 
-    def _score(self, demonstration: Example, query: Example) -> float:
+    def _score(self, demonstration: Example, query: Example, stopped: threading.Event) -> float:
         prompt = prompts.build_prompt(query.query, [Demonstration(example=demonstration, score=1.0)])
-        response = retry.complete(self.model, prompt, retries=self.retries)
+        response = retry.complete(self.model, prompt, retries=self.retries, stopped=stopped)
         extraction = answers.parse(response.text, query.query)
         if not query.annotation_labels and not extraction.annotation_labels:
             return 1.0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +23,7 @@ from ruie_training.preferences.tokens import AnswerSplitter
 if TYPE_CHECKING:
     import httpx
 
-_LONGEST_WAIT = 30.0  # seconds before a retry, where the server doesn't say
+_LONGEST_WAIT = 30.0  # seconds before a retry, whatever the server asks for
 
 
 class ServedScorer:
@@ -31,7 +31,8 @@ class ServedScorer:
 
     Args:
         urls: Base URLs of servers with the same model, such as ``http://localhost:8000/v1``. All pairs of a
-            demonstration go to the same one, whose prefix cache then serves them; a retry goes to the next.
+            demonstration go to the same one, whose prefix cache then serves them; a retry goes to the next, at once
+            where that one has not been tried for the pair.
         model: The model's name there.
         tokenizer: The model's fast tokenizer. With it prompts are sent as tokens, split exactly where ``LocalScorer``
             splits them. Without it the server's token texts tell which are the answer's, which fails where a
@@ -41,8 +42,9 @@ class ServedScorer:
         concurrency: Requests at a time.
         retries: How often a request is repeated that may succeed later; ``ruie_components.chat.retry`` decides which.
         wait: Seconds, at most, before the first retry; the bound doubles each time, up to 30. A server that sends
-            Retry-After is obeyed instead.
-        timeout: Seconds that a request may take. A server that stays silent for so long gets no second request.
+            Retry-After is obeyed instead, up to 30 seconds.
+        timeout: Seconds that a request may take. A server that stays silent for so long gets no second request for
+            the pair; the next server gets it.
         keywords: How annotated spans are tagged in the prompt. See ``prompt_and_answer``.
     """
 
@@ -89,7 +91,7 @@ class ServedScorer:
         import httpx
 
         requests = self._requests(shown)
-        state = _State()
+        state = _State(self.concurrency)
         limits = httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency)
         with (
             httpx.Client(headers=self._headers, timeout=self.timeout, limits=limits) as client,
@@ -98,7 +100,7 @@ class ServedScorer:
             try:
                 scores = list(workers.map(lambda request: self._score(client, request, state), requests))
             except BaseException:
-                state.stopped = True  # so that a Ctrl-C does not wait for the requests that are left
+                state.stopped.set()  # so that a Ctrl-C waits neither for requests that are left nor for retries
                 raise
         if state.refused:
             raise state.refused
@@ -131,21 +133,24 @@ class ServedScorer:
         """The score of a pair; None where every attempt failed, or where others have shown that it is useless."""
         import httpx
 
-        if state.is_hopeless(self.concurrency):
+        if state.stopped.is_set():
             return None
-        attempts = Retrying(**policy(self.retries, wait_random_exponential(multiplier=self.wait, max=_LONGEST_WAIT)))
+        backoff = wait_random_exponential(multiplier=self.wait, max=_LONGEST_WAIT)
+        options = {"longest_wait": _LONGEST_WAIT, "servers": len(self.urls), "stopped": state.stopped}
         score: float | None = None
         try:
-            for i, attempt in enumerate(attempts):
+            for i, attempt in enumerate(Retrying(**policy(self.retries, backoff, **options))):
                 url = self.urls[(request.home + i) % len(self.urls)]
                 with attempt:
                     score = self._read(self._complete(client, url, request), request)
+        except CancelledError:
+            return None
         except httpx.HTTPStatusError as error:
             return self._give_up(error, state)
         except httpx.RequestError as error:
             state.fail(f"{type(error).__name__}: {error}")
         except TrainingError as error:
-            state.refused = error
+            state.refuse(error)
         else:
             state.succeed()
         return score
@@ -163,13 +168,15 @@ class ServedScorer:
 
     def _give_up(self, error: httpx.HTTPStatusError, state: _State) -> float | None:
         status, text = error.response.status_code, error.response.text
-        if is_retryable(error):
+        if is_retryable(error, elsewhere=True):
             state.fail(f"status {status} {text[:200]}")
         elif status in (400, 413, 422) and "context" in text and ("length" in text or "maximum" in text):
             return float("nan")
         else:
-            state.refused = TrainingError(
-                f"{error.request.url} refuses completions of {self.model!r} with status {status}: {text[:300]}"
+            state.refuse(
+                TrainingError(
+                    f"{error.request.url} refuses completions of {self.model!r} with status {status}: {text[:300]}"
+                )
             )
         return None
 
@@ -206,9 +213,11 @@ class _Request:
 class _State:
     """What the threads of one call tell each other."""
 
+    concurrency: int
     refused: TrainingError | None = None
     last: str = ""
-    stopped: bool = False
+    stopped: threading.Event = field(default_factory=threading.Event)
+    """More attempts are useless or not wanted: a refusal, Ctrl-C, or no score and as many failed pairs as threads."""
     _good: int = 0
     _bad: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -221,10 +230,12 @@ class _State:
         with self._lock:
             self.last = cause
             self._bad += 1
+            if self._good == 0 and self._bad >= self.concurrency:
+                self.stopped.set()
 
-    def is_hopeless(self, concurrency: int) -> bool:
-        """Whether more requests are useless: a refusal, or none scored and as many failed pairs as threads."""
-        return self.stopped or self.refused is not None or (self._good == 0 and self._bad >= concurrency)
+    def refuse(self, error: TrainingError) -> None:
+        self.refused = error
+        self.stopped.set()
 
 
 def _read_echo(body: Mapping[str, Any], request: _Request) -> tuple[list[str], list[Any]]:
