@@ -6,8 +6,9 @@ Rows are synthetic: real ones recombined. The words of an annotated span are exc
 the same label. Real rows come from RUIE_DATA, else from ../shared/data, else from the starter pool. Builds resume: a
 size that was built before is not built again.
 
-For each size: rows a second and memory of the build; p50 and p95 of one query by similarity and by label voting;
-recall@8 of the index against an exact search over all vectors. With --out also a table and a plot.
+For each size: rows a second and memory of the build; p50 and p95 of one query by similarity (the default) and by label
+voting; recall@8 of the index against an exact search over all vectors. With --out also a table and a plot.
+Each size has a process of its own, so that its memory is its own.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from common import DATA, WORK, demonstrations, machine, peak_memory
+from common import DATA, WORK, demonstrations, in_new_process, machine, peak_memory
 
 from ruie_components import DemonstrationStore, Example, Query, Selector
 from ruie_components.encoders import load_encoder
@@ -40,6 +41,7 @@ class Figures:
     rows: int
     build_rows_per_second: float | None
     resident_mb: float
+    """The most that the process had: building, querying, and the synthetic rows themselves."""
     similarity_ms: tuple[float, float]
     label_vote_ms: tuple[float, float]
     recall: float
@@ -86,8 +88,8 @@ def measure(count: int, rows: Sequence[Example], queries: Sequence[Query]) -> Fi
     began = time.process_time()
     with DemonstrationStore.create(recombined(rows, count), folder) as store:
         rate = count / (time.process_time() - began) if missing else None
-        similarity = _times(Selector("similarity", k=K), store, queries)
-        vote = _times(Selector(k=K), store, queries)
+        similarity = _times(Selector(k=K), store, queries)  # the default
+        vote = _times(Selector("label-vote", k=K), store, queries)
         recall = _recall(store, recombined(rows, count), queries)
     return Figures(count, rate, peak_memory(), similarity, vote, recall)
 
@@ -109,10 +111,10 @@ def _recall(store: DemonstrationStore, rows: Iterator[Example], queries: Sequenc
     scores = np.full((len(queries), K), -np.inf, dtype=np.float32)
     ids = np.full((len(queries), K), "", dtype="U32")
     while part := list(islice(rows, 4096)):
-        found = wanted @ encoder.encode_examples(part).T  # (q, part)
+        cosines = wanted @ encoder.encode_examples(part).T  # (q, part)
         names = np.array([row.content_id for row in part])
-        both = np.concatenate([scores, found], axis=1)
-        names = np.concatenate([ids, np.broadcast_to(names, found.shape)], axis=1)
+        both = np.concatenate([scores, cosines], axis=1)
+        names = np.concatenate([ids, np.broadcast_to(names, cosines.shape)], axis=1)
         best = np.argpartition(-both, K - 1, axis=1)[:, :K]
         scores, ids = np.take_along_axis(both, best, 1), np.take_along_axis(names, best, 1)
     hits = store.nearest(queries, K)
@@ -140,7 +142,7 @@ def plot(figures: Sequence[Figures], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     rows = [one.rows for one in figures]
-    shown, axes = plt.subplots(1, 3, figsize=(12, 3.5))
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.5))
     axes[0].plot(rows, [one.similarity_ms[1] for one in figures], marker="o", label="similarity")
     axes[0].plot(rows, [one.label_vote_ms[1] for one in figures], marker="o", label="label vote")
     axes[0].set(title="p95 of one query", ylabel="ms", xscale="log")
@@ -151,8 +153,8 @@ def plot(figures: Sequence[Figures], path: Path) -> None:
     axes[2].set(title="recall@8 against exact search", ylim=(0, 1.02), xscale="log")
     for axis in axes:
         axis.set_xlabel("rows")
-    shown.tight_layout()
-    shown.savefig(path, dpi=120)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
 
 
 def main() -> None:
@@ -160,13 +162,18 @@ def main() -> None:
     parser.add_argument("sizes", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--out", type=Path, help="folder of the table and the plot")
+    parser.add_argument("--json", action="store_true", help="measure in this process, and print JSON alone")
     arguments = parser.parse_args()
+    if arguments.json:
+        rows = real_rows()
+        queries = [row.query for row in recombined(rows, arguments.queries, seed=1)]
+        print(json.dumps([asdict(measure(size, rows, queries)) for size in arguments.sizes]))
+        return
     print(machine())
-    rows = real_rows()
-    queries = [row.query for row in recombined(rows, arguments.queries, seed=1)]
     figures = []
     for size in arguments.sizes:
-        figures.append(measure(size, rows, queries))
+        printed = in_new_process("scale.py", str(size), "--queries", str(arguments.queries), "--json")
+        figures += [Figures(**one) for one in json.loads(printed.splitlines()[-1])]
         print(table(figures[-1:]), flush=True)
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
