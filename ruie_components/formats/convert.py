@@ -13,6 +13,7 @@ from ruie_components.formats.base import Document, Frame, Link, Reading, Schema
 from ruie_components.formats.fast import plain_example
 from ruie_components.types import Example, Span, Task
 
+_TASKS = tuple(Task)
 _EVENT = "#"  # between a document's id and its event's, in the id of an EAE example
 
 
@@ -27,7 +28,7 @@ def examples_of(document: Document, schema: Schema, tasks: frozenset[Task] | Non
     Raises:
         RowError: The document makes no valid example; the message names file, line and field.
     """
-    for task in Task:
+    for task in _TASKS:
         wanted = (tasks is None or task in tasks) and (document.tasks is None or task in document.tasks)
         if task is Task.EAE and wanted:
             yield from _argument_examples(document, schema)
@@ -39,7 +40,7 @@ def examples_of(document: Document, schema: Schema, tasks: frozenset[Task] | Non
 
 
 def _plain(document: Document, labels: Iterable[str]) -> Example | None:
-    spans = [(*document.mentions[index], None) for index in document.entities]
+    spans = [document.mentions[index] for index in document.entities]
     return plain_example(document.text, tuple(labels), spans, id=document.id)
 
 

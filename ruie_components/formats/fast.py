@@ -15,6 +15,8 @@ from ruie_components.types import Entity, Example, Grounding, Labels, Task
 
 _ROW = frozenset({"id", "dataset", "language", "task", "text", "schema", "entities"})
 _ENTITY = {"text", "type", "start", "end"}
+_EXACT, _NER = Grounding.EXACT, Task.NER  # to look up a member of an enumeration takes longer than all of a check
+_ENTITY_FIELDS, _EXAMPLE_FIELDS = set(Entity.model_fields), set(Example.model_fields)
 _LABELS: TypeAdapter[tuple[str, ...]] = TypeAdapter(Labels)
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -27,25 +29,29 @@ def entity_example(row: Mapping[str, Any]) -> Example | None:
     if type(schema) is not list or not isinstance(entities, list | tuple):
         return None
     own = {name: row.get(name) for name in ("id", "dataset", "language")}
-    if not all(value is None or (type(value) is str and value.isascii()) for value in own.values()):
+    for value in own.values():
+        if value is not None and not (type(value) is str and value.isascii()):
+            return None
+    text, spans = row.get("text"), []
+    if type(text) is not str:
         return None
-    spans = []
     for entity in entities:
         if type(entity) is not dict or entity.keys() != _ENTITY:
             return None
-        if tuple(type(entity[key]) for key in ("start", "end", "type", "text")) != (int, int, str, str):
+        kind, start, end, shown = entity["type"], entity["start"], entity["end"], entity["text"]
+        if type(start) is not int or type(end) is not int or text[start:end] != shown or type(kind) is not str:
             return None
-        spans.append((entity["type"], entity["start"], entity["end"], entity["text"]))
+        spans.append((kind, start, end))
     try:
-        return plain_example(row.get("text"), tuple(schema), spans, **own)
+        return plain_example(text, tuple(schema), spans, **own)
     except TypeError:  # a label that is no string
         return None
 
 
 def plain_example(
-    text: Any, labels: tuple[str, ...], spans: Sequence[tuple[str, int, int, str | None]], **own: Any
+    text: Any, labels: tuple[str, ...], spans: Sequence[tuple[str, int, int]], **own: Any
 ) -> Example | None:
-    """The example of a text and its entities as ``(type, start, end, text)``; ``None`` where something is not plain.
+    """The example of a text and its entities as ``(type, start, end)``; ``None`` where something is not plain.
 
     Raises:
         TypeError: A label can't be hashed.
@@ -53,17 +59,15 @@ def plain_example(
     if type(text) is not str or not text or text.isspace() or not (text.isascii() or _encodable(text)):
         return None
     known = _checked_labels(labels)
-    entities = []
-    for kind, start, end, shown in spans:
-        held = text[start:end]
-        if not 0 <= start < end <= len(text) or kind not in known or (shown is not None and shown != held):
+    entities, length = [], len(text)
+    for kind, start, end in spans:
+        if not 0 <= start < end <= length or kind not in known:
             return None
-        entities.append(
-            _build(Entity, {"text": held, "start": start, "end": end, "grounding": Grounding.EXACT, "type": kind})
-        )
-    values: dict[str, Any] = {"task": Task.NER, "text": text, "labels": tuple(known), "entities": tuple(entities)}
+        span = {"text": text[start:end], "start": start, "end": end, "grounding": _EXACT, "type": kind}
+        entities.append(_build(Entity, span, _ENTITY_FIELDS))
+    values: dict[str, Any] = {"task": _NER, "text": text, "labels": tuple(known), "entities": tuple(entities)}
     values |= {"relations": (), "events": (), "id": None, "dataset": None, "language": None, "metadata": {}, **own}
-    return _build(Example, values) if known else None
+    return _build(Example, values, _EXAMPLE_FIELDS) if known else None
 
 
 def _encodable(text: str) -> bool:
@@ -84,12 +88,15 @@ def _checked_labels(labels: tuple[str, ...]) -> dict[str, None]:
     return dict.fromkeys(checked) if checked == labels else {}
 
 
-def _build(kind: type[Model], values: dict[str, Any]) -> Model:
-    """A model of values that were checked; ``model_construct`` without its look-up of defaults and aliases."""
+def _build(kind: type[Model], values: dict[str, Any], fields: set[str]) -> Model:
+    """A model of values that were checked; ``model_construct`` without its look-up of defaults and aliases.
+
+    All models of a kind share the set of their fields, which frozen models never change.
+    """
     model = kind.__new__(kind)
     put = object.__setattr__
     put(model, "__dict__", values)
-    put(model, "__pydantic_fields_set__", set(values))
+    put(model, "__pydantic_fields_set__", fields)
     put(model, "__pydantic_extra__", None)
     put(model, "__pydantic_private__", None)
     return model

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
+from functools import lru_cache
+from itertools import accumulate, pairwise
 
-from ruie_components.formats.base import Document
+from ruie_components.formats.base import Document, Mention
 
 TAG = re.compile(r"[BIESLUM]-.+")
-OUTSIDE = ("O",)
+OUTSIDE = "O"
 _CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 
 
@@ -26,27 +27,28 @@ def spans_of_tags(tags: Sequence[str]) -> list[tuple[str, int, int]]:
     [('city', 0, 2), ('person', 3, 4), ('city', 4, 5)]
     """
     spans: list[tuple[str, int, int]] = []
-    kind, first = "", 0  # of the open span
-    for index, tag in enumerate(tags):
-        if tag in OUTSIDE:
-            if kind:
-                spans.append((kind, first, index))
-                kind = ""
-            continue
-        if not TAG.fullmatch(tag):
-            raise ValueError(f"tag {tag!r} is neither O nor one such as B-person")
-        scheme, label = tag[0], tag[2:]
-        if kind and (label != kind or scheme in "BSU"):
-            spans.append((kind, first, index))
+    kind, first, last = "", 0, 0  # of the open span
+    for index in [index for index, tag in enumerate(tags) if tag != OUTSIDE]:
+        scheme, label = _parts(tags[index])
+        if kind and (index > last or label != kind or scheme in "BSU"):
+            spans.append((kind, first, last))
             kind = ""
         if not kind:
             kind, first = label, index
+        last = index + 1
         if scheme in "ELSU":
-            spans.append((kind, first, index + 1))
+            spans.append((kind, first, last))
             kind = ""
     if kind:
-        spans.append((kind, first, len(tags)))
+        spans.append((kind, first, last))
     return spans
+
+
+@lru_cache(4096)
+def _parts(tag: str) -> tuple[str, str]:
+    if not TAG.fullmatch(tag):
+        raise ValueError(f"tag {tag!r} is neither O nor one such as B-person")
+    return tag[0], tag[2:]
 
 
 def tagged_document(location: str, tokens: Sequence[str], tags: Sequence[str]) -> Document:
@@ -55,21 +57,20 @@ def tagged_document(location: str, tokens: Sequence[str], tags: Sequence[str]) -
     Raises:
         ValueError: A tag is of no scheme.
     """
-    spans = spans_of_tags(tags) if any(tag not in OUTSIDE for tag in tags) else []
+    spans = spans_of_tags(tags)
     text = " ".join(tokens)
     joints = None if text.isascii() or not _CJK.search(text) else _joints(tokens)
     if joints is not None:
         text = "".join(joint + token for joint, token in zip(joints, tokens, strict=True))
     document = Document(location, text)
     if spans:
-        starts = []
-        at = 0
-        for index, token in enumerate(tokens):
-            at += (index > 0) if joints is None else len(joints[index])
-            starts.append(at)
-            at += len(token)
-        for kind, first, last in spans:
-            document.add_entity(kind, starts[first], starts[last - 1] + len(tokens[last - 1]))
+        ends = list(accumulate(map(len, tokens)))  # without joints
+        before = range(len(tokens)) if joints is None else list(accumulate(map(len, joints)))  # joints up to a token
+        document.mentions = [
+            Mention(kind, ends[first] - len(tokens[first]) + before[first], ends[last - 1] + before[last - 1])
+            for kind, first, last in spans
+        ]
+        document.entities = list(range(len(spans)))
     return document
 
 

@@ -1,0 +1,45 @@
+"""The sentences of CoNLL files that are read in one go are those that are read line by line."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ruie_components.formats.base import Reading
+from ruie_components.formats.conll import _careful, _documents
+
+CELLS = st.sampled_from(
+    ["Ada", "O", "B-a", "I-a", "S-b c", "E-d", "日本", "#", "# x", "", " ", "\u00a0", "-DOCSTART-", "x\r"]
+)
+LINE_ENDS = st.sampled_from(["\n", "\n", "\n", "\r\n", ""])
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(
+        st.tuples(st.lists(CELLS, min_size=1, max_size=3), st.sampled_from(["\t", "\t", " ", "  "]), LINE_ENDS),
+        min_size=1, max_size=6,
+    )
+)  # fmt: skip
+def test_both_ways_read_the_same(rows):
+    lines = [separator.join(cells) + end for cells, separator, end in rows]
+    lines = [line if line.endswith("\n") else line + "\n" for line in lines[:-1]] + lines[-1:]
+    lines = [line for line in lines if line not in ("\n", "\r\n", "")]  # a sentence has no blank lines
+    if lines:
+        together, one_by_one = Reading(), Reading()
+        expected = list(_careful(Path("f"), lines, 7, one_by_one))
+        assert list(_documents(Path("f"), lines, 7, together)) == expected
+        assert together.problems == one_by_one.problems
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [["a\tO\n", "b c\tB-x y\n"], ["a X O\r\n", "b Y B-x\r\n"], ["a\tO\n", "b\tI-x"]],
+    ids=["tabs", "spaces", "end"],
+)
+def test_plain_lines_are_read_together(lines, monkeypatch):
+    monkeypatch.setattr("ruie_components.formats.conll._careful", None)
+    (document,) = _documents(Path("f"), lines, 0, Reading())
+    assert document.text == " ".join(line.split("\t" if "\t" in line else None)[0] for line in lines)
+    assert len(document.entities) == 1
