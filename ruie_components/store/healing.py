@@ -88,3 +88,5 @@ def record_check(pool: OpenPool, checks: list[IndexCheck]) -> None:
             check.repaired,
             check.recall,
         )
+        if check.checked < sum(collection.count() for collection in pool.collections.values()):
+            _LOG.warning("the other rows of %s were not looked up; check_index() does that", pool.connection.location)

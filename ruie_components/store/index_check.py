@@ -18,6 +18,10 @@ _ROUNDING = 1e-5
 _ROUNDS = 6
 _WORTH_ANOTHER = 0.8  # a round that leaves more of the lost rows is the last: linking again also cuts links of others
 _SAMPLE, _SHARE = 256, 0.05  # rows checked after a write: this share of it, but at least this many
+_LARGEST_SAMPLE = 2_000
+_LARGEST_WHOLE = 20_000
+"""Rows of a collection that are all looked up where the sample lost one. A look-up takes as long as writing a row, and
+a repair looks everything up at least twice: beyond this a write would take several times as long."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,19 @@ def check_all(collection: Any, advance: Callable[[int], None] = lambda _: None) 
 
 
 def check_written(collection: Any, written: Sequence[str]) -> IndexCheck:
-    """Look up some of the rows that were written, evenly spread; all rows where one of them can't be found."""
-    size = min(len(written), max(_SAMPLE, round(_SHARE * len(written))))
+    """Look up some of the rows that were written, evenly spread; all rows where one of them can't be found.
+
+    In a collection of more than 20,000 rows only the lost rows of the sample are repaired; ``check_all`` finds the
+    others.
+    """
+    size = min(len(written), max(_SAMPLE, round(_SHARE * len(written))), _LARGEST_SAMPLE)
     sample = [written[index] for index in np.linspace(0, len(written) - 1, size, dtype=int)] if size else []
-    if _unreachable(collection, sample):
+    lost = _unreachable(collection, sample)
+    if lost and collection.count() <= _LARGEST_WHOLE:
         return check_all(collection)
-    return IndexCheck(len(sample), 0, 0)
+    if lost:
+        _link_again(collection, lost)
+    return IndexCheck(len(sample), len(lost), len(lost) - len(_unreachable(collection, sample)) if lost else 0)
 
 
 def _unreachable(collection: Any, ids: Sequence[str], advance: Callable[[int], None] = lambda _: None) -> list[str]:

@@ -5,29 +5,48 @@ import numpy as np
 import pytest
 
 from ruie_components import DemonstrationStore, Example
+from ruie_components.store import index_check
 from ruie_components.store.collections import DENSE, SEARCH
 from ruie_components.store.index_check import check_all, check_written
 
 
-def test_rows_that_a_poor_graph_loses_are_counted_and_repaired():
+@pytest.fixture
+def poor():
+    """A collection of 600 rows whose graph has too few links, and the rows' ids."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(30, 32))
     vectors = (centres[rng.integers(30, size=600)] + 0.2 * rng.normal(size=(600, 32))).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     ids = [f"{number:03}" for number in range(600)]
-    poor = {"space": "cosine", "max_neighbors": 4, "ef_construction": 10, "ef_search": 10}
+    graph = {"space": "cosine", "max_neighbors": 4, "ef_construction": 10, "ef_search": 10}
     client = chromadb.EphemeralClient()
-    collection = client.create_collection("poor-graph", embedding_function=None, configuration={"hnsw": poor})
+    collection = client.create_collection("poor-graph", embedding_function=None, configuration={"hnsw": graph})
     try:
         collection.add(ids=ids, embeddings=vectors)
-        noticed = check_written(collection, ids)  # a sample finds a lost row, so all rows are checked
-        assert noticed.checked == 600
-        assert noticed.unreachable > 20
-        assert noticed.repaired > noticed.unreachable / 2
-        assert noticed.recall == 1 - (noticed.unreachable - noticed.repaired) / 600
-        assert check_all(collection).unreachable == noticed.unreachable - noticed.repaired
+        yield collection, ids
     finally:
         client.delete_collection("poor-graph")
+
+
+def test_rows_that_a_poor_graph_loses_are_counted_and_repaired(poor):
+    collection, ids = poor
+    noticed = check_written(collection, ids)  # a sample finds a lost row, so all rows are checked
+    assert noticed.checked == 600
+    assert noticed.unreachable > 20
+    assert noticed.repaired > noticed.unreachable / 2
+    assert noticed.recall == 1 - (noticed.unreachable - noticed.repaired) / 600
+    assert check_all(collection).unreachable == noticed.unreachable - noticed.repaired
+
+
+def test_in_a_large_collection_a_write_looks_up_and_repairs_a_sample(poor, monkeypatch):
+    collection, ids = poor
+    monkeypatch.setattr(index_check, "_LARGEST_WHOLE", 599)
+    noticed = check_written(collection, ids)
+    assert noticed.checked == 256
+    assert 0 < noticed.repaired <= noticed.unreachable
+    assert check_written(collection, ids).unreachable == noticed.unreachable - noticed.repaired
+    monkeypatch.setattr(index_check, "_LARGEST_SAMPLE", 100)
+    assert check_written(collection, ids).checked == 100
 
 
 def crowded(rows: int = 2000, dimension: int = 96) -> np.ndarray:
