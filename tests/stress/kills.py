@@ -1,6 +1,7 @@
 """Kills the commands that write, at random moments, and checks what each kill left behind.
 
     python tests/stress/kills.py --kills 200 index extract corpus sync adapt
+    python tests/stress/kills.py --minutes 7 corpus
 
 Every command runs in a process of its own that is ended by SIGKILL. The processes are forked from this one, which has
 imported the package and opened nothing, so that the kills hit work and not imports. After each kill another process
@@ -382,12 +383,16 @@ def checked(work: Work, before: int, seen: Seen, *, complete: bool) -> int:
     return int(progress)
 
 
-def stress(name: str, kills: int, encoder: Path | None, home: Path, draw: random.Random) -> Seen:
-    """Kill a command so many times."""
+def stress(name: str, kills: int, minutes: float, encoder: Path | None, home: Path, draw: random.Random) -> Seen:
+    """Kill a command so many times, or for so many minutes if that is less."""
     seen, began = Seen(), time.monotonic()
+
+    def enough() -> bool:
+        return seen.kills >= kills or time.monotonic() - began > 60 * minutes
+
     work: Work | None = None
     before, duration, round_number = 0, 0.0, 0
-    while seen.kills < kills or work is not None:
+    while not enough() or work is not None:
         if work is None:
             round_number += 1
             folder = home / f"{name}-{round_number}"
@@ -397,7 +402,7 @@ def stress(name: str, kills: int, encoder: Path | None, home: Path, draw: random
         command, started = work.command(), time.monotonic()
         child = forked(lambda command=command: run_command(command), work.folder / "run.txt")
         # the first run of all ends by itself, to learn how long it takes; so do those after the last kill
-        wanted = duration == 0 or seen.kills >= kills
+        wanted = duration == 0 or enough()
         status = wait(child, HANGS_AFTER if wanted else draw.uniform(0, duration))
         if status is None:
             kill(child)
@@ -421,6 +426,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commands", nargs="*", choices=[*KINDS, []], help="default: all")
     parser.add_argument("--kills", type=int, default=200, help="of each command; default 200")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="of each command, at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--encoder", type=Path, help="of the pools; adapt takes that of the package in any case")
     parser.add_argument("--rows", type=int, default=Work.rows, help=ROWS_HELP)
@@ -429,7 +435,8 @@ def main() -> int:
     home = Path(tempfile.mkdtemp(prefix="ruie-kills-"))
     for name in arguments.commands or KINDS:
         try:
-            seen = stress(name, arguments.kills, arguments.encoder, home, random.Random(arguments.seed))
+            draw = random.Random(arguments.seed)
+            seen = stress(name, arguments.kills, arguments.minutes, arguments.encoder, home, draw)
         except DamageError as damage:
             sys.stderr.write(f"{name}: {damage}\nWhat was left is in {home}.\n")
             return 1
