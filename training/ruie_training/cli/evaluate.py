@@ -56,7 +56,7 @@ def retrieval(
     ] = None,
     adapt: Annotated[bool, typer.Option("--adapt", help="Also adapt the encoders to every set's pool.")] = False,
     every_method: Annotated[
-        bool, typer.Option("--every-method", help="Also BM25 by label voting, and encoders by similarity alone.")
+        bool, typer.Option("--every-method", help="Also BM25 and every encoder by label voting.")
     ] = False,
     k: Annotated[list[int] | None, typer.Option(min=1, help="May be repeated. Default: 8.", show_default=False)] = None,
     queries: Annotated[int, typer.Option(min=1, help="Queries of each set, at most.")] = 500,
