@@ -39,15 +39,15 @@ def main(count: int) -> None:
     theirs = SemanticSimilarityExampleSelector(
         vectorstore=database, k=8, input_keys=["text"], vectorstore_kwargs={"filter": {"task": "NER"}}
     )
-    by_vote, nearest = Selector("label-vote", k=8), Selector("similarity", k=8)
-    asked = queries(count + 5)
-    times: dict[str, list[float]] = {"by_vote": [], "nearest": [], "theirs": []}
+    by_vote, by_similarity = Selector("label-vote", k=8), Selector("similarity", k=8)
+    wanted = queries(count + 5)
+    times: dict[str, list[float]] = {"label-vote": [], "similarity": [], "theirs": []}
     same = 0
-    for number, query in enumerate(asked):
+    for number, query in enumerate(wanted):
         ends = [time.perf_counter()]
         by_vote.select(store, query)
         ends.append(time.perf_counter())
-        found = nearest.select(store, query)
+        chosen = by_similarity.select(store, query)
         ends.append(time.perf_counter())
         others = theirs.select_examples({"text": encoder.query_text(query)})
         ends.append(time.perf_counter())
@@ -55,12 +55,12 @@ def main(count: int) -> None:
             for values, (start, end) in zip(times.values(), itertools.pairwise(ends), strict=True):
                 values.append(end - start)
             texts = {example["example"] for example in others}
-            same += sum(each.example.model_dump_json(by_alias=True) in texts for each in found)
+            same += sum(each.example.model_dump_json(by_alias=True) in texts for each in chosen)
     p50 = {name: statistics.median(values) * 1000 for name, values in times.items()}
-    for name in ("by_vote", "nearest"):
+    for name in ("label-vote", "similarity"):
         figures = {name: p50[name], "theirs": p50["theirs"]}
         report(f"selection {name}, ms p50", p50["theirs"] / p50[name], "at least 5", **figures)
-    print(f"chosen by both, nearest and theirs: {same / count / 8:.0%}")
+    print(f"chosen by both, similarity and theirs: {same / count / 8:.0%}")
     store.close()
 
 
