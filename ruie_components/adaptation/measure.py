@@ -1,4 +1,4 @@
-"""What adapting gains, by cross-validation on the pool itself."""
+"""The gain of adapting, by label voting and cross-validation on the pool itself."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def join(parts: Sequence[Figures]) -> Figures:
 
 @dataclass(frozen=True)
 class Gain:
-    """What was measured of one task, or of all: percent, over queries that the training had not seen."""
+    """The gain of one task, or of all: percent, by label voting, over queries that the training has not seen."""
 
     task: str
     queries: int

@@ -70,7 +70,7 @@ class Adaptation:
     reason: str
     """Why, or why not."""
     gains: Sequence[Gain]
-    """By task, and ``all`` last where there are several."""
+    """By task, measured by label voting; ``all`` is last where there are several tasks."""
     seconds: Mapping[str, float]
     """``measure``, ``train``, ``embed``."""
     interpolation_weight: float = 0.0
@@ -140,7 +140,9 @@ def adapt(
         seconds = {"measure": time.monotonic() - clock}
         if (gained := sure_gain(before, after) > SMALLEST_GAIN) is False or measure_only:
             kept.clear()
-            reason = "measured only" if gained else "the pool keeps its encoder: adapting gained nothing"
+            reason = (
+                "measured only" if gained else "the pool keeps its encoder: adapting gained nothing by label voting"
+            )
             return Adaptation(False, reason, measured, seconds, weight if gained else 0.0)
         clock = time.monotonic()
         trained = encoder.train(np.arange(len(pool)), advance)
@@ -282,7 +284,8 @@ def _card(name: str, rows: int, measured: Sequence[Gain]) -> str:
         [
             f"# {name}",
             "",
-            f"Trained on {rows:,} demonstrations of a pool by `ruie adapt`. Percent, by cross-validation on the pool:",
+            f"Trained on {rows:,} demonstrations of a pool by `ruie adapt`. Percent, by cross-validation on the pool; "
+            "the demonstrations are chosen by label voting:",
             "",
             "| task | queries | label F1@8 before | after | label recall@8 before | after |",
             "|---|---:|---:|---:|---:|---:|",

@@ -48,12 +48,12 @@ def adapt(
     out: Annotated[
         Path | None, typer.Option(help="Also write the adapted encoder here; a server needs it.", show_default=False)
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only measure what it would gain.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only measure the gain by label voting.")] = False,
     steps: Annotated[int | None, typer.Option(min=1, help="Of one training.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Train a pool's encoder on the pool itself, say what that gains, and embed the pool again if it gains anything.
+    """Train a pool's encoder on the pool itself; if that gains anything by label voting, embed the pool again.
 
     An interrupted run loses nothing: the pool keeps its encoder until the new vectors are complete.
     """
@@ -70,10 +70,10 @@ def adapt(
 
 
 def show_adaptation(result: Adaptation) -> None:
-    """Print what was measured, and what became of the encoder."""
+    """Print the gain, measured by label voting, and whether the encoder was replaced."""
     if result.gains:
         names = ("queries", "label F1@8", "", "label recall@8", "")
-        table = Table("task", *(Column(name, justify="right") for name in names))
+        table = Table("task", *(Column(name, justify="right") for name in names), title="by label voting")
         for gain in result.gains:
             table.add_row(
                 gain.task,
