@@ -11,8 +11,6 @@ from scipy.sparse import csr_matrix
 
 from ruie_components.encoders.folder import token_ids
 
-Vectors = NDArray[np.float32]
-
 
 def token_bags(tokenizer: Any, texts: Sequence[str], max_tokens: int, exponent: float = 1.0) -> Any:
     """How often each token counts in each text: ``c ** exponent`` where it occurs c times.
@@ -33,25 +31,6 @@ def token_bags(tokenizer: Any, texts: Sequence[str], max_tokens: int, exponent: 
     bags.sum_duplicates()
     bags.data **= np.float32(exponent)
     return bags
-
-
-def weigh_bags(bags: Any, weights: Vectors, exponent: float = 1.0) -> Any:
-    """Token bags with weighted tokens and rows of unit length: TF-IDF where the weights are IDF.
-
-    Args:
-        bags: Token bags, CSR (texts, tokens).
-        weights: (tokens,).
-        exponent: Of the counts.
-
-    Returns:
-        A scipy CSR matrix, float32 (texts, tokens); a row without a weighted token stays zero.
-    """
-    values = bags.data ** np.float32(exponent) * weights[bags.indices]
-    weighted = csr_matrix((values, bags.indices, bags.indptr), bags.shape)
-    lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(1)).ravel())
-    inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    weighted.data *= np.repeat(inverse, np.diff(weighted.indptr)).astype(np.float32)
-    return weighted
 
 
 def select_tokens(bags: Any, tokens: NDArray[np.int64]) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruie_components.selection.bm25 import LexicalIndex
-from ruie_components.selection.token_weights import SAMPLE, weigh_tokens
+from ruie_components.selection.token_weights import sample_slices, weigh_tokens
 from ruie_components.tokenization import text_hash
 from ruie_components.types import Demonstration, Example, Query, Reason, Task
 
@@ -78,7 +78,7 @@ class CandidateSource(Protocol[CandidateT]):
             indices: Which of ``queries``.
             k: How many examples for each query.
             event_type: Only examples of this event type (EAE).
-            label: Only examples that have an annotation with this label.
+            label: Only examples that have an annotation with this label. Not together with ``event_type``.
             ids: Only these examples.
             vectors: Whether the candidates need vectors.
 
@@ -264,7 +264,7 @@ class MatrixSource:
 
     @cached_property
     def _token_weights(self) -> dict[str, float]:
-        return weigh_tokens(self.examples[:: max(1, len(self.examples) // SAMPLE)][:SAMPLE])
+        return weigh_tokens(example for part in sample_slices(len(self.examples)) for example in self.examples[part])
 
 
 def _event_type(example: Example) -> str | None:

@@ -19,6 +19,19 @@ ELSEWHERE = 0.3
 """The weight of an occurrence that is neither in an annotation nor beside one. Chosen on dev splits."""
 SAMPLE = 1000
 """Rows of a pool and task that are counted; more change little."""
+_RUNS = 4  # of a sample
+
+
+def sample_slices(rows: int, size: int = SAMPLE) -> list[slice]:
+    """Which rows are counted: all of them, or runs from all parts of the pool, ``size`` rows together.
+
+    >>> sample_slices(500), sample_slices(8000)[-1]
+    ([slice(0, 500, None)], slice(6000, 6250, None))
+    """
+    if rows <= size:
+        return [slice(0, rows)]
+    starts = [run * rows // _RUNS for run in range(_RUNS)]
+    return [slice(start, start + size // _RUNS) for start in starts]
 
 
 def weigh_tokens(examples: Iterable[Example]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from ruie_components.selection.token_weights import sample_slices
 from ruie_components.store import records
 from ruie_components.store.collections import kept_labels
 from ruie_components.store.connections import chroma_errors
@@ -13,7 +14,6 @@ from ruie_components.types import Example, Task
 
 PAGE = 1000
 """Rows that are read in one call."""
-_RUNS = 4  # of a sample
 
 Item = TypeVar("Item")
 
@@ -62,13 +62,12 @@ def examples(pool: OpenPool, tasks: Iterable[Task]) -> Iterator[Example]:
 
 
 def sample(pool: OpenPool, task: Task, size: int) -> list[Example]:
-    """At most ``size`` examples of a task, in runs from all parts of the pool, the same ones each time."""
+    """At most ``size`` examples of a task from all parts of the pool (``sample_slices``), the same ones each time."""
     collection = pool.collection(task)
     with chroma_errors(pool.connection.location, "reading"):
-        total = collection.count()
-        runs = 1 if total <= size else _RUNS
         parts = [
-            collection.get(limit=size // runs, offset=run * total // runs, include=["metadatas"]) for run in range(runs)
+            collection.get(offset=part.start, limit=part.stop - part.start, include=["metadatas"])
+            for part in sample_slices(collection.count(), size)
         ]
     return [example for part in parts for example in _read(pool, part).values()]
 

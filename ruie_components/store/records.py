@@ -34,18 +34,18 @@ def metadata(example: Example) -> dict[str, Any]:
 
 
 def row_filter(*, event_type: str | None = None, label: str | None = None) -> dict[str, Any] | None:
-    """A Chroma filter on rows, or ``None`` for all rows.
+    """A Chroma filter on rows, or ``None`` for all rows. Chroma takes one condition: give at most one.
 
     Args:
         event_type: Rows that are about an event of this type (EAE).
         label: Rows that have an annotation with this label.
     """
-    filters: list[dict[str, Any]] = []
+    where: dict[str, Any] = {}
     if event_type is not None:
-        filters.append({EVENT: event_type})
+        where[EVENT] = event_type
     if label is not None:
-        filters.append({LABELS: {"$contains": label}})
-    return {"$and": filters} if len(filters) > 1 else filters[0] if filters else None
+        where[LABELS] = {"$contains": label}
+    return where or None
 
 
 def to_json(example: Example) -> str:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ruie_components.adaptation.token_bags import select_tokens, token_bags, weigh_bags
+from ruie_components.adaptation.token_bags import select_tokens, token_bags
 from ruie_components.encoders import load_encoder
 from ruie_components.encoders.folder import load_tokenizer
 
@@ -30,17 +30,6 @@ def test_bags_count_tokens(tokenizer, bags):
 def test_longer_texts_are_truncated(tokenizer):
     short = load_tokenizer(load_encoder().folder, tokenizer.to_str().encode(), 3)
     assert token_bags(short, TEXTS[1:2], 3).sum() == 3
-
-
-def test_weighted_bags_have_unit_length_and_weights_of_zero_drop_a_token(bags):
-    weights = np.ones(bags.shape[1], np.float32)
-    lengths = np.linalg.norm(weigh_bags(bags, weights).toarray(), axis=1)
-    assert lengths == pytest.approx([1, 1, 1])
-    nothing = weigh_bags(bags, 0 * weights)
-    assert not nothing.toarray().any()
-    doubled = weigh_bags(bags, weights, 2.0)
-    expected = bags.toarray() ** 2
-    assert doubled.toarray() == pytest.approx(expected / np.linalg.norm(expected, axis=1, keepdims=True))
 
 
 def test_selected_tokens_keep_their_counts(bags):

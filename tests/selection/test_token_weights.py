@@ -4,7 +4,7 @@ import pytest
 
 from ruie_components import DemonstrationStore, Example
 from ruie_components.selection.hybrid import count_tokens, hybrid_scores
-from ruie_components.selection.token_weights import ELSEWHERE, weigh_tokens
+from ruie_components.selection.token_weights import ELSEWHERE, sample_slices, weigh_tokens
 from ruie_components.store.reading import sample
 
 
@@ -40,6 +40,13 @@ def test_a_light_token_counts_less_in_the_hybrid_rank():
     query = count_tokens("heron boat")
     assert hybrid_scores([0.5] * 3, texts, query, {"heron": 0.3}).fused.argmax() == 1
     assert hybrid_scores([0.5] * 3, texts, query, {"boat": 0.3}).fused.argmax() == 0
+
+
+def test_a_store_and_a_matrix_count_the_same_sample(encoder):
+    rows = [Example(task="NER", text=f"Ada {number}", labels=["person"]) for number in range(100)]
+    drawn = [example for part in sample_slices(100, 20) for example in rows[part]]
+    with DemonstrationStore.create(rows, encoder=encoder, progress=False) as store:
+        assert sample(store._pool, "NER", 20) == drawn
 
 
 def test_a_sample_is_from_all_parts_of_the_pool(encoder):

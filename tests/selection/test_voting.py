@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruie_training.evaluation import rankers
-from ruie_training.mining.rank_lists import rank_by_encoder
+from ruie_training.evaluation.rankers import rank_by_encoder
 
 from ruie_components import DemonstrationStore, Example, Query, Selector
 from ruie_components.selection import voting

@@ -11,8 +11,10 @@ from ruie_training.evaluation.rankers import (
     once,
     rank_by_adapted,
     rank_by_bm25,
+    rank_by_encoder,
     rank_by_labels,
     rank_randomly,
+    select,
 )
 from ruie_training.evaluation.retrieval import (
     Measured,
@@ -24,7 +26,6 @@ from ruie_training.evaluation.retrieval import (
 )
 from ruie_training.evaluation.tables import AVERAGE, table, write_results
 from ruie_training.mining.bm25 import mine
-from ruie_training.mining.rank_lists import best, rank_by_encoder
 from ruie_training.preferences import prompt_and_answer
 from typer.testing import CliRunner
 
@@ -78,12 +79,12 @@ def test_label_recall_is_the_share_of_distinct_labels_of_the_demonstrations():
     assert math.isnan(label_recall_at_k(queries, pool, ranked, 2)[1])
 
 
-def test_the_best_are_in_order_without_the_query_s_own_text_and_ties_by_place():
+def test_the_best_are_in_order_without_the_query_s_own_text_and_ties_in_the_order_of_the_pool():
     query = example("P", "abcdefgh")
     pool = [example("P", text) for text in ("zzzz", "abcdefgh", "yyyy", "xxxx")]
     scores = np.array([[0.5, 9.0, 0.7, 0.5]], np.float32)
-    assert best(scores, [query], pool, 2).tolist() == [[2, 0]]
-    assert best(scores, [query], pool, 5).tolist() == [[2, 0, 3, -1, -1]]
+    assert select("similarity", scores, [query], pool, 2).tolist() == [[2, 0]]
+    assert select("similarity", scores, [query], pool, 5).tolist() == [[2, 0, 3, -1, -1]]
 
 
 def test_the_oracle_is_never_below_another_ranker():
@@ -94,7 +95,7 @@ def test_the_oracle_is_never_below_another_ranker():
     queries, pool = examples[:20], examples[20:]
     overlap = label_f1_matrix(*count_matrices(queries, pool))
     at = {
-        name: label_f1_at_k(overlap, best(rank(queries, pool), queries, pool, 4), 4)
+        name: label_f1_at_k(overlap, select("similarity", rank(queries, pool), queries, pool, 4), 4)
         for name, rank in {"oracle": rank_by_labels, "random": rank_randomly(1), "BM25": rank_by_bm25}.items()
     }
     assert (at["oracle"] >= at["random"]).all()
@@ -184,7 +185,7 @@ def test_an_adapted_encoder_is_trained_on_the_pool_and_ranks_better(data_folder)
     queries, pool = found.examples("dev", limit=60), found.examples("train", limit=200)
     overlap = label_f1_matrix(*count_matrices(queries, pool))
     before, after = (
-        label_f1_at_k(overlap, best(rank(queries, pool), queries, pool, 8), 8).mean()
+        label_f1_at_k(overlap, select("similarity", rank(queries, pool), queries, pool, 8), 8).mean()
         for rank in (rank_by_encoder(load_encoder()), rank_by_adapted(steps=25))
     )
     assert after > before + 0.05

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 from ruie_training.errors import TrainingError
-from ruie_training.mining.rank_lists import best, rank_by_encoder
+from ruie_training.evaluation.rankers import rank_by_encoder, select
 from ruie_training.models.token_vectors import train_tokenizer
 from ruie_training.static.build import StaticRecipe, passages, weigh
-from ruie_training.static.distillation import StaticDistillation
+from ruie_training.static.distillation import StaticDistillation, weigh_bags
+from scipy.sparse import csr_matrix
 
 from ruie_components import Example, keywords
 from ruie_components.encoders import load_encoder
@@ -44,7 +45,7 @@ def mean_label_f1(folder, tokenizer, weights):
     config = EncoderConfig(name="tiny", layout="input", dimension=weights.dimension)
     write_static_encoder(folder, config, tokenizer, weights, card="")
     queries, pool = examples(1, 40), examples(2, 60)
-    ranked = best(rank_by_encoder(load_encoder(folder))(queries, pool), queries, pool, 20)
+    ranked = select("similarity", rank_by_encoder(load_encoder(folder))(queries, pool), queries, pool, 20)
     return label_f1_at_k(label_f1_matrix(*count_matrices(queries, pool)), ranked, 20).mean()
 
 
@@ -68,3 +69,13 @@ def test_a_loss_that_is_no_number_stops_the_training(tokenizer):
     broken = StaticDistillation(steps=5, queries=8, drawn=8, mined=4, learning_rate=float("nan"))
     with pytest.raises(TrainingError, match="the loss is nan"):
         weigh(tokenizer, read, recipe(broken), progress=False)
+
+
+def test_weighted_bags_have_unit_length_and_weights_of_zero_drop_a_token():
+    bags = csr_matrix(np.array([[1, 0, 0], [2, 1, 1]], np.float32))
+    weights = np.ones(3, np.float32)
+    assert np.linalg.norm(weigh_bags(bags, weights).toarray(), axis=1) == pytest.approx([1, 1])
+    assert not weigh_bags(bags, 0 * weights).toarray().any()
+    expected = bags.toarray() ** 2
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    assert weigh_bags(bags, weights, 2.0).toarray() == pytest.approx(expected)

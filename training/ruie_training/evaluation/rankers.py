@@ -10,14 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ruie_components.encoders import Encoder
 from ruie_components.labels import count_matrices, label_f1_matrix
 from ruie_components.lexical import BM25Index, example_tokens, query_tokens
 from ruie_components.selection import Selector
 from ruie_components.selection.candidates import MatrixSource
 from ruie_components.types import Example
-from ruie_training.mining.rank_lists import Ranker, Rows, Scores, rank_by_encoder
 
+Scores = NDArray[np.float32]
+Rows = NDArray[np.int64]
+Ranker = Callable[[Sequence[Example], Sequence[Example]], Scores]
+"""Takes queries and pool, gives scores of shape (queries, pool); higher is better."""
 Retriever = Callable[[Sequence[Example], Sequence[Example], Sequence[int]], Mapping[int, Rows]]
 """Takes queries, pool and several k, gives for each k the chosen rows of the pool, best first, (queries, k).
 
@@ -41,6 +46,15 @@ def rank_by_bm25(queries: Sequence[Example], pool: Sequence[Example]) -> Scores:
     scores = np.zeros((len(queries), len(pool)), np.float32)
     np.put_along_axis(scores, rows, values, axis=1)
     return scores
+
+
+def rank_by_encoder(encoder: Encoder) -> Ranker:
+    """Cosine of the encoder's vectors."""
+
+    def rank(queries: Sequence[Example], pool: Sequence[Example]) -> Scores:
+        return encoder.encode_queries([example.query for example in queries]) @ encoder.encode_examples(pool).T
+
+    return rank
 
 
 def rank_by_labels(queries: Sequence[Example], pool: Sequence[Example]) -> Scores:

@@ -32,9 +32,9 @@ from ruie_training.evaluation.rankers import (
     in_every_table,
     rank_by_adapted,
     rank_by_bm25,
+    rank_by_encoder,
 )
 from ruie_training.evaluation.tables import AVERAGE, Figure
-from ruie_training.mining.rank_lists import rank_by_encoder
 from ruie_training.preferences.scorer import LikelihoodScorer
 
 RESAMPLES = 1000

@@ -10,11 +10,11 @@ import numpy as np
 
 from ruie_components.encoders import Encoder
 from ruie_components.progress import track
+from ruie_components.selection.candidates import MatrixSource
 from ruie_components.tokenization import text_hash
 from ruie_components.types import Example
 from ruie_training.data.candidates import Candidates
 from ruie_training.errors import TrainingError
-from ruie_training.mining.rank_lists import best, rank_by_encoder
 
 
 def by_set(examples: Iterable[Example]) -> dict[Hashable, list[Example]]:
@@ -49,19 +49,22 @@ def mine_dense(
         TrainingError: No query has a candidate.
     """
     pools, query_sets = by_set(pool), by_set(queries)
-    rank = rank_by_encoder(encoder)
     ids: dict[str, tuple[str, ...]] = {}
     scores: dict[str, tuple[float, ...]] = {}
     dropped: Counter[str] = Counter()
     with track("dense candidates", total=sum(map(len, query_sets.values())), enabled=progress) as advance:
         for name, rows in query_sets.items():
             candidates = pools.get(name, [])
-            cosines = rank(rows, candidates) if candidates else np.zeros((len(rows), 0), np.float32)
-            for query, values, ranked in zip(rows, cosines, best(cosines, rows, candidates, k), strict=True):
-                chosen = ranked[ranked >= 0]
-                if len(chosen):
-                    ids[query.content_id] = tuple(candidates[i].content_id for i in chosen)
-                    scores[query.content_id] = tuple(map(float, values[chosen]))
+            if not candidates:
+                dropped["query: no candidate"] += len(rows)
+                continue
+            wanted = [row.query for row in rows]
+            cosines = encoder.encode_queries(wanted) @ encoder.encode_examples(candidates).T  # (queries, candidates)
+            nearest = MatrixSource(cosines, wanted, candidates).nearest(range(len(rows)), k)
+            for row, hits in zip(rows, nearest, strict=True):
+                if hits:
+                    ids[row.content_id] = tuple(hit.example.content_id for hit in hits)
+                    scores[row.content_id] = tuple(hit.score for hit in hits)
                 else:
                     dropped["query: no candidate"] += 1
             advance(len(rows))

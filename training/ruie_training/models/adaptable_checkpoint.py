@@ -107,13 +107,13 @@ class AdaptableCheckpoint:
         )
 
     def encode(
-        self, trained: SentenceTransformersEncoder, weight: float, queries: Rows, shown: Rows
+        self, trained: SentenceTransformersEncoder, weight: float, queries: Rows, passage_rows: Rows
     ) -> tuple[Vectors, Vectors]:
         """Vectors of queries and passages, (rows, d)."""
         encoder = trained if weight else self._encoder
         examples = self._pool.examples
         query_vectors = encoder.encode_queries([examples[row].query for row in queries])
-        return query_vectors, encoder.encode_examples([examples[row] for row in shown])
+        return query_vectors, encoder.encode_examples([examples[row] for row in passage_rows])
 
     def write(
         self,

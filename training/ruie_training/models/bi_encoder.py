@@ -109,7 +109,7 @@ def train_bi_encoder(
     """Distil the teacher's scores into the bi-encoder.
 
     Args:
-        model: From ``load_bi_encoder``; it is trained in i and saved to ``folder / "model"``.
+        model: From ``load_bi_encoder``; it is trained in place and saved to ``folder / "model"``.
         teacher: Candidates with the teacher's raw scores.
         examples: Every query and candidate under its ``content_id``.
         settings: Groups, rendering, loss and optimisation.

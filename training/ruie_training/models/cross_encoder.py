@@ -94,7 +94,7 @@ def train_reward(
     """Train on groups of the LLM's preferences, with softmax cross-entropy of the positive.
 
     Args:
-        model: From ``load_cross_encoder``; it is trained in i and saved to ``folder / "model"``.
+        model: From ``load_cross_encoder``; it is trained in place and saved to ``folder / "model"``.
         preferences: Candidates with the LLM's scores.
         examples: Every query and candidate under its ``content_id``.
         settings: Groups, rendering and optimisation.

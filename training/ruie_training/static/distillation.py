@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from ruie_components.adaptation.adam import LazyAdam
-from ruie_components.adaptation.token_bags import select_tokens, weigh_bags
+from ruie_components.adaptation.token_bags import select_tokens
 from ruie_components.adaptation.training import divergence
 from ruie_components.labels import Counts, label_f1_matrix
 from ruie_components.progress import track
@@ -155,6 +156,25 @@ def _mine(sets: Mapping[str, TrainingSet], weights: Vectors, recipe: StaticDisti
             nearest[start : start + _MINED_AT_ONCE] = best
         mined[name] = _Mined(chosen, nearest, queries, passages)
     return mined
+
+
+def weigh_bags(bags: Any, weights: Vectors, exponent: float = 1.0) -> Any:
+    """Token bags with weighted tokens and rows of unit length: TF-IDF where the weights are IDF.
+
+    Args:
+        bags: Token bags, CSR (texts, tokens).
+        weights: (tokens,).
+        exponent: Of the counts.
+
+    Returns:
+        A scipy CSR matrix, float32 (texts, tokens); a row without a weighted token stays zero.
+    """
+    values = bags.data ** np.float32(exponent) * weights[bags.indices]
+    weighted = csr_matrix((values, bags.indices, bags.indptr), bags.shape)
+    lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(1)).ravel())
+    inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    weighted.data *= np.repeat(inverse, np.diff(weighted.indptr)).astype(np.float32)
+    return weighted
 
 
 def _batches(

@@ -99,8 +99,7 @@ def _likelihood_scorer(context: Context) -> LikelihoodScorer | None:
 
 def _retrievers(context: Context) -> Mapping[str, Any]:
     from ruie_components.encoders import load_encoder
-    from ruie_training.evaluation.rankers import by_each_method, in_every_table
-    from ruie_training.mining.rank_lists import rank_by_encoder
+    from ruie_training.evaluation.rankers import by_each_method, in_every_table, rank_by_encoder
 
     encoders = {"untrained": UNTRAINED, "trained": ENCODER} if context.recipe.section(Export) else {}
     retrievers: dict[str, Any] = {}
