@@ -8,10 +8,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from tenacity import wait_none
 
-from ruie_components import Example
+from ruie_components import DemonstrationStore, Example
+from ruie_components.chat import retry
 from ruie_components.chat.gguf import GgufChat, can_run, packaged_model
 from ruie_components.encoders import load_encoder
+
+from .pool import EXAMPLES
 
 _NEEDS = {
     "langchain/test_chat_models.py": "langchain_tests",
@@ -103,6 +107,19 @@ def encoder_folder(make_encoder, tmp_path_factory) -> Path:
 def encoder(encoder_folder):
     """A tiny exported encoder, loaded."""
     return load_encoder(encoder_folder)
+
+
+@pytest.fixture
+def store(encoder):
+    """A store of the small pool, in memory."""
+    with DemonstrationStore.create(EXAMPLES, encoder=encoder, progress=False) as store:
+        yield store
+
+
+@pytest.fixture
+def no_waiting(monkeypatch):
+    """Failed requests are repeated at once."""
+    monkeypatch.setattr(retry, "_BACKOFF", wait_none())
 
 
 def _tiny_tokenizer():

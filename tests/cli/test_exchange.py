@@ -2,13 +2,11 @@
 
 import csv
 import json
-import sys
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from ruie_components import DemonstrationStore, Example
-from ruie_components.cli.app import main
 from ruie_components.formats import Import, export, read_examples, write_examples
 
 TEXTS = ["Ada met Bob in Rome.", "Bob flew to Oslo.", "Nothing happened."]
@@ -26,21 +24,6 @@ EXAMPLES = [
 ]
 SIDES = {"head": {"text": "Ada", "start": 0, "end": 3}, "tail": {"text": "Bob", "start": 8, "end": 11}}
 MET = Example(id="t0", task="RE", text=TEXTS[0], labels=["met"], relations=[{"type": "met", **SIDES}])
-
-
-@pytest.fixture
-def ruie(monkeypatch, capsys, tmp_path, encoder_folder):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ruie", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return left.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 def test_import_writes_rows_and_reports_problems(ruie, tmp_path):

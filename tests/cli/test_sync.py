@@ -1,12 +1,10 @@
 """``ruie sync``: a pool is made equal to files."""
 
 import json
-import sys
 
 import pytest
 
 from ruie_components import DemonstrationStore, Example
-from ruie_components.cli.app import main
 from ruie_components.formats import write_examples
 
 
@@ -22,22 +20,14 @@ COUNTS = {"added": 2, "changed": 2, "removed": 1, "unchanged": 1}
 
 
 @pytest.fixture
-def sync(monkeypatch, capsys, tmp_path, encoder_folder):
+def sync(ruie, tmp_path, encoder_folder):
     """Runs ``ruie sync`` of examples (or a file) with the pool in ``pool``: status, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
 
     def run(examples, *options: str):
         if not isinstance(examples, str):
             write_examples(tmp_path / "rows.jsonl", examples)
             examples = "rows.jsonl"
-        monkeypatch.setattr(
-            sys, "argv", ["ruie", "sync", examples, "--store", "pool", "--encoder", str(encoder_folder), *options]
-        )
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return left.value.code or 0, captured.out, captured.err
+        return ruie("sync", examples, "--store", "pool", "--encoder", encoder_folder, *options)
 
     return run
 

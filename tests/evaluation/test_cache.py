@@ -10,9 +10,11 @@ from ruie_components.evaluation import AnswerCache, CachedChatModel
 from ruie_components.evaluation.cache import request_key
 from ruie_components.prompts import build_prompt
 
+from ..chat_models import CompleteOnly
+
 
 @dataclass
-class Counting:
+class Counting(CompleteOnly):
     """A chat model that counts its requests."""
 
     name: str = "counting"
@@ -23,15 +25,6 @@ class Counting:
     def complete(self, prompt, *, constraint=None):
         self.requests += 1
         return Response(f"answer {self.requests}", 3, 2, True, (TokenProbability("a", -0.5),))
-
-    async def acomplete(self, prompt, *, constraint=None):
-        return self.complete(prompt)
-
-    def stream(self, prompt, *, constraint=None):
-        yield self.complete(prompt)
-
-    async def astream(self, prompt, *, constraint=None):
-        yield self.complete(prompt)
 
 
 def prompt(text: str = "Ada slept."):

@@ -10,6 +10,8 @@ from ruie_components.chat import Response, TokenProbability
 from ruie_components.extraction import Confidence, ExtractionResult, Usage
 from ruie_components.extraction.confidence import agreement, from_tokens
 
+from ..chat_models import CompleteOnly
+
 QUERY = Query(task="NER", text="Ada met Bob.", labels=["person", "place", "pet"])
 
 
@@ -85,10 +87,10 @@ def test_agreement_by_hand():
         agreement(extraction, [])
 
 
-class Sampling:
+class Sampling(CompleteOnly):
     """Answers differently each time."""
 
-    name, constraints = "sampling", frozenset()
+    name = "sampling"
 
     def __init__(self, temperature):
         self.settings = {"temperature": temperature}
@@ -96,15 +98,6 @@ class Sampling:
 
     def complete(self, prompt, *, constraint=None):
         return Response(next(self.answers))
-
-    async def acomplete(self, prompt, *, constraint=None):
-        return self.complete(prompt)
-
-    def stream(self, prompt, *, constraint=None):
-        yield self.complete(prompt)
-
-    async def astream(self, prompt, *, constraint=None):
-        yield self.complete(prompt)
 
 
 @pytest.fixture(scope="module")

@@ -6,33 +6,20 @@ import threading
 import warnings
 
 import pytest
-from tenacity import wait_none
 
 from ruie_components import ChatModelError, RowError
-from ruie_components.chat import retry
 from ruie_components.errors import RuieError
 from ruie_components.extraction import Chunking, Extractor, corpus
 from ruie_components.extraction.corpus import Budget, extract_corpus
 from ruie_components.extraction.merging import merge_runs
 from ruie_components.formats.corpora import count_documents, read_corpus
-from ruie_components.store import DemonstrationStore
 
-from ..pool import EXAMPLES
 from .many import Copier
+
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 NAMES = ["Ada", "Bob", "Cy", "Dan", "Eve", "Flo", "Gus", "Hal", "Ida", "Jo"]
 DOCUMENTS = [{"text": f"Here {name} slept.", "id": f"doc-{name}", "metadata": {"page": 1}} for name in NAMES]
-
-
-@pytest.fixture(scope="module")
-def store(encoder):
-    with DemonstrationStore.create(EXAMPLES, encoder=encoder, progress=False) as store:
-        yield store
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    monkeypatch.setattr(retry, "_BACKOFF", wait_none())
 
 
 @pytest.fixture

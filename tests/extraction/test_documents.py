@@ -9,29 +9,18 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tenacity import wait_none
 
 from ruie_components import ChatModelError, PromptTooLongError, Query, answers
-from ruie_components.chat import as_chat_model, retry
+from ruie_components.chat import as_chat_model
 from ruie_components.extraction import Chunk, Chunking, DocumentResult, ExtractionResult, Extractor, Usage, documents
 from ruie_components.prompts import estimate_tokens, render_query
-from ruie_components.store import DemonstrationStore
 from ruie_components.types import Extraction
 
-from ..pool import EXAMPLES, ROLES, found
+from ..pool import ROLES, found
+
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 PEOPLE = ("Ada", "Bob", "Cy", "Дан", "伊娃")
-
-
-@pytest.fixture(scope="module")
-def store(encoder):
-    with DemonstrationStore.create(EXAMPLES, encoder=encoder, progress=False) as store:
-        yield store
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    monkeypatch.setattr(retry, "_BACKOFF", wait_none())
 
 
 def shown(messages) -> str:

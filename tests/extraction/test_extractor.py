@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import httpx
 import ollama
 import pytest
-from tenacity import wait_none
 
 from ruie_components import ChatModelError, PromptTooLongError, Query, Rejection, StoreError, answers
 from ruie_components.answers import json_schema
@@ -19,18 +18,9 @@ from ruie_components.store import DemonstrationStore
 from ..pool import EXAMPLES, QUERIES, found, ner
 from .many import MANY, PEOPLE, SOME, Copier, answers_of, names
 
+pytestmark = pytest.mark.usefixtures("no_waiting")
+
 NER = QUERIES["NER"]
-
-
-@pytest.fixture
-def store(encoder):
-    with DemonstrationStore.create(EXAMPLES, encoder=encoder, progress=False) as store:
-        yield store
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    monkeypatch.setattr(retry, "_BACKOFF", wait_none())
 
 
 def says(text):

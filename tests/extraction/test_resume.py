@@ -14,16 +14,8 @@ from ruie_components.extraction import AnswerTruncatedWarning, Extractor
 from ruie_components.extraction.corpus import extract_corpus
 from ruie_components.extraction.resume import ResumeFile
 from ruie_components.prompts import build_prompt
-from ruie_components.store import DemonstrationStore
 
-from ..pool import EXAMPLES
 from .many import MANY, PEOPLE, Copier, answers_of
-
-
-@pytest.fixture
-def store(encoder):
-    with DemonstrationStore.create(EXAMPLES, encoder=encoder, progress=False) as store:
-        yield store
 
 
 def test_only_what_is_missing_or_failed_is_asked_again(store, tmp_path):

@@ -14,10 +14,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tenacity import wait_none
 
 from ruie_components import ChatModelError, Query
-from ruie_components.chat import retry
 from ruie_components.extraction import Extractor
 from ruie_components.langchain import create_extraction_chain
 from ruie_components.store import DemonstrationStore
@@ -204,8 +202,7 @@ def test_the_json_schema_is_taken(chat, pool):
     assert result.usage.output_tokens > 0
 
 
-def test_an_endpoint_that_is_gone(pool, monkeypatch):
-    monkeypatch.setattr(retry, "_BACKOFF", wait_none())
+def test_an_endpoint_that_is_gone(pool, no_waiting):
     with httpx.Client() as client:
         chat = langchain_openai.ChatOpenAI(
             base_url="http://127.0.0.1:9/v1", model="gone", api_key="none", max_retries=0, http_client=client

@@ -7,11 +7,10 @@ import ollama
 import pytest
 from langchain_core.messages import HumanMessage
 from langchain_ollama import ChatOllama
-from tenacity import wait_none
 
 from ruie_components import ChatModelError, PromptTooLongError, Query
 from ruie_components.answers import json_schema
-from ruie_components.chat import as_chat_model, ollama_is_up, ollama_models, retry
+from ruie_components.chat import as_chat_model, ollama_is_up, ollama_models
 from ruie_components.chat.ollama import OllamaChat, PromptCutWarning
 from ruie_components.extraction import AnswerTruncatedWarning, Extractor
 from ruie_components.langchain import create_extraction_chain, load_chat_model
@@ -19,6 +18,8 @@ from ruie_components.prompts import build_prompt
 
 from ..pool import QUERIES, found
 from .ollama_server import OllamaServer, tokens
+
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 NER = QUERIES["NER"]
 
@@ -35,11 +36,6 @@ def server(monkeypatch):
     with OllamaServer({"tiny:1b": 8192, "huge:70b": 131072}) as server:
         monkeypatch.setenv("OLLAMA_HOST", server.url)
         yield server
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    monkeypatch.setattr(retry, "_BACKOFF", wait_none())
 
 
 @pytest.fixture
