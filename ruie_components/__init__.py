@@ -1,4 +1,4 @@
-"""Choose the demonstrations that stand in an LLM's prompt, and read its answer back as spans of the input."""
+"""Choose the demonstrations for an LLM's prompt, and map its answer to spans of the input."""
 
 from ruie_components._version import __version__
 from ruie_components.encoders import Encoder, load_encoder

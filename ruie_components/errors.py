@@ -1,4 +1,4 @@
-"""The errors a user of this package can meet. Each message says what was wrong, where, and what to do."""
+"""The errors that this package raises. Each message says what was wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class RuieError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base class of the errors that this package raises."""
 
 
 class RowError(RuieError, ValueError):
@@ -21,7 +21,7 @@ class AnswerError(RuieError, ValueError):
     """A model's answer could not be read. Raised in strict mode only.
 
     Attributes:
-        answer: What the model said.
+        answer: The model's answer.
     """
 
     def __init__(self, message: str, answer: str) -> None:
@@ -50,7 +50,7 @@ class AdaptationError(RuieError):
 
 
 def explain(error: ValidationError, most: int = 3) -> str:
-    """What is wrong with a row or a file of settings, field by field, in words for a person."""
+    """A pydantic error in plain words, field by field."""
     return "; ".join(f"{_field(each['loc'])}: {_message(each)}" for each in error.errors()[:most])
 
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and JSON: atomic writes, reading with file and line in errors, appending."""
+"""Atomic writes, appending, and reading text and JSON with file and line in errors."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ruie_components.errors import RowError
 
 @contextmanager
 def atomic_text(path: str | Path, *, errors: str = "strict") -> Iterator[IO[str]]:
-    """A UTF-8 text file to write to. It takes its name only when the block ends without an exception.
+    """Open a UTF-8 text file for writing; it gets its name only when the block ends without an exception.
 
     Args:
-        path: Where to; a name that ends in ``.gz`` is compressed.
+        path: The file; it is compressed if its name ends in ``.gz``.
         errors: What happens to characters that UTF-8 can't hold, as in ``open``.
 
     Raises:
@@ -34,7 +34,7 @@ def atomic_text(path: str | Path, *, errors: str = "strict") -> Iterator[IO[str]
 
 
 def atomic_write(path: str | Path, content: str | bytes) -> None:
-    """Write a whole file; a reader sees the old content or the new one, never a part.
+    """Write a file in one step: a reader sees the old content or the new one, never a part.
 
     Raises:
         OSError: The file can't be written.
@@ -45,9 +45,9 @@ def atomic_write(path: str | Path, content: str | bytes) -> None:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A name beside ``path``, with the same ending, for a file or folder that takes the place of ``path`` at the end.
+    """A temporary name beside ``path``, with the same ending; at the end its file or folder replaces ``path``.
 
-    When the block raises, what was written is removed, and ``path`` stays as it was.
+    If the block raises, the temporary file is removed and ``path`` stays unchanged.
 
     Raises:
         OSError: The file or folder can't be moved to ``path``.
@@ -93,10 +93,10 @@ def open_text(path: Path, mode: str, *, errors: str = "strict", encoding: str | 
         path: The file.
         mode: "r" or "w".
         errors: As in ``open``.
-        encoding: Reads any other encoding, such as "latin-1".
+        encoding: Another encoding to read, such as "latin-1".
 
     Raises:
-        RowError: There are NUL bytes at its beginning, so it is binary, or UTF-16 without a mark.
+        RowError: It begins with NUL bytes, so it is binary, or UTF-16 without a byte order mark.
         OSError: It can't be opened.
     """
     if mode != "r":
@@ -118,14 +118,14 @@ def _encoding_of(path: Path, file: gzip.GzipFile | io.BufferedReader) -> str:
             return name
     if b"\0" in start:
         raise RowError(
-            f"{path}: there are NUL bytes at its beginning, so it is a binary file, or UTF-16 without a byte order "
+            f"{path}: it begins with NUL bytes, so it is a binary file, or UTF-16 without a byte order "
             f"mark. Save it as UTF-8."
         )
     return "utf-8-sig"  # some editors put a byte order mark at the start
 
 
 def open_to_append(path: str | Path) -> IO[str]:
-    """Open a file of lines to append to, on a new line where a killed process left the last one unfinished."""
+    """Open a file of lines for appending; if a killed process left the last line unfinished, start a new one."""
     path = Path(path)
     unfinished = False
     if path.exists() and path.stat().st_size:
@@ -151,11 +151,11 @@ def json_object(location: str, line: str) -> dict[str, Any]:
     """The JSON object of a line.
 
     Raises:
-        RowError: It is none; the message begins with the location.
+        RowError: The line is not a JSON object; the message begins with the location.
     """
     try:
         row = json.loads(line)
-    except (ValueError, RecursionError) as error:  # a ValueError too for an integer of too many digits
+    except (ValueError, RecursionError) as error:  # ValueError for an integer with too many digits, too
         raise RowError(f"{location}: not JSON: {error}") from error
     if not isinstance(row, dict):
         raise RowError(f"{location}: expected a JSON object, got {type(row).__name__}")
@@ -212,7 +212,7 @@ _BETWEEN = re.compile(r"[ \t\n\r]*")
 def json_values(path: str | Path, *, encoding: str | None = None) -> Iterator[tuple[str, Any]]:
     """The elements of a JSON array, or else JSON values one after another, each with its location: ``FILE, line N``.
 
-    A chunk of the file and a value are in memory at a time. A single object is one value.
+    Only one chunk of the file and one value are in memory. A single object is one value.
 
     Raises:
         RowError: The file can't be read, is not JSON, or holds a value of more than 64 Mi characters.
@@ -233,7 +233,7 @@ def json_values(path: str | Path, *, encoding: str | None = None) -> Iterator[tu
                     continue
                 if in_array and text[at] == "]":
                     if text[at + 1 :].strip() or file.read(_CHUNK).strip():
-                        raise RowError(f"{path}, line {line}: there is more behind the end of the JSON array")
+                        raise RowError(f"{path}, line {line}: unexpected text after the end of the JSON array")
                     return
                 if in_array and comma and text[at] == ",":
                     at, comma = at + 1, False
@@ -247,14 +247,14 @@ def json_values(path: str | Path, *, encoding: str | None = None) -> Iterator[tu
                         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
                         raise RowError(f"{path}, line {line}: not JSON: {reason}") from error
                 else:
-                    if end < len(text) or ended:  # a number may go on in the next chunk
+                    if end < len(text) or ended:  # a number may continue in the next chunk
                         yield f"{path}, line {line}", value
                         line += text.count("\n", at, end)
                         at, comma = end, True
                         continue
             elif ended:
                 if in_array:
-                    raise RowError(f"{path}, line {line}: the JSON array has no end; the file is cut off")
+                    raise RowError(f"{path}, line {line}: the JSON array does not end; the file is truncated")
                 return
             chunk = file.read(max(_CHUNK, len(text) - at))
             text, at, ended = text[at:] + chunk, 0, not chunk

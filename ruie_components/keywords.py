@@ -11,7 +11,7 @@ OPEN, CLOSE = "<Keyword>", "</Keyword>"
 
 
 class KeywordStrategy(StrEnum):
-    """What is tagged."""
+    """Which spans are tagged, and how."""
 
     NONE = "none"
     """Nothing."""
@@ -31,11 +31,11 @@ def mark(example: Example, strategy: KeywordStrategy | str = KeywordStrategy.PLA
 
     Args:
         example: A labelled example.
-        strategy: What is tagged.
+        strategy: Which spans are tagged, and how.
 
     Returns:
-        The text with tags; overlapping spans share one pair of tags. A span that ends within a word stays untagged,
-        as in the reference, because a tag there would leave the encoder two halves of a word.
+        The text with tags; overlapping spans share one pair of tags. A span that ends within a word stays untagged, as
+        in the reference code, because a tag would split the word.
 
     >>> from ruie_components.types import Example
     >>> ada = {"text": "Ada", "type": "person", "start": 0, "end": 3}

@@ -1,7 +1,7 @@
 """The labels of an annotation as a multiset, and F1 (the multiset Dice coefficient) and recall between multisets.
 
-The labels are those of the annotations that the task asks for (``Example.annotation_labels``), repeats kept. How well
-demonstrations fit a query is measured by these: label F1@k and label recall@k.
+The labels are those of the task's annotations (``Example.annotation_labels``), repeats kept. Label F1@k and label
+recall@k measure how well demonstrations fit a query.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Counts = NDArray[np.int16]
-"""How often each label occurs, ``(n, labels)``, one row an example."""
+"""How often each label occurs, ``(n, labels)``, one row per example."""
 
 
 class Annotated(Protocol):
@@ -33,7 +33,7 @@ def label_counts(annotated: Annotated) -> Counter[str]:
 def label_f1(one: Counter[str], other: Counter[str]) -> float:
     """F1 of two label multisets: twice the labels in common over the sum of both sizes, 0 to 1.
 
-    Two empty multisets agree (1); an empty one and another don't (0).
+    It is 1 for two empty multisets, and 0 if only one is empty.
 
     >>> label_f1(Counter(["person", "person", "city"]), Counter(["person"]))
     0.5
@@ -43,7 +43,7 @@ def label_f1(one: Counter[str], other: Counter[str]) -> float:
 
 
 def label_recall(labels: Iterable[str], demonstrations: Iterable[Counter[str]]) -> float:
-    """The share of distinct labels that occur in the multisets of any demonstration; NaN where there are no labels.
+    """The share of distinct labels that occur in any demonstration; NaN if there are no labels.
 
     >>> label_recall(["person", "city"], [Counter(["person"]), Counter(["person", "date"])])
     0.5
@@ -106,10 +106,10 @@ def label_f1_matrix(queries: NDArray[np.number], examples: NDArray[np.number]) -
 
 
 def common_labels(queries: NDArray[np.number], examples: NDArray[np.number]) -> NDArray[np.float32]:
-    """How many labels every pair of multisets has in common: the sum of minima, (queries, examples).
+    """The number of labels that each pair of multisets has in common (the sum of minima), (queries, examples).
 
-    ``min(a, b)`` is the number of levels t = 1, 2, ... that both reach, so that each level is one matrix product. The
-    sums are small whole numbers, exact in float32.
+    ``min(a, b)`` is the number of levels t = 1, 2, ... that both reach, so each level is one matrix product. The sums
+    are small integers, exact in float32.
     """
     common = np.zeros((len(queries), len(examples)), np.float32)
     level = 1
@@ -128,7 +128,7 @@ def label_f1_at_k(f1: NDArray[np.floating], ranked: NDArray[np.int64], k: int) -
 
     Args:
         f1: From ``label_f1_matrix``, (queries, examples).
-        ranked: Rows of the examples best first, (queries, at least k, or all that there are); -1 stands for none.
+        ranked: Rows of the examples, best first, (queries, at least k or all); -1 means none.
         k: How many demonstrations count.
     """
     first = ranked[:, :k]

@@ -1,7 +1,7 @@
-"""BM25: which tokens of queries and examples it compares, its weights, and an index of a pool.
+"""BM25: the tokens of queries and examples, word weights, and an index of a pool.
 
-Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond", with k1 = 1.5 and b = 0.75. The
-weights of words are those of Lucene, or those of ``rank_bm25.BM25Okapi``, which the paper mines its candidates with.
+Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond", with k1 = 1.5 and b = 0.75. Word
+weights are those of Lucene, or those of ``rank_bm25.BM25Okapi``, which the paper uses to mine candidates.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ K1, B, EPSILON = 1.5, 0.75, 0.25
 """The defaults of rank_bm25."""
 
 COMPILED_FROM = 100_000_000
-"""Scores (queries x documents) from which numba pays: every process compiles for some seconds first."""
+"""Scores (queries x documents) above which numba pays off: every process first compiles for a few seconds."""
 
 Weighting = Literal["lucene", "okapi"]
 
@@ -52,9 +52,9 @@ def _tokenize_line(line: str) -> tuple[str, ...]:
 def word_weights(documents_with_word: NDArray[np.integer], size: int, weighting: Weighting) -> NDArray[np.float64]:
     """Inverse document frequencies, (words,).
 
-    Lucene's are never 0. Okapi's are negative for words of more than half of the documents; as in rank_bm25 these get a
-    quarter of the mean weight. Its absolute value is taken: in a pool of two or three documents the mean is negative,
-    and a shared word would count against a document.
+    Lucene's weights are never 0. Okapi's are negative for words in more than half of the documents; as in rank_bm25,
+    these get a quarter of the mean weight. The absolute value is taken: in a pool of two or three documents the mean is
+    negative, and a shared word would lower a score.
 
     Args:
         documents_with_word: How many documents contain each word, (words,).
@@ -78,15 +78,15 @@ def _saturate(frequencies: NDArray[np.floating], lengths: NDArray[np.floating], 
 def score_documents(
     documents: Sequence[Counter[str]], query: Counter[str], token_weights: Mapping[str, float] | None = None
 ) -> NDArray[np.float64]:
-    """BM25 scores of a few documents, counted over these documents alone, with Lucene's weights.
+    """BM25 scores of a few documents, with Lucene's weights computed over these documents alone.
 
-    No index is needed: a word that all of them contain says nothing, one that few of them share with the query does. A
-    word that the query repeats counts once.
+    It needs no index. A word that all documents contain has almost no weight. A word that the query repeats counts
+    once.
 
     Args:
         documents: The tokens of n documents, counted.
         query: The tokens of the query, counted.
-        token_weights: What the weights of words are multiplied by, where it is not 1.
+        token_weights: Factors of the word weights; 1 for a word that is not listed.
 
     Returns:
         (n,)
@@ -102,18 +102,19 @@ def score_documents(
         weights *= np.array([token_weights.get(word, 1.0) for word in words])
     lengths = np.array([document.total() for document in documents], float)[:, None]  # (n, 1)
     mean = max(float(lengths.mean()), 1) if len(documents) else 1
-    return np.asarray((_saturate(frequencies, lengths, mean) * weights).sum(1))  # a product would round equals apart
+    # a matrix product would round equal scores differently
+    return np.asarray((_saturate(frequencies, lengths, mean) * weights).sum(1))
 
 
 class BM25Index:
-    """BM25 scores of a pool of documents. A word that a query repeats counts as often.
+    """BM25 scores of a pool of documents. A word counts as often as the query repeats it.
 
     Args:
         documents: The tokens of n documents.
         weighting: The weights of words: "okapi" scores as ``rank_bm25.BM25Okapi`` does, up to the rounding of float32;
-            "lucene" is never negative, and leaves the constant factor k1 + 1 out.
-        compiled: Whether ``search`` uses numba. It is many times faster, after some seconds of compiling.
-        threads: For the compiled search. None: one a processor.
+            "lucene" is never negative, and omits the constant factor k1 + 1.
+        compiled: Whether ``search`` uses numba. It is many times faster, after a few seconds of compilation.
+        threads: For the compiled search. None: one per processor.
 
     Raises:
         ImportError: ``compiled`` is set, and numba is not installed.
@@ -153,7 +154,7 @@ class BM25Index:
         return self._size
 
     def scores(self, query: Sequence[str]) -> NDArray[np.float32]:
-        """The score of every document, (n,); 0 where no word is in common."""
+        """The score of every document, (n,); 0 if it shares no word with the query."""
         scores = np.zeros(self._size)
         for word, count in Counter(self._words[word] for word in query if word in self._words).items():
             cells = slice(self._starts[word], self._starts[word + 1])
@@ -185,10 +186,10 @@ class BM25Index:
         return np.asarray(hits, np.int64), np.asarray(scores, np.float32)
 
     def _with_column(self, words: list[int]) -> dict[str, Any]:
-        """The matrix and one more column: what ``words``, which all queries of a batch share, add to each document.
+        """The matrix with one more column: the contribution of ``words``, which all queries of a batch share.
 
-        Task and schema are the same for all queries of a data set and occur in every document: they would cost more
-        than all other words of a query together.
+        Task and schema are the same for all queries of a data set and occur in every document: separately they would
+        cost more than all other words of a query together.
         """
         column = np.zeros(self._size, np.float64)
         for word in words:

@@ -1,4 +1,4 @@
-"""Progress bars on standard error for work that takes longer than a second, and libraries kept from writing there."""
+"""Progress bars on standard error for work that takes longer than a second; silencing of libraries."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PATIENCE = 1.0
 def track(
     what: str, *, total: int | None = None, enabled: bool = True, rate: bool = False
 ) -> Iterator[Callable[[int], None]]:
-    """A function that is told how many steps were done since the last call.
+    """Show a progress bar; call the yielded function with the number of steps done since the last call.
 
     Args:
-        what: What is being done, such as ``index``.
+        what: The name of the work, such as ``index``.
         total: How many steps there are, if known.
-        enabled: Whether a bar is wanted at all.
-        rate: Whether to show how many steps are done in a second.
+        enabled: Whether to show a bar at all.
+        rate: Whether to show the steps per second.
 
     >>> with track("count", total=3) as advance:
     ...     for _ in range(3):
@@ -93,7 +93,7 @@ _CHATTY = ("bm25s", "sentence_transformers", "httpx", "onnxscript", "onnx_ir", "
 def quiet_libraries() -> None:
     """Turn off the progress bars and notes of libraries for a command that shows its own progress.
 
-    Only libraries that are imported already are reached, apart from loggers: call it after the imports.
+    Apart from loggers, it affects only libraries that are already imported: call it after the imports.
     """
     if find_spec("bm25s"):
         import bm25s  # noqa: F401  sets its own level when it is imported
@@ -113,7 +113,7 @@ def quiet_libraries() -> None:
 
 @contextmanager
 def quiet(*loggers: str) -> Iterator[None]:
-    """Within the block: no warnings, and of these loggers errors alone."""
+    """Within the block, suppress warnings, and let these loggers report errors only."""
     levels = {name: logging.getLogger(name).level for name in loggers}
     for name in loggers:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""From what a user has (a text, a mapping, an Example, a Query) to a Query and its demonstrations."""
+"""From a text, a mapping, an Example or a Query to a Query and its demonstrations."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from ruie_components.store import DemonstrationStore, TunedSettings
 from ruie_components.types import Demonstration, EventQuery, Example, Query, Task
 
 QueryInput = Query | Example | Mapping[str, Any] | str
-"""A query; an example, whose query is meant; a mapping with ``text`` and perhaps ``task``, ``labels`` (or ``schema``),
-``event``, ``id`` and ``metadata``, or with a ``query``; or a text alone."""
+"""A query; an example, which stands for its query; a mapping with ``text`` and perhaps ``task``, ``labels`` (or
+``schema``), ``event``, ``id`` and ``metadata``, or with a ``query``; or a plain text."""
 
 
 class DemonstrationRetriever:
     """The demonstrations of a pool for an input, best first.
 
-    A text is enough where the rest follows from the pool: without a task the pool's only task is meant, without labels
-    all the labels of that task in the pool. What an input gives itself takes precedence over the arguments here, and
-    the arguments of a call take precedence over both.
+    A plain text is enough if the pool determines the rest: the task defaults to the pool's only task, and the labels to
+    all labels of that task in the pool. Values of an input take precedence over the arguments here, and the arguments
+    of a call over both.
 
     Args:
         store: The pool.
-        selector: How demonstrations are chosen. Default: as ``ruie tune`` found best for this pool, else
+        selector: How demonstrations are chosen. Default: the settings that ``ruie tune`` chose for this pool, else
             ``Selector()``, by similarity.
         k: How many. Default: the selector's own number, 8 where the pool was not tuned.
-        task: The task of inputs that name none.
-        labels: The labels that inputs ask for that name none.
-        event: For event argument extraction, the event of inputs that name none: its ``type`` and ``trigger``.
+        task: The task of inputs without one.
+        labels: The labels of inputs without any.
+        event: For event argument extraction, the event of inputs without one: its ``type`` and ``trigger``.
         text_key: The key under which mappings hold the text. Default: ``text``, else ``input``.
 
     Raises:
@@ -82,18 +82,18 @@ class DemonstrationRetriever:
         labels: Sequence[str] | None = None,
         event: EventQuery | Mapping[str, Any] | None = None,
     ) -> Query:
-        """The query that is meant.
+        """The query of an input.
 
         Args:
             value: An input.
-            task: The task, whatever the input says.
-            labels: The labels, whatever the input says.
-            event: The event, whatever the input says.
+            task: The task; it overrides the input's.
+            labels: The labels; they override the input's.
+            event: The event; it overrides the input's.
 
         Raises:
-            TypeError: The input is none of these kinds.
-            ValueError: There is no text; the pool holds several tasks, or no labels, and none is given; or the query
-                is not valid. The message lists the choices.
+            TypeError: The input is of another kind.
+            ValueError: The input has no text; the pool holds several tasks, or no labels, and none is given; or the
+                query is not valid. The message lists the choices.
         """
         given = {"task": task, "labels": labels, "event": event}
         given = {name: chosen for name, chosen in given.items() if chosen is not None}
@@ -141,7 +141,7 @@ class DemonstrationRetriever:
         labels: Sequence[str] | None = None,
         event: EventQuery | Mapping[str, Any] | None = None,
     ) -> str:
-        """The demonstrations for an input with the reason for each, for people: a text to print.
+        """The demonstrations for an input with the reason for each, as a text to print.
 
         Programs read ``Demonstration.reason``. Arguments and errors are those of ``retrieve``.
         """
@@ -209,7 +209,7 @@ class DemonstrationRetriever:
         labels = known.get("labels", self.labels)
         labels = self.store.labels(task) if labels is None else _label_list(labels)
         if not labels:
-            raise ValueError(f"pool {self.store.pool!r} has no {task} labels to look for: give labels=[...]")
+            raise ValueError(f"pool {self.store.pool!r} has no {task} labels: give labels=[...]")
         event = known.get("event", self.event) if task is Task.EAE else known.get("event")
         own = {name: known[name] for name in ("id", "metadata") if name in known}
         return Query(task=task, text=known["text"], labels=labels, event=event, **own)
@@ -237,9 +237,9 @@ def _with_k(selector: Selector, k: int | None) -> Selector:
 def _select_each(
     selector: Selector, store: DemonstrationStore, queries: Sequence[Query]
 ) -> list[list[Demonstration] | Exception]:
-    """The demonstrations of many queries, searched together; where a query has none, the error instead."""
+    """The demonstrations of many queries, searched together; for a query that fails, its error."""
     try:
         return [*selector.select_many(store, queries)]
     except (RuieError, ValueError) as error:
-        # a query of a task that the pool lacks must not cost the others their demonstrations
+        # a query of a task that the pool lacks must not fail the others
         return [error] if len(queries) == 1 else [_select_each(selector, store, [query])[0] for query in queries]

@@ -25,8 +25,8 @@ _SCHEMA = re.compile(r"^Schema: (?:\[|.*Candidate arguments: \[)(.*)\]", re.MULT
 class Counts:
     """True positives, false negatives and false positives, and what follows from them.
 
-    With nothing predicted the precision is 0, with nothing to find the recall is 0, and F1 is 0 where both are: so
-    does the reference. An input without annotations that is answered with ``None`` counts nothing at all.
+    As in the reference code, precision is 0 without predictions, recall is 0 without gold annotations, and F1 is 0 if
+    both are 0. An input without annotations that is answered with ``None`` counts nothing.
     """
 
     tp: int = 0
@@ -35,12 +35,12 @@ class Counts:
 
     @property
     def precision(self) -> float:
-        """Of what was predicted, the part that is right."""
+        """The share of predictions that are correct."""
         return self.tp / (self.tp + self.fp) if self.tp else 0.0
 
     @property
     def recall(self) -> float:
-        """Of what is right, the part that was predicted."""
+        """The share of gold annotations that were predicted."""
         return self.tp / (self.tp + self.fn) if self.tp else 0.0
 
     @property
@@ -56,23 +56,23 @@ class Counts:
 class Score(Counts):
     """The micro-averaged result over all examples, and its parts.
 
-    A label that several tasks or data sets share is counted over all of them; score them apart to have it apart.
+    A label of several tasks or data sets is counted over all of them; score them separately to separate it.
     """
 
     mode: Mode = "paper"
     labels: Mapping[str, Counts] = field(default_factory=dict)
     tasks: Mapping[Task, Counts] = field(default_factory=dict)
     datasets: Mapping[str, Counts] = field(default_factory=dict)
-    """By ``example.dataset``; examples without one are left out."""
+    """By ``example.dataset``; examples without one are omitted."""
 
     @property
     def mean_f1(self) -> float:
-        """The mean of the data sets' F1: the paper's "average". That of all examples where no data set is named."""
+        """The mean of the data sets' F1, the paper's "average"; F1 over all examples if none names a data set."""
         return sum(part.f1 for part in self.datasets.values()) / len(self.datasets) if self.datasets else self.f1
 
 
 class AnswerScore(NamedTuple):
-    """What was to be found and what was predicted, normalised, sorted and without repeats; and the counts."""
+    """Gold answers and predictions, normalised, sorted and without repeats; and the counts."""
 
     truth: list[str]
     predicted: list[str]
@@ -82,11 +82,11 @@ class AnswerScore(NamedTuple):
 
 
 def normalise(text: str) -> str:
-    """Normalise an answer as the reference does.
+    """Normalise an answer as the reference code does.
 
     White space is collapsed, and dropped around ``, : ( ) . _ ; ' -``; braces are dropped, repeated ``, . ;`` count
-    once, a typographic apostrophe is an ASCII one; case is lowered; and "location" becomes "located" wherever it
-    stands. The last is a quirk, kept because published figures have it.
+    once, typographic apostrophes become ASCII, case is lowered, and every "location" becomes "located". The last is a
+    quirk, kept because published figures include it.
 
     >>> normalise("Location:  John M. Olin ( NF - kappa B )")
     'located:john m.olin(nf-kappa b)'
@@ -97,19 +97,18 @@ def normalise(text: str) -> str:
 
 
 def score_answers(task: Task | str, query_block: str, gold_answer: str, generated_answer: str) -> AnswerScore:
-    r"""Compare two answers in the linear form as the reference of the paper does, strings with strings.
+    r"""Compare two answers in the linear format as strings, as the reference code of the paper does.
 
-    Kept, so that figures can be compared: both sides are sets, so repeats count once; an answer is cut at every
-    semicolon, those within spans too; a prediction begins at the first label of the schema with a colon in its piece,
-    wherever in the piece that is, and pieces without one count nothing; an NER span counts only if it stands anywhere
-    in the query block (schema and all), white space and hyphens as there, while spans of the other tasks need not
-    stand anywhere. Not kept: the labels are compared as they are written instead of being read as a regular
-    expression. ``None`` is an empty set: against ``None`` it counts nothing.
+    Kept, so that figures can be compared: both sides are sets, so repeats count once; an answer is split at every
+    semicolon, even within spans; a prediction begins at the first schema label with a colon in its part, at any
+    position, and parts without one count nothing; an NER span counts only if it occurs anywhere in the query block (the
+    schema included), with the same white space and hyphens; spans of other tasks need not occur. Not kept: labels are
+    compared literally instead of as a regular expression. ``None`` is an empty set: against ``None`` it counts nothing.
 
     Args:
         task: The task.
         query_block: The block of ``prompts.render_query``. Its schema is cut at commas, as in the reference.
-        gold_answer: The right answer.
+        gold_answer: The correct answer.
         generated_answer: The model's.
 
     Raises:
@@ -151,18 +150,18 @@ def score(examples: Sequence[Example], extractions: Sequence[Extraction], mode: 
     """Score extractions against labelled examples, one to one.
 
     Args:
-        examples: What is right.
-        extractions: What was found in the same texts, in the same order.
+        examples: The gold examples.
+        extractions: The extractions from the same texts, in the same order.
         mode: ``paper`` compares the model's answers as strings (see :func:`score_answers`): JSON answers in their
-            linear form, and an extraction without an answer by its annotations. ``span`` compares label and offsets
-            of what was found: repeats count, what was rejected does not; for relations both sides must fit, for EAE
-            the arguments are counted and the trigger is given.
+            linear form, and an extraction without an answer by its annotations. ``span`` compares labels and offsets of
+            the annotations: repeats count, rejected parts do not; both spans of a relation must match; for EAE only the
+            arguments count.
 
     Returns:
         Micro-averaged precision, recall, F1 and counts; the same per label, task and data set.
 
     Raises:
-        ValueError: The two don't belong together: another length, task or text; or an unknown mode.
+        ValueError: Lengths, tasks or texts differ, or the mode is unknown.
     """
     if mode not in ("paper", "span"):
         raise ValueError(f"unknown mode {mode!r}; there are 'paper' and 'span'")

@@ -13,7 +13,7 @@ POOL = "starter"
 
 
 def starter_examples(task: Task | str | None = None) -> list[Example]:
-    """The demonstrations of one task, or of all four."""
+    """The starter pool's examples of one task, or of all four."""
     tasks = [Task(task)] if task else list(Task)
     with as_file(files("ruie_components").joinpath("assets", "starter_pool")) as folder:
         return [example for name in tasks for example in read_examples(folder / f"{name}.jsonl")]

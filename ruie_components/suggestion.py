@@ -1,4 +1,4 @@
-"""Which texts to annotate next for a pool: far from what it has, labels in doubt, and different from each other."""
+"""Suggests texts to annotate next: unlike the pool, with doubtful labels, and different from each other."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A text that is worth annotating.
+    """A text to annotate.
 
     Attributes:
         query: The text, with its id and metadata.
         novelty: 1 minus the cosine to the most similar example of the pool.
-        doubt: 1 minus the mean label F1 between pairs of the eight most similar examples: 0 where all have the same
+        doubt: 1 minus the mean label F1 between pairs of the eight most similar examples: 0 if all have the same
             labels.
     """
 
@@ -40,7 +40,7 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Suggestions:
-    """What to annotate next, best first, and as many texts drawn at random, to compare with."""
+    """Texts to annotate next, best first, and as many random texts for comparison."""
 
     chosen: list[Suggestion]
     random: list[Suggestion]
@@ -55,19 +55,18 @@ def suggest(
     seed: int = 0,
     progress: bool = False,
 ) -> Suggestions:
-    """Choose the texts whose annotation should help a pool most.
+    """Choose the texts that should help a pool most once they are annotated.
 
     A text scores by its rank in novelty and in doubt; the next choice is the one with the largest mean of that score
-    and of the distance to the nearest text that is chosen already (as in MMR). Texts that the pool has, and repeated
-    ones, are left out. Whether this beats texts drawn at random depends on the data; ``benchmarks/suggest.py``
-    measures it.
+    and of the distance to the nearest chosen text (as in MMR). Texts of the pool and repeats are left out. Whether this
+    beats random texts depends on the data; ``benchmarks/suggest.py`` measures it.
 
     Args:
         store: The pool.
         inputs: Texts, mappings with ``text``, or queries; one task. Their vectors are in memory together.
         n: How many.
-        task: The task, where the pool has several.
-        seed: For the texts at random.
+        task: The task, if the pool has several.
+        seed: Of the random texts.
         progress: Show a progress bar if it takes longer than a second.
 
     Raises:
@@ -110,14 +109,14 @@ def _doubt(labels: Sequence[Counter[str]]) -> float:
 
 
 def _ranks(rated: Sequence[Suggestion]) -> NDArray[np.float64]:
-    """The mean of both ranks, 0 to 1, ``(n,)``; equal values share theirs."""
+    """The mean of both ranks, 0 to 1, ``(n,)``; equal values share a rank."""
     columns = np.array([[each.novelty, each.doubt] for each in rated])  # (n, 2)
     ranks = [np.searchsorted(np.sort(column), column, side="left") for column in columns.T]
     return np.asarray(np.mean(ranks, axis=0) / max(len(rated) - 1, 1), dtype=np.float64)
 
 
 def _greedy(scores: NDArray[np.float64], vectors: NDArray[np.float32], n: int) -> list[int]:
-    """The indices of ``n`` texts, of scores ``(m,)`` and unit vectors ``(m, d)``."""
+    """Choose ``n`` texts by scores ``(m,)`` and unit vectors ``(m, d)``; returns their indices."""
     chosen: list[int] = []
     distance = np.ones(len(scores))  # to the nearest chosen text
     for _ in range(n):

@@ -1,4 +1,4 @@
-"""Tokens of a text in any script, which offsets cut a word in two, and which texts count as the same."""
+"""Tokens of a text in any script, spans that cut a word, and the hash by which texts count as equal."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u312f\u31a0-\u4dbf\u4e00-\u9fff"
     "\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )  # Thai, Lao, Burmese, Khmer, Chinese and Japanese
-_KOREAN = "\u1100-\u11ff\u3130-\u318f\uac00-\ud7ff"  # words are separated by spaces, but nouns carry endings
+_KOREAN = "\u1100-\u11ff\u3130-\u318f\uac00-\ud7ff"  # words are separated by spaces, but nouns take endings
 
 _TOKEN = re.compile(rf"(?=\w)[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 _SPACED = re.compile(rf"[^\W{_UNSPACED}{_KOREAN}]")
 
 
 def tokenize(text: str) -> list[str]:
-    """The words of a text in lower case; single characters in scripts that put no spaces between words.
+    """The words of a text in lower case; single characters in scripts without spaces between words.
 
     >>> tokenize("Ada's 2nd letter: 北京, Zürich")
     ['ada', 's', '2nd', 'letter', '北', '京', 'zürich']
@@ -58,7 +58,7 @@ def _is_inside_word(text: str, offset: int) -> bool:
 
 
 def text_hash(text: str) -> str:
-    """16 hexadecimal digits of a text, white space collapsed.
+    """The hash of a text with collapsed white space, 16 hexadecimal digits.
 
     This is the one rule for "the query's own text": an example whose hash equals the query's is never its
     demonstration, in search, mining and evaluation alike.

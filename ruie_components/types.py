@@ -53,16 +53,16 @@ class Task(StrEnum):
 
 
 def _encodable(text: str) -> str:
-    """Refuse what no file, database or server takes, here, where the field can still be named."""
+    """Refuse characters that no file, database or server accepts, here, where the error can name the field."""
     if not text.isascii() and (match := _SURROGATE.search(text)):
         raise ValueError(
-            f"{match[0]!r} at {match.start()} is half of a surrogate pair and not a character: read the text as "
-            "UTF-8, with errors='replace' where it is damaged"
+            f"{match[0]!r} at {match.start()} is half of a surrogate pair, not a character: read the text as "
+            "UTF-8, with errors='replace' if it is damaged"
         )
     return text
 
 
-@lru_cache(4096)  # the same labels stand in every row
+@lru_cache(4096)  # every row has the same labels
 def _clean_label(label: str) -> str:
     label = _encodable(label.strip())
     if not label:
@@ -73,11 +73,11 @@ def _clean_label(label: str) -> str:
 
 
 def _clean_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(labels))  # a repeated label changes nothing; the first one counts
+    return tuple(dict.fromkeys(labels))  # repeated labels are dropped
 
 
 def _json_object(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Refuse what JSON or UTF-8 can't hold, which would be lost or changed when the row is written."""
+    """Refuse values that JSON or UTF-8 can't represent: they would be lost or changed when the row is written."""
     if values:
         try:
             json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
@@ -100,10 +100,10 @@ _SCHEMA = AliasChoices("schema", "labels")  # rows say ``schema``, which is a me
 
 
 class Grounding(StrEnum):
-    """How the span of an answer was matched in the input."""
+    """How an answer's span was matched with the input."""
 
     EXACT = "exact"
-    """The same characters are in the input."""
+    """The input has exactly these characters."""
     NORMALISED = "normalised"
     """Matched without regard to case, white space and typographic variants."""
     FUZZY = "fuzzy"
@@ -205,12 +205,12 @@ def _check_event(task: Task, event: EventQuery | None, text: str) -> None:
 class Query(_Frozen):
     """An extraction request: a text, a task, and the labels to look for.
 
-    ``id`` and ``metadata`` are the user's and come back with the result. They are no part of what is asked for: queries
-    that differ in nothing else are equal.
+    ``id`` and ``metadata`` are the user's and come back with the result. They do not count in comparisons: queries that
+    differ only in them are equal.
 
     Raises:
         pydantic.ValidationError: A ``ValueError``: empty text or schema, an event missing for EAE, or half a surrogate
-            pair, which can't be written anywhere.
+        pair.
 
     >>> Query(task="NER", text="Ada met Bob.", labels=["person"]).labels
     ('person',)
@@ -227,7 +227,7 @@ class Query(_Frozen):
     id: Text | StrictInt | None = None
     """The user's own id of the input."""
     metadata: Metadata = Field(default_factory=dict)
-    """What else the user keeps with the input."""
+    """Other data that the user keeps with the input."""
 
     if TYPE_CHECKING:  # type checkers see what pydantic converts
 
@@ -260,7 +260,7 @@ class Query(_Frozen):
         return self
 
     def to_json(self) -> str:
-        """What is asked for, without ``id`` and ``metadata``, as JSON: equal for equal queries."""
+        """The query as JSON, without ``id`` and ``metadata``; equal for equal queries."""
         return self.model_dump_json(by_alias=True, exclude={"id", "metadata"})
 
 
@@ -332,7 +332,7 @@ class Example(_Annotated):
     """A labelled example: a demonstration of a pool, or a row of a test set.
 
     ``Example.model_validate(row)`` reads a row of a data file. The row key ``schema`` is the attribute ``labels``,
-    because pydantic reserves the other name. ``id``, ``dataset`` and ``language`` say where an example came from, and
+    because pydantic reserves ``schema``. ``id``, ``dataset`` and ``language`` say where an example came from, and
     ``metadata`` holds the row's other keys; none of them is part of the example's content.
 
     Raises:
@@ -380,7 +380,7 @@ class Example(_Annotated):
         for key in others:
             _check_spelling(key, row)
         metadata = row.get("metadata", {})
-        if not isinstance(metadata, Mapping):  # a key of that name, with something else in it
+        if not isinstance(metadata, Mapping):  # a key of that name with another content
             metadata = {"metadata": metadata}
         if both := sorted(metadata.keys() & others.keys()):
             raise ValueError(f"key {both[0]!r} is in the row and in its metadata; keep one of them")
@@ -404,7 +404,7 @@ class Example(_Annotated):
             (annotated,) = self.events
             trigger = annotated.trigger
             event = EventQuery(type=annotated.type, trigger=trigger.text, start=trigger.start)
-        # validated already, as parts of this example; validating again costs more than reading the example
+        # its parts are already validated; validating again would cost more than reading the example
         return Query.model_construct(
             task=self.task, text=self.text, labels=self.labels, event=event, id=self.id, metadata=self.metadata
         )
@@ -417,7 +417,7 @@ class Example(_Annotated):
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """A copy with other values, not validated, as pydantic makes it. Cached properties are computed again."""
+        """A copy with other values, which are not validated. Cached properties are computed again."""
         copied = super().model_copy(update=update, deep=deep)
         for name in ("query", "content_id"):
             copied.__dict__.pop(name, None)
@@ -439,7 +439,7 @@ _NO_CONTENT = {"id", "dataset", "language", "metadata"}
 
 
 def _check_spelling(key: str, row: Mapping[str, Any]) -> None:
-    """Refuse a key that is meant for one that the row lacks, and whose annotations would be lost."""
+    """Refuse a misspelt key, whose annotations would be lost."""
     task = str(row.get("task")).upper()
     missing = [name for name in ("task", "text", "schema", _FIELD_OF_TASK.get(task, "task")) if name not in row]
     missing = [name for name in missing if name != "schema" or "labels" not in row]
@@ -448,22 +448,22 @@ def _check_spelling(key: str, row: Mapping[str, Any]) -> None:
 
 
 class Reason(_Frozen):
-    """Why a demonstration was chosen: what the selection method went by. What it did not use is ``None`` or empty.
+    """Why a demonstration was chosen: the values that the selection method used; others are ``None`` or empty.
 
-    Ranks count from 1 and are those among the candidates that it was chosen from.
+    Ranks start at 1 and are among the candidates that it was chosen from.
     """
 
     method: str
     """``label-vote``, ``similarity`` ... as ``Selector`` names them."""
     order: int
-    """Its place in the order of choice, from 1; demonstrations are then sorted by score."""
+    """Its position in the order of choice, from 1; demonstrations are then sorted by score."""
     candidates: int | None = None
     """How many candidates there were."""
     similarity: float | None = None
     """The cosine with the query."""
     similarity_rank: int | None = None
     bm25: float | None = None
-    """The BM25 score: words in common with the query, rare ones counting more."""
+    """The BM25 score: words shared with the query, rare ones weighing more."""
     bm25_rank: int | None = None
     hybrid_rank: int | None = None
     """The rank by similarity and BM25 together."""
@@ -472,14 +472,14 @@ class Reason(_Frozen):
     label_f1: float | None = None
     """Label F1 between its labels and those that the candidates vote for, expected by vote weight, 0 to 1."""
     redundancy: float | None = None
-    """The cosine with the most similar of those chosen before it (MMR)."""
+    """The cosine with the most similar earlier choice (MMR)."""
     labels: tuple[str, ...] = ()
-    """Its labels that candidates vote for, or that the query asks for."""
+    """Those of its labels that candidates vote for, or that the query asks for."""
     adds: tuple[str, ...] = ()
-    """Those of ``labels`` that none of those chosen before it has."""
+    """Those of ``labels`` that no earlier choice has."""
 
     def __str__(self) -> str:
-        """One line for people.
+        """A readable summary in one line.
 
         >>> print(Reason(method="hybrid", order=1, candidates=50, similarity=0.5, similarity_rank=3))
         hybrid, choice 1 of 50 candidates: similarity 0.500 (rank 3)
@@ -528,7 +528,7 @@ class Demonstration(_Frozen):
 
 
 class Rejection(StrEnum):
-    """Why a part of an answer is not among the results."""
+    """Why a part of an answer was rejected."""
 
     UNGROUNDED = "ungrounded"
     """Its span is not in the input."""
@@ -537,16 +537,16 @@ class Rejection(StrEnum):
     UNKNOWN_LABEL = "unknown label"
     """Its label is not in the schema."""
     UNREADABLE = "unreadable"
-    """It is not in the format of an answer."""
+    """It is not in the answer format."""
     SUPERSEDED = "superseded"
-    """It is part of a draft that a later part of the answer replaces."""
+    """It belongs to a draft that a later part of the answer replaces."""
 
 
 class Rejected(_Frozen):
-    """A part of an answer that is not a result, kept so that nothing is lost."""
+    """A rejected part of an answer, kept so that nothing is lost."""
 
     reason: Rejection
-    """Why it is not a result."""
+    """Why it was rejected."""
     label: str = ""
     """Its label, as far as it was read."""
     spans: tuple[str, ...] = ()
@@ -556,20 +556,20 @@ class Rejected(_Frozen):
 
 
 class Extraction(_Annotated):
-    """What was extracted from a text, and which parts of the answer were rejected and why.
+    """The annotations extracted from a text, and the rejected parts of the answer.
 
     Every span in ``entities``, ``relations`` and ``events`` is in ``text`` at its offsets. For EAE ``events`` holds the
     query's one event with its arguments.
     """
 
     rejected: tuple[Rejected, ...] = ()
-    """The parts of the answer that are not results."""
+    """The rejected parts of the answer."""
     answer: str = ""
     """The model's answer, unchanged."""
     answer_ranges: tuple[tuple[int, int], ...] = Field(default=(), exclude=True, repr=False)
     """For each of ``annotations`` the start and end of the part of ``answer`` that it was read from.
 
-    Empty where the extraction was not read from an answer. Not part of rows or of equality.
+    Empty if the extraction was not read from an answer. Not part of rows or of equality.
     """
 
     def __eq__(self, other: object) -> bool:

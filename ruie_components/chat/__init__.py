@@ -1,4 +1,4 @@
-"""Chat models: the protocol that an extractor calls, and what makes one of a name, an object or a function."""
+"""Chat models: the protocol that an extractor calls, and adapters for names, objects and functions."""
 
 from ruie_components.chat.adapters import AnyChatModel, as_chat_model, load_chat_model
 from ruie_components.chat.base import ChatModel, Constraint, MessageList, ModelInput, Response, TokenProbability

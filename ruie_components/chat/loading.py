@@ -1,4 +1,4 @@
-"""Chat models by name: what the name's first part loads, each package only when it is asked for."""
+"""Loads chat models by name; each package is imported only when it is needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAMES = (
 
 
 def load_model(name: str, **options: Any) -> Any:
-    """The object that a name stands for, of its framework's class. See ``adapters.load_chat_model``."""
+    """The model of a name, as an object of its framework. See ``adapters.load_chat_model``."""
     provider, _, model = name.partition(":")
     if provider == "baseline" and not model:
         if options:
@@ -71,7 +71,7 @@ def _openai(model: str, options: dict[str, Any]) -> Any:
     options = {"temperature": 0.0, **options}
     if base_url:
         if "api_key" not in options and not os.environ.get("OPENAI_API_KEY"):
-            options["api_key"] = "none"  # a server of one's own takes any
+            options["api_key"] = "none"  # your own server accepts any key
         if client := client_options(str(base_url)):
             import httpx
 
@@ -79,7 +79,7 @@ def _openai(model: str, options: dict[str, Any]) -> Any:
             options.setdefault("http_client", httpx.Client(**client, **timeout))
             options.setdefault("http_async_client", httpx.AsyncClient(**client, **timeout))
     elif "api_key" not in options and not os.environ.get("OPENAI_API_KEY"):
-        raise ChatModelError("OpenAI needs a key: set OPENAI_API_KEY, or give base_url for a server of your own")
+        raise ChatModelError("OpenAI needs a key: set OPENAI_API_KEY, or give base_url for your own server")
     return ChatOpenAI(model=model, max_retries=0, **options)  # retries are the extractor's
 
 

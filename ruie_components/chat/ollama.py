@@ -1,7 +1,7 @@
-"""LangChain's ChatOllama with a context that holds the prompt, a time-out, and errors that say what to do.
+"""LangChain's ChatOllama with a context that fits the prompt, a timeout, and errors that say what to do.
 
-Ollama cuts a prompt that is longer than its context silently, and at the front: where the instruction and the
-demonstrations stand.
+Ollama silently truncates a prompt that is longer than its context, at the front, where the instruction and the
+demonstrations are.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from ruie_components.chat.servers import client_options, ollama_url
 from ruie_components.errors import ChatModelError, PromptTooLongError
 from ruie_components.prompts import MESSAGE_OVERHEAD, estimate_tokens
 
-_SMALLEST_CONTEXT = 4096  # tokens: the server's own default on small machines
-_OPEN_END = 1024  # tokens of room for an answer that may have any length
+_SMALLEST_CONTEXT = 4096  # tokens; the server's default on small machines
+_OPEN_END = 1024  # tokens reserved for an answer of any length
 _LONGEST_TOKEN = 5  # characters, on average over a whole prompt: no tokenizer of a chat model does better
 _NO_LIMIT = 2**31
 
 
 class PromptCutWarning(UserWarning):
-    """The server read only a part of the prompt."""
+    """The server read only part of the prompt."""
 
 
 class OllamaChat(ChatOllama):
@@ -40,17 +40,15 @@ class OllamaChat(ChatOllama):
 
     Key init args:
         model: Its name on the server.
-        base_url: Where the server is; ``OLLAMA_HOST``, or this machine, if not given.
-        num_ctx: The size of the context in tokens. If not given, every call asks for one that holds its prompt and
-            answer: a power of two, never smaller than before, because the server loads the model anew for another
-            size.
-        num_predict: The room of the answer, in tokens. With ``-1`` (no end) a context of 1,024 tokens more is asked
-            for.
-        temperature: 0 unless given: the likeliest answer.
-        timeout: Seconds without a sign of life from the server. Loading a large model takes minutes.
+        base_url: The server's address. Default: ``OLLAMA_HOST``, else this machine.
+        num_ctx: The size of the context in tokens. By default every call requests a context that fits its prompt and
+            answer: a power of two, never smaller than before, because the server reloads the model for another size.
+        num_predict: The most tokens of an answer. With ``-1`` (no limit) the context has 1,024 tokens more.
+        temperature: Default: 0, the most likely answer.
+        timeout: Seconds without any data from the server. Loading a large model takes minutes.
 
-    A prompt that surely has more tokens than the model was made for is a ``PromptTooLongError``, before anything is
-    asked. A ``PromptCutWarning`` says that the server counted fewer tokens than the prompt has.
+    A prompt with certainly more tokens than the model supports raises a ``PromptTooLongError`` before any request. A
+    ``PromptCutWarning`` says that the server counted fewer tokens than the prompt has.
     """
 
     num_predict: int | None = 1024
@@ -74,7 +72,7 @@ class OllamaChat(ChatOllama):
         return {**super()._identifying_params, **asked["options"], "think": asked["think"], "format": asked["format"]}
 
     def context_for(self, messages: Sequence[BaseMessage]) -> int:
-        """The size of the context for a prompt, in tokens: what is set, or what holds the prompt and its answer."""
+        """The context size for a prompt, in tokens: the one that is set, or one that fits the prompt and its answer."""
         if self.num_ctx is not None:
             return self.num_ctx
         room = self.num_predict if self.num_predict is not None and self.num_predict > 0 else _OPEN_END
@@ -139,16 +137,16 @@ class OllamaChat(ChatOllama):
                 yield chunk
 
     def _fitted(self, messages: Sequence[BaseMessage], kwargs: dict[str, Any]) -> tuple[Self, dict[str, Any]]:
-        """This model with a context for the prompt, and the arguments of the call with the same context."""
+        """This model with a context that fits the prompt, and the call's arguments with the same context."""
         self._refuse_if_too_long(messages)
         context = self.context_for(messages)
-        if kwargs.get("options") is not None:  # they replace all that the constructor was given
+        if kwargs.get("options") is not None:  # they replace all options of the constructor
             kwargs = {**kwargs, "options": {"num_ctx": context, **kwargs["options"]}}
             context = kwargs["options"]["num_ctx"]
         return self.model_copy(update={"num_ctx": context}), kwargs
 
     def _ask_for_limit(self) -> None:
-        """Ask the server once how long a context the model was made for. Servers that don't know don't limit."""
+        """Ask the server once for the model's longest context; no limit if the server does not know."""
         if self._limit is not None or self.num_ctx is not None:
             return
         shown = self._client.show(self.model)
@@ -167,7 +165,7 @@ class OllamaChat(ChatOllama):
         usage = getattr(generation.message, "usage_metadata", None)
         read = usage["input_tokens"] if usage else 0
         size = _size(messages)
-        # Every word takes a token at least; where the prompt is not known to fit, less than usual is suspicious too.
+        # Every word takes at least one token; if the prompt is not known to fit, fewer than usual is suspicious, too.
         least = 0.7 * size if size > (self.num_ctx or 0) else sum(len(str(one.text).split()) for one in messages)
         if 0 < read < least:
             warnings.warn(
@@ -180,7 +178,7 @@ class OllamaChat(ChatOllama):
 
     @contextmanager
     def _errors_in_words(self) -> Iterator[None]:
-        """Turn the client's errors into ones that say what to do."""
+        """Turn the client's errors into errors that say what to do."""
         try:
             yield
         except httpx.TimeoutException as error:

@@ -1,4 +1,4 @@
-"""OpenAI's batch files: requests written as JSON Lines, and the answers read back as a chat model.
+"""OpenAI's batch files: writes requests as JSON Lines, and reads the answers as a chat model.
 
 The id of a request is a hash of its messages: the same on every machine, and answers may come in any order.
 """
@@ -46,9 +46,9 @@ def write_requests(
 
     Args:
         prompts: The prompts, read one at a time.
-        folder: Where to.
+        folder: The folder for the files.
         model: The model's name at the server.
-        options: Further keys of each request's body, such as ``temperature`` and ``max_tokens``.
+        options: More keys of each request's body, such as ``temperature`` and ``max_tokens``.
         per_file: How many requests a file holds at most.
 
     Returns:
@@ -82,14 +82,14 @@ def _request_lines(prompts: Iterable[ModelInput], body: dict[str, Any]) -> Itera
 
 
 class BatchAnswers:
-    """Answers that a batch gave, as a chat model: a prompt gets the answer to its own request.
+    """The answers of a batch as a chat model: a prompt gets the answer to its request.
 
     Args:
-        path: A file of answers, or a folder, of which all ``.jsonl`` files that are not ``requests-*`` are read. Only
-            the places of the answers are held in memory.
+        path: A file of answers, or a folder, whose ``.jsonl`` files are read, except ``requests-*``. Only the positions
+            of the answers are held in memory.
 
     Raises:
-        RowError: A file has a line that is none of a batch's output; the message names file and line.
+        RowError: A line is not from a batch's output; the message names file and line.
         OSError: There is no such file.
     """
 
@@ -121,7 +121,7 @@ class BatchAnswers:
                             f"{path}, line {number}: no answer to a request of this package: custom_id is missing or "
                             "another's"
                         ) from None
-                    if key not in self._places or not _failure(row):  # a later batch may answer what failed before
+                    if key not in self._places or not _failure(row):  # a later batch may answer a failed request
                         self._places[key] = path, offset
                 offset += len(line)
 
@@ -129,7 +129,7 @@ class BatchAnswers:
         """The answer to a prompt.
 
         Raises:
-            ChatModelError: There is none, or the request failed; the message says why.
+            ChatModelError: There is no answer, or the request failed; the message says why.
         """
         custom_id = request_id(prompt)
         place = self._places.get(bytes.fromhex(custom_id))
@@ -166,7 +166,7 @@ class BatchAnswers:
 
 
 def _failure(row: Mapping[str, Any]) -> str:
-    """Why a request has no answer; empty where it has one."""
+    """Why a request has no answer; empty if it has one."""
     if row.get("error"):
         return json.dumps(row["error"], ensure_ascii=False)
     response = row.get("response") or {}

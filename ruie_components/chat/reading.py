@@ -1,4 +1,4 @@
-"""What a framework's model returned, as a ``Response``: text, counts of tokens, and whether it was truncated."""
+"""Converts the answer of a framework's model to a ``Response``: text, token counts, whether it was truncated."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pydantic_core import to_json
 from ruie_components.chat.base import Response, TokenProbability
 
 _END_KEYS = {"donereason", "finishreason", "stopreason", "completionreason", "stoptype", "incompletedetails", "status"}
-"""Keys under which providers say why an answer ended, without case and separators."""
+"""Keys for the reason why an answer ended, by provider, without case and separators."""
 
 _AT_LIMIT = re.compile(r"length|max_?(new_?|output_?|completion_?)?tokens?|context_?window|token_?limit|^limit$", re.I)
-"""Why it ended at a limit of tokens: Ollama, OpenAI and vLLM ``length``, Mistral ``model_length``, Anthropic, Bedrock
+"""Their values for the token limit: Ollama, OpenAI and vLLM ``length``, Mistral ``model_length``, Anthropic, Bedrock
 and Google ``max_tokens`` in any case, OpenAI's responses ``max_output_tokens``, llama.cpp ``limit``."""
 
 # OpenAI, Anthropic, Google, Ollama
@@ -28,15 +28,15 @@ _OUTPUT_TOKENS = ("completion_tokens", "output_tokens", "candidates_token_count"
 
 
 def read_response(answer: Any) -> Response:
-    """The response in what a model or a function returned.
+    """Convert the return value of a model or function to a response.
 
     Args:
         answer: A string; a message with ``text`` or ``content``, and perhaps ``usage_metadata``,
-            ``response_metadata`` and ``tool_calls``; or an object that stands for the answer itself (a mapping, a
-            list, a data class, a pydantic model: what ``with_structured_output`` returns), which becomes JSON.
+            ``response_metadata`` and ``tool_calls``; or the answer as an object (a mapping, a list, a data class, a
+            pydantic model, as ``with_structured_output`` returns), which becomes JSON.
 
     Raises:
-        TypeError: None of these.
+        TypeError: ``answer`` is something else.
     """
     if isinstance(answer, Response):
         return answer
@@ -55,9 +55,9 @@ def read_response(answer: Any) -> Response:
 
 
 def token_probabilities(entries: Sequence[Mapping[str, Any]]) -> tuple[TokenProbability, ...]:
-    """The tokens of an answer in the words of OpenAI's protocol, which llama.cpp speaks too.
+    """The tokens of an answer in OpenAI's protocol, which llama.cpp uses, too.
 
-    A character that is spread over several tokens is put together: they become one, with their joint probability.
+    Tokens that share one character are joined, with their joint probability.
 
     Args:
         entries: Objects with ``token``, ``logprob``, and perhaps ``bytes`` and ``top_logprobs``.
@@ -87,7 +87,7 @@ def token_probabilities(entries: Sequence[Mapping[str, Any]]) -> tuple[TokenProb
 
 
 def text_of(message: Any) -> str:
-    """The text of a message, of a chunk of one, or a string itself.
+    """The text of a message or chunk, or the string itself.
 
     Raises:
         TypeError: Neither.
@@ -101,12 +101,12 @@ def text_of(message: Any) -> str:
 
 
 def is_piece(answer: Any) -> bool:
-    """Whether an element of a stream continues those before it, as text does, instead of replacing them."""
+    """Whether an element of a stream continues the earlier ones, as text does, instead of replacing them."""
     return not _is_structured(answer)
 
 
 def is_truncated(metadata: Any) -> bool:
-    """Whether a provider's metadata says that the answer ended at a limit of tokens.
+    """Whether a provider's metadata says that the answer ended at the token limit.
 
     >>> is_truncated({"stopReason": "max_tokens"}), is_truncated({"choices": [{"finish_reason": "stop"}]})
     (True, False)
@@ -115,7 +115,7 @@ def is_truncated(metadata: Any) -> bool:
 
 
 def usage_in(*sources: Any) -> tuple[int | None, int | None]:
-    """Tokens of the prompt and of the answer, from the first source that has them under any provider's name."""
+    """The token counts of prompt and answer, from the first source that has them under any provider's keys."""
     mappings = [as_mapping(source) for source in sources]
     counts = (
         next((mapping[key] for mapping in mappings for key in keys if isinstance(mapping.get(key), int)), None)
@@ -131,7 +131,7 @@ def _is_structured(answer: Any) -> bool:
 
 
 def _tool_calls(calls: Sequence[Mapping[str, Any]]) -> str:
-    """Tool calls as a JSON answer: the arguments, and the tool's name as their type where they are one item."""
+    """Tool calls as a JSON answer: the arguments, with the tool's name as type if they are one item."""
     items = [_item(call) for call in calls]
     if not items:
         return ""
@@ -180,7 +180,7 @@ def _items(metadata: Any, depth: int = 4) -> Iterator[tuple[str, Any]]:
 
 
 def as_mapping(value: Any) -> Mapping[str, Any]:
-    """What a provider's object holds: a mapping, a pydantic model, or something that says nothing."""
+    """The content of a provider's object (a mapping or pydantic model) as a mapping; empty for other objects."""
     if isinstance(value, BaseModel):
         return dict(value)
     return value if isinstance(value, Mapping) else {}

@@ -1,7 +1,7 @@
-"""Requests to a chat model with retries: which errors are worth another request, when, and what the user is told.
+"""Requests to a chat model with retries: the retryable errors, the waits, and the messages for users.
 
-Providers' errors share no base class, so an error is judged by what it carries (an HTTP status, a code, a header) and
-by the names of its classes. No provider's package is imported.
+Providers' errors share no base class, so errors are classified by their HTTP status, code and headers, and by their
+class names. No provider's package is imported.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ _TRANSPORT_ERRORS = {
     "TransportError",
     "URLError",
 }
-"""Classes by which HTTP clients (httpx, openai, aiohttp, requests, botocore, urllib) name a failure on the way."""
+"""Classes of connection failures in HTTP clients (httpx, openai, aiohttp, requests, botocore, urllib)."""
 
 _NO_ANSWER = {"APITimeoutError", "ModelTimeoutError", "ReadTimeout", "ReadTimeoutError", "SocketTimeoutError"}
-"""Names of the error that the server was reached and did not answer in time."""
+"""Names of the error that a server was reached but did not answer in time."""
 
 _RETRY_STATUS = {408, 409, 425, 429, 500, 502, 503, 504, 529}
-"""HTTP status codes that say "later", not "never"."""
+"""HTTP status codes after which a later request may succeed."""
 
 _NEVER_STATUS = {401, 403, 404}
-"""HTTP status codes that hold for every request: no right to ask, no such model or server."""
+"""HTTP status codes that hold for every request: no permission, no such model or server."""
 
 _STATUS_OF_CODE = {
     # gRPC and Google
@@ -69,12 +69,12 @@ _STATUS_OF_CODE = {
     "ratelimitexceeded": 429,
     "servererror": 500,
 }
-"""Codes that are words, without case and separators."""
+"""Textual codes, without case and separators."""
 
 _QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_balance")
-"""Codes of a refusal that lasts until somebody pays: status 429 or not, another request is refused too."""
+"""Codes of an exhausted quota: another request would be refused, even if the status is 429."""
 
-_LONGEST_WAIT = 120.0  # seconds: a server that asks for more gets no second request
+_LONGEST_WAIT = 120.0  # seconds; a server that demands more gets no second request
 _BACKOFF: wait_base = wait_random_exponential(multiplier=0.5, max=20)  # seconds
 
 
@@ -90,11 +90,11 @@ def complete(
 
     Args:
         model: The chat model.
-        prompt: What it reads.
-        constraint: What its answer is held to.
-        retries: How often a request is repeated that may succeed later (no connection, a rate limit, a server
-            error): after the time that the server asks for (``Retry-After``), else after a growing random time of at
-            most 20 seconds. A server that was silent for the whole timeout gets no second request.
+        prompt: Its input.
+        constraint: The constraint on its answer.
+        retries: How often to repeat a request that may succeed later (no connection, a rate limit, a server error):
+            after the server's ``Retry-After``, else after a growing random time of at most 20 seconds. A request that
+            timed out is not repeated.
         stopped: Ends the wait for another attempt when another thread sets it, as after Ctrl-C.
 
     Raises:
@@ -124,7 +124,7 @@ async def acomplete(
 def stream(
     model: ChatModel, prompt: ModelInput, *, constraint: Constraint | None = None, retries: int = 2
 ) -> Iterator[Response]:
-    """``model.stream`` with retries up to the first piece: a piece that was yielded can't be taken back.
+    """``model.stream`` with retries before the first piece; a yielded piece can't be taken back.
 
     Raises:
         ChatModelError: As ``complete``.
@@ -180,10 +180,10 @@ def policy(
 
     Args:
         retries: How often a request is repeated.
-        backoff: How long to wait where the server doesn't say.
-        longest_wait: Seconds, at most, that a server's ``Retry-After`` is obeyed.
-        servers: How many servers get the attempts in turn. One that was not tried yet is tried at once, also after
-            another one was silent for the whole timeout.
+        backoff: How long to wait if the server does not say.
+        longest_wait: The maximum ``Retry-After`` to obey, in seconds.
+        servers: The number of servers that get the attempts in turn. An untried one is tried at once, even after
+            another timed out.
         stopped: Ends a wait with ``concurrent.futures.CancelledError`` when another thread sets it. Not for asyncio.
     """
 
@@ -212,10 +212,10 @@ def policy(
 
 
 def is_retryable(error: BaseException | None, *, elsewhere: bool = False) -> bool:
-    """Whether the same request may succeed later, and is worth repeating.
+    """Whether to repeat a request, which may succeed later.
 
-    Not where a quota is used up, where the server was silent for the whole timeout, or where it asks for a longer
-    wait than two minutes. The last two don't count where the next request goes to another server (``elsewhere``).
+    Not if a quota is exhausted, if the request timed out, or if the server demands a wait of more than two minutes. The
+    last two don't matter if the next request goes to another server (``elsewhere``).
     """
     causes = list(_causes(error))
     silent = any(not _names(cause).isdisjoint(_NO_ANSWER) for cause in causes)
@@ -229,7 +229,7 @@ def is_retryable(error: BaseException | None, *, elsewhere: bool = False) -> boo
 
 
 def fails_for_all(error: BaseException) -> bool:
-    """Whether another prompt would fare no better: no server, a silent one, no such model, no right or money left."""
+    """Whether every other prompt would fail, too: no server, a timeout, no such model, no permission, no quota."""
     return any(
         isinstance(cause, TimeoutError)
         or not _names(cause).isdisjoint(_TRANSPORT_ERRORS | _NO_ANSWER)
@@ -240,12 +240,12 @@ def fails_for_all(error: BaseException) -> bool:
 
 
 def to_chat_model_error(error: Exception, name: str, retries: int) -> ChatModelError | None:
-    """The error for a person where the server was not reached or refused; ``None`` for any other error.
+    """The user's error for an unreachable server or a refusal; ``None`` for any other error.
 
     Args:
-        error: What the request failed with.
+        error: The error of the request.
         name: The chat model's name.
-        retries: How often the request was to be repeated.
+        retries: The allowed number of repeats.
     """
     if isinstance(error, RuieError):
         return None
@@ -263,7 +263,7 @@ def to_chat_model_error(error: Exception, name: str, retries: int) -> ChatModelE
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status of an error, wherever its client keeps it, or the status that its code stands for."""
+    """The HTTP status of an error, wherever its client keeps it, or the status that its code implies."""
     response = getattr(error, "response", None)
     values = [getattr(error, name, None) for name in ("status_code", "http_status", "status", "code")]
     if isinstance(response, Mapping):  # botocore; its code goes first: throttling may come with status 400
@@ -275,7 +275,7 @@ def status_of(error: BaseException) -> int | None:
 
 
 def retry_after(error: BaseException) -> float | None:
-    """For how many seconds the server asks to wait (``Retry-After``); ``None`` where it doesn't say."""
+    """The server's ``Retry-After`` in seconds; ``None`` if it has none."""
     response = getattr(error, "response", None)
     if isinstance(response, Mapping):
         headers = _get(response, "ResponseMetadata", "HTTPHeaders")
@@ -298,7 +298,7 @@ def retry_after(error: BaseException) -> float | None:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it was raised from, as far as it may be about a request."""
+    """The error and its causes, as far as they may concern a request."""
     for _ in range(8):
         if error is None or (isinstance(error, RuieError) and not isinstance(error, ChatModelError)):
             return

@@ -1,4 +1,4 @@
-"""Servers of chat models: their addresses, whether they answer, and what they serve."""
+"""Servers of chat models: addresses, availability and served models."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def ollama_url(host: str | None = None) -> str:
     """The address of an Ollama server.
 
     Args:
-        host: As in ``OLLAMA_HOST``, which is read where it isn't given: an address, a host, a port, or a host and a
-            port. A server that listens on all addresses (0.0.0.0) is reached at this machine's loopback address.
+        host: As in ``OLLAMA_HOST``, which is the default: an address, a host, a port, or a host and a port. A server
+            that listens on all addresses (0.0.0.0) is reached at this machine's loopback address.
 
     Raises:
         ChatModelError: It is not an address.
@@ -51,7 +51,7 @@ def _reachable(hostname: str | None) -> str:
 
 
 def client_options(url: str) -> dict[str, Any]:
-    """Arguments of an HTTP client for a server: requests to this very machine take no proxy."""
+    """Arguments of an HTTP client for a server; requests to this machine use no proxy."""
     host = urlsplit(url).hostname or ""
     try:
         here = host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -71,9 +71,9 @@ def ollama_is_up(host: str | None = None, *, timeout: float = _TIMEOUT) -> bool:
 
 
 def ollama_models(host: str | None = None, *, timeout: float = _TIMEOUT) -> list[str]:
-    """The names of the chat models that an Ollama server has pulled; none where no server answers.
+    """The names of an Ollama server's chat models; empty if no server answers.
 
-    Models for embeddings, which can't chat, are left out as far as their names or families tell.
+    Embedding models are left out as far as their names or families reveal them.
 
     Args:
         host: As in ``ollama_url``.
@@ -100,15 +100,15 @@ def _get(host: str | None, path: str, timeout: float) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
-_KINDS = {"llamacpp": "llama.cpp", "vllm": "vLLM"}  # what they call themselves, as the owner of their models
+_KINDS = {"llamacpp": "llama.cpp", "vllm": "vLLM"}  # the name by which they list themselves as owner of their models
 _known_kinds: dict[str, str] = {}
 
 
 def grammar_options(url: str, grammar: str, *, timeout: float = 10.0) -> dict[str, Any]:
-    """The fields of a request that hold an answer to a grammar, in the words of the server at an address.
+    """The fields of a request that constrain an answer to a grammar, by the kind of server at an address.
 
-    OpenAI's protocol has no grammars; llama.cpp's server and vLLM add them in ways of their own. Which one answers, the
-    server says in its list of models.
+    OpenAI's protocol has no grammars; llama.cpp's server and vLLM add them in different ways. The server's list of
+    models tells which of them it is.
 
     Args:
         url: The base URL, such as ``http://localhost:8000/v1``.
@@ -116,7 +116,7 @@ def grammar_options(url: str, grammar: str, *, timeout: float = 10.0) -> dict[st
         timeout: Seconds to wait for the list of models.
 
     Raises:
-        ChatModelError: The server is neither, or doesn't answer.
+        ChatModelError: The server is neither of them, or doesn't answer.
     """
     kind = _server_kind(url, timeout)
     if kind == _KINDS["llamacpp"]:

@@ -1,4 +1,4 @@
-"""Text to unit vector: the embedded encoder, exported ones, sentence-transformers checkpoints, LangChain Embeddings."""
+"""Encoders, from text to unit vector: embedded, exported, sentence-transformers checkpoints, LangChain Embeddings."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def load_encoder(source: Any = None, **options: Any) -> Encoder:
     Args:
         source: ``None``: the embedded one. A folder with ``encoder.json``: an exported one. Another folder or a hub
             name: a sentence-transformers checkpoint (extra ``[train]``). An object with ``embed_documents`` and
-            ``embed_query``: LangChain Embeddings. An encoder is returned as it is.
+            ``embed_query``: LangChain Embeddings. An encoder is returned unchanged.
         **options: Keyword options of ``OnnxEncoder``, ``SentenceTransformersEncoder`` or ``EmbeddingsEncoder``.
 
     Raises:
-        EncoderError: There is no such encoder, or the object is none.
+        EncoderError: There is no such encoder, or the object is not an encoder.
         ImportError: The extra ``[train]`` is needed and not installed.
     """
     if source is None:
@@ -52,7 +52,7 @@ def load_encoder(source: Any = None, **options: Any) -> Encoder:
         return SentenceTransformersEncoder(source, **options)
     if hasattr(source, "encode_queries") and hasattr(source, "encode_examples"):
         if options:
-            raise EncoderError(f"options {sorted(options)} can't be given to an encoder that is loaded already")
+            raise EncoderError(f"options {sorted(options)} can't be given to a loaded encoder")
         encoder: Encoder = source
         return encoder
     if hasattr(source, "embed_documents") and hasattr(source, "embed_query"):

@@ -1,4 +1,4 @@
-"""What a store needs of an encoder, and what all encoders share."""
+"""The encoder protocol, and the base class of encoders that embed texts."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from ruie_components.prompts import Layout
 from ruie_components.types import Example, Query
 
 Vectors = NDArray[np.float32]
-"""``(n, d)``, one row a text."""
+"""``(n, d)``, one row per text."""
 
 
 TextRole = Literal["query", "passage"]
-"""Which side of a search a text is on; many encoders put another prefix before each."""
+"""The side of a search that a text is on; many encoders have a prefix for each."""
 
 
 class Encoder(Protocol):
-    """Turns queries and examples into unit vectors whose dot product says how similar they are.
+    """Turns queries and examples into unit vectors, whose dot product is their similarity.
 
-    What it reads of them (layout, keyword tags, prefixes) is its own business. Of a text in which the encoder knows
-    nothing the vector may be zeros, which is equally far from everything.
+    The encoder decides which parts of them it reads (layout, keyword tags, prefixes). A text without a known token may
+    get a vector of zeros, which is equally far from everything.
     """
 
     @property
     def name(self) -> str:
-        """For people: ``embedded``, a path, a hub name."""
+        """The name in messages: ``embedded``, a path, a hub name."""
 
     @property
     def fingerprint(self) -> str:
-        """At least 16 hexadecimal digits that change with anything that changes a vector."""
+        """At least 16 hexadecimal digits, which change with everything that changes a vector."""
 
     @property
     def dimension(self) -> int:
-        """Numbers in a vector."""
+        """The length of a vector."""
 
     def encode_queries(self, queries: Sequence[Query]) -> Vectors:
         """Vectors of queries, ``(n, d)``, of unit length."""
@@ -52,10 +52,10 @@ class Encoder(Protocol):
 
 
 class TextEncoder(ABC):
-    """An encoder that writes queries and examples as texts, as the paper does, and embeds these.
+    """An encoder that renders queries and examples as texts, as the paper does, and embeds the texts.
 
-    A query is its block, or with ``Layout.INPUT`` its text alone; it has no keyword tags and no output. An example is
-    its block with its spans tagged and its answer (paper, section on distillation).
+    A query is rendered as its block, or with ``Layout.INPUT`` as its text alone, without keyword tags and output. An
+    example is rendered as its block with tagged spans and its answer (paper, section on distillation).
     """
 
     name: str
@@ -67,19 +67,19 @@ class TextEncoder(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """At least 16 hexadecimal digits that change with anything that changes a vector."""
+        """At least 16 hexadecimal digits, which change with everything that changes a vector."""
 
     @property
     @abstractmethod
     def dimension(self) -> int:
-        """Numbers in a vector."""
+        """The length of a vector."""
 
     @abstractmethod
     def encode_texts(self, texts: Sequence[str], role: TextRole) -> Vectors:
-        """Vectors of texts as they are, ``(n, d)``, of unit length.
+        """Unit vectors of texts, ``(n, d)``.
 
         Args:
-            texts: What is embedded, behind the prefix of its role.
+            texts: The texts; the prefix of the role is put before each.
             role: Whether they are queries or passages.
         """
 
@@ -92,19 +92,19 @@ class TextEncoder(ABC):
         return self.encode_texts([self.example_text(example) for example in examples], "passage")
 
     def query_text(self, query: Query) -> str:
-        """What is embedded of a query, without its prefix."""
+        """The text that is embedded for a query, without its prefix."""
         return prompts.render_search_query(query, self.layout)
 
     def example_text(self, example: Example) -> str:
-        """What is embedded of an example, without its prefix."""
+        """The text that is embedded for an example, without its prefix."""
         return prompts.render_passage(example, self.keywords, self.layout)
 
 
 def unit_vectors(vectors: Any, texts: Sequence[str], *, name: str) -> Vectors:
-    """Vectors of unit length from what a model gave; a vector of zeros stays one.
+    """A model's vectors, normalized to unit length; vectors of zeros stay zeros.
 
     Args:
-        vectors: Anything that makes an array of shape ``(n, d)``.
+        vectors: Anything that numpy converts to an array of shape ``(n, d)``.
         texts: The ``n`` texts, for the message.
         name: The encoder's name, for the message.
 
@@ -118,12 +118,12 @@ def unit_vectors(vectors: Any, texts: Sequence[str], *, name: str) -> Vectors:
         array = np.asarray(vectors)
         array = array if array.dtype == np.float32 else array.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise EncoderError(f"encoder {name!r} gave vectors of unequal lengths or no numbers: {error}") from error
+        raise EncoderError(f"encoder {name!r} returned vectors of unequal lengths, or no numbers: {error}") from error
     if array.ndim != 2 or len(array) != len(texts) or array.shape[1] == 0:
-        raise EncoderError(f"encoder {name!r} gave an array of shape {array.shape} for {len(texts)} texts")
+        raise EncoderError(f"encoder {name!r} returned an array of shape {array.shape} for {len(texts)} texts")
     bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if bad.size:
-        raise EncoderError(f"encoder {name!r} gave a vector with NaN or infinity for {texts[bad[0]][:80]!r}")
+        raise EncoderError(f"encoder {name!r} returned a vector with NaN or infinity for {texts[bad[0]][:80]!r}")
     lengths = np.sqrt(np.einsum("nd,nd->n", array, array, dtype=np.float64))[:, None]  # (n, 1)
     factors = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
     unit: Vectors = (array * factors.astype(array.dtype)).astype(np.float32, copy=False)

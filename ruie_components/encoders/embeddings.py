@@ -1,4 +1,4 @@
-"""An encoder that is an object with LangChain's Embeddings interface; LangChain itself is not imported."""
+"""An encoder made from an object with LangChain's Embeddings interface, without importing LangChain."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _MODEL_ATTRIBUTES = ("model", "model_name", "model_id", "deployment", "repo_id",
 class EmbeddingsEncoder(TextEncoder):
     """Anything with ``embed_query(text)`` and ``embed_documents(texts)``.
 
-    Its weights can't be seen from outside, so the fingerprint is made of its class, the name of its model, the
-    vectors' dimension, layout and keywords: a model that changes behind its name goes unnoticed.
+    Its weights are hidden, so the fingerprint covers the class, the model's name, the dimension, layout and keywords: a
+    changed model with the same name goes unnoticed.
 
     Args:
         embeddings: The object.
-        name: For people; by default its class and model.
+        name: The name in messages; by default class and model.
         layout: How much of a block is read.
         keywords: How the spans of passages are tagged.
     """
@@ -48,7 +48,7 @@ class EmbeddingsEncoder(TextEncoder):
 
     @cached_property
     def dimension(self) -> int:
-        """Numbers in a vector; asked for with one call."""
+        """The length of a vector; the first use embeds one text."""
         return len(self.embeddings.embed_query("dimension"))
 
     @cached_property
@@ -66,7 +66,7 @@ class EmbeddingsEncoder(TextEncoder):
         )
 
     def encode_texts(self, texts: Sequence[str], role: TextRole) -> Vectors:
-        """Vectors of texts, ``(n, d)``, of unit length; of queries the interface takes one a call."""
+        """Unit vectors of texts, ``(n, d)``; the interface takes one query per call."""
         if not texts:
             return np.zeros((0, self.dimension), dtype=np.float32)
         if role == "query":

@@ -21,11 +21,11 @@ CONFIG, TOKENIZER, CARD = "encoder.json", "tokenizer.json", "README.md"
 GRAPH, VECTORS = "encoder.onnx", "vectors.npz"
 """The weights: an ONNX graph, or static token vectors."""
 
-_CHARACTERS_A_TOKEN = 64  # far more than any text has; keeps a 2 MB text from being tokenized to its end
+_CHARACTERS_A_TOKEN = 64  # more than any real text has; a text of 2 MB is not tokenized to its end
 
 
 class EncoderConfig(BaseModel):
-    """What ``encoder.json`` says."""
+    """The content of ``encoder.json``."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -37,14 +37,14 @@ class EncoderConfig(BaseModel):
     keywords: KeywordStrategy = KeywordStrategy.PLAIN
     dimension: Annotated[int, Field(gt=0)]
     adapted_from: str | None = None
-    """Where an encoder that was adapted to a pool started: ``embedded``, a folder or the name of a checkpoint."""
+    """The encoder that was adapted to a pool: ``embedded``, a folder or the name of a checkpoint."""
 
 
 def read_config(folder: Path) -> EncoderConfig:
     """Read ``encoder.json``.
 
     Raises:
-        EncoderError: It is missing or describes no encoder.
+        EncoderError: It is missing or does not describe an encoder.
     """
     try:
         return EncoderConfig.model_validate_json(read_file(folder, CONFIG))
@@ -62,7 +62,7 @@ def read_file(folder: Path, name: str) -> bytes:
         return (folder / name).read_bytes()
     except OSError as error:
         raise EncoderError(
-            f"{folder} is no exported encoder: {name} can't be read ({error.strerror}). An exported encoder is a "
+            f"{folder} is not an exported encoder: {name} can't be read ({error.strerror}). An exported encoder is a "
             f"folder with {CONFIG}, {TOKENIZER} and {GRAPH} or {VECTORS}."
         ) from error
 
@@ -83,7 +83,7 @@ def load_tokenizer(folder: Path, content: bytes, max_tokens: int) -> Any:
     try:
         tokenizer = tokenizers.Tokenizer.from_buffer(content)
     except Exception as error:  # the library raises bare Exception
-        raise EncoderError(f"{folder / TOKENIZER} is no tokenizer: {error}") from error
+        raise EncoderError(f"{folder / TOKENIZER} is not a tokenizer: {error}") from error
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_tokens)
     return tokenizer
@@ -94,8 +94,8 @@ def token_ids(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[lis
 
     Args:
         tokenizer: From ``load_tokenizer``.
-        texts: Lone surrogates, which the tokenizer refuses, are replaced.
-        max_tokens: As given to ``load_tokenizer``; it bounds the characters that are read.
+        texts: The texts; lone surrogates, which the tokenizer refuses, are replaced.
+        max_tokens: As for ``load_tokenizer``; it limits the characters that are read.
     """
     limit = max_tokens * _CHARACTERS_A_TOKEN
     read = [text[:limit].encode("utf-8", "replace").decode("utf-8") for text in texts]
@@ -108,10 +108,10 @@ def write_folder(
     """Write the files of an encoder.
 
     Args:
-        folder: Created where absent; existing files of these names are replaced.
+        folder: The folder; created if it does not exist. Existing files of these names are replaced.
         config: ``encoder.json``.
         tokenizer: A ``tokenizers.Tokenizer``.
-        weights: ``GRAPH`` or ``VECTORS`` and its content.
+        weights: ``GRAPH`` or ``VECTORS``, and its content.
         card: Markdown.
 
     Returns:
@@ -129,13 +129,13 @@ def write_folder(
 
 
 class FolderEncoder(TextEncoder):
-    """An encoder of a folder: its settings, its tokenizer, and how it is told from others.
+    """An encoder in a folder, with its settings, tokenizer and fingerprint.
 
     Args:
         folder: Where the files are.
 
     Raises:
-        EncoderError: A file is missing or is not what it should be.
+        EncoderError: A file is missing or not valid.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -147,7 +147,7 @@ class FolderEncoder(TextEncoder):
     @property
     @abstractmethod
     def weights(self) -> bytes:
-        """The content of the file with the weights."""
+        """The content of the weights file."""
 
     @property
     def dimension(self) -> int:
@@ -156,7 +156,7 @@ class FolderEncoder(TextEncoder):
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of weights, tokenizer and settings; the name is not part of it."""
+        """A hash of weights, tokenizer and settings, without the name."""
         settings = self.config.model_dump(mode="json", exclude={"name", "adapted_from"})
         return fingerprint(settings, self.weights, self._tokenizer_json)
 
@@ -170,6 +170,6 @@ class FolderEncoder(TextEncoder):
         return load_tokenizer(self.folder, self._tokenizer_json, self.config.max_tokens)
 
     def token_ids(self, texts: Sequence[str], role: TextRole) -> list[list[int]]:
-        """The tokens of each text behind the prefix of its role, at most ``max_tokens``."""
+        """The tokens of each text with the prefix of its role, at most ``max_tokens``."""
         prefix = self.config.query_prefix if role == "query" else self.config.passage_prefix
         return token_ids(self.tokenizer, [prefix + text for text in texts], self.config.max_tokens)

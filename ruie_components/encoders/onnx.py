@@ -1,4 +1,4 @@
-"""An encoder exported to ONNX: no torch, 0.2 s to load."""
+"""An encoder exported to ONNX; it loads in 0.2 s, without torch."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _STEP = 16  # lengths are padded to a multiple of this, so that a vector doesn't
 class OnnxEncoder(FolderEncoder):
     """An exported encoder: a folder with ``encoder.onnx``, ``tokenizer.json`` and ``encoder.json``.
 
-    The graph takes ``input_ids`` and ``attention_mask``, int64 ``(n, t)``, and gives ``embedding``, float32
+    The graph takes ``input_ids`` and ``attention_mask``, int64 ``(n, t)``, and returns ``embedding``, float32
     ``(n, d)``, pooled and of unit length.
 
     Args:
         folder: Where the files are.
-        threads: Threads of one forward pass; by default one a core.
+        threads: Threads of one forward pass; by default one per core.
 
     Raises:
-        EncoderError: A file is missing or is not what it should be.
+        EncoderError: A file is missing or not valid.
     """
 
     def __init__(self, folder: str | Path, *, threads: int | None = None) -> None:
@@ -46,7 +46,7 @@ class OnnxEncoder(FolderEncoder):
         """Vectors of texts, ``(n, d)``, of unit length; zeros for a text without a token.
 
         Raises:
-            EncoderError: The graph can't be run, or gives vectors of another dimension than ``encoder.json`` says.
+            EncoderError: The graph can't be run, or its vectors have another dimension than ``encoder.json`` says.
         """
         tokens = self.token_ids(texts, role)
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
@@ -73,16 +73,16 @@ class OnnxEncoder(FolderEncoder):
         options.intra_op_num_threads = self._threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads give up their core
         options.log_severity_level = 3
-        # weights outside the graph's file are looked for here; the library refuses paths that lead out of the folder
+        # external weights are read from here; the library refuses paths outside the folder
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self.folder))
         try:
             return onnxruntime.InferenceSession(self._graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the library's exceptions share no base below Exception
+        except Exception as error:  # the library's exceptions share no base class except Exception
             raise EncoderError(f"{self.folder / GRAPH} can't be loaded: {error}") from error
 
 
 def quiet_onnxruntime() -> Any:
-    """The module ``onnxruntime``, its telemetry turned off before anything of it is used."""
+    """The module ``onnxruntime``, with telemetry turned off before its first use."""
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()
@@ -90,7 +90,7 @@ def quiet_onnxruntime() -> Any:
 
 
 def _batches(lengths: Sequence[int]) -> list[tuple[list[int], int]]:
-    """Indices grouped by padded length, shortest first; a text without tokens is in no batch.
+    """Indices grouped by padded length, shortest first, without texts that have no tokens.
 
     >>> _batches([3, 40, 0, 5])
     [([0, 3], 16), ([1], 48)]

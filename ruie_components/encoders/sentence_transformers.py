@@ -1,4 +1,4 @@
-"""An encoder that is a sentence-transformers checkpoint or a hub name; the one place that loads torch."""
+"""An encoder from a sentence-transformers checkpoint or hub name; the only module here that loads torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FAMILIES = {
     re.compile(r"(multilingual-)?e5-(small|base|large)(-v2)?"): ("query: ", "passage: "),
     re.compile(r"bge-(small|base|large)-en(-v1\.5)?"): (_BGE, ""),
 }
-"""Prefixes for queries and passages that the model cards of known families ask for, by the last part of the name."""
+"""Prefixes for queries and passages from the model cards of known families, by the last part of the name."""
 
 
 class SentenceTransformersEncoder(TextEncoder):
@@ -34,17 +34,16 @@ class SentenceTransformersEncoder(TextEncoder):
 
     Args:
         source: A folder or a hub name, such as ``intfloat/e5-base-v2``.
-        query_prefix: Put before queries. By default the checkpoint's own prompt named ``query``; where it has no
-            prompts, what the E5 and English BGE models want, told by the name; or nothing.
+        query_prefix: Put before queries. By default the checkpoint's own prompt named ``query``; without prompts, the
+            prefix of E5 and English BGE models, recognised by their names; else none.
         passage_prefix: Put before passages. By default the checkpoint's own prompt named ``document``, ``passage``
             or ``positive``; else as for queries.
-        pooling: How token vectors become one. By default the checkpoint's way; a checkpoint that says nothing
-            gets the mean.
+        pooling: How token vectors become one. By default as the checkpoint says, else the mean.
         layout: How much of a block is read.
         keywords: How the spans of passages are tagged.
-        max_tokens: Texts are cut to this. By default the checkpoint's limit.
+        max_tokens: Texts are truncated to it. By default the checkpoint's limit.
         batch_size: Texts of one forward pass; they are sorted by length.
-        device: ``cpu``, ``cuda`` ... By default the best there is.
+        device: ``cpu``, ``cuda`` ... By default the best one available.
 
     Raises:
         ImportError: The extra is not installed.
@@ -104,7 +103,7 @@ class SentenceTransformersEncoder(TextEncoder):
             return unit_vectors([[0.0] * self.dimension], [""], name=self.name)[:0]
         vectors = self.model.encode(
             [prefix + text for text in texts],
-            prompt="",  # the prefixes are in the texts already; without this a default prompt could come on top
+            prompt="",  # the texts already have their prefixes; this prevents a default prompt in addition
             batch_size=self._batch_size,
             show_progress_bar=False,
             convert_to_numpy=True,
@@ -119,7 +118,7 @@ class SentenceTransformersEncoder(TextEncoder):
 
 
 def known_prefixes(source: str) -> tuple[str, str]:
-    """The prefixes of queries and passages for a checkpoint of a known family; empty for others.
+    """The prefixes of queries and passages for a checkpoint of a known family, else empty.
 
     >>> known_prefixes("intfloat/e5-base-v2")
     ('query: ', 'passage: ')
@@ -145,7 +144,7 @@ def _load(source: str, pooling: Pooling | None, device: str | None) -> Any:
     except (OSError, ValueError, pickle.UnpicklingError) as error:
         raise EncoderError(
             f"encoder {source!r} can't be loaded: it is neither an exported encoder (a folder with encoder.json), nor "
-            f"a sentence-transformers folder, nor a hub name that can be reached from here. {error}"
+            f"a sentence-transformers folder, nor the name of a model on a reachable hub. {error}"
         ) from error
     if pooling is not None:
         _set_pooling(model, source, pooling)
@@ -153,7 +152,7 @@ def _load(source: str, pooling: Pooling | None, device: str | None) -> Any:
 
 
 def _check_modules(folder: Path) -> None:
-    """Refuse a folder whose ``modules.json`` names classes that don't come with sentence-transformers."""
+    """Refuse a folder whose ``modules.json`` names classes from outside sentence-transformers."""
     path = folder / "modules.json"
     if not path.is_file():
         return
@@ -167,10 +166,10 @@ def _check_modules(folder: Path) -> None:
 
 
 def _set_pooling(model: Any, source: str, pooling: Pooling) -> None:
-    # the class is found by its name, and built by position, since its home and its arguments' names have changed
+    # looked up by name and built by position, since its module and its arguments' names have changed
     indices = [i for i, module in enumerate(model) if type(module).__name__ == "Pooling"]
     if not indices:
-        raise EncoderError(f"encoder {source!r} has no pooling of token vectors that could be set to {pooling!r}")
+        raise EncoderError(f"encoder {source!r} has no pooling of token vectors to set to {pooling!r}")
     old = model[indices[0]]
     width = getattr(old, "embedding_dimension", None) or old.word_embedding_dimension
     model[indices[0]] = type(old)(width, pooling).to(model.device)

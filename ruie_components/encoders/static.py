@@ -1,4 +1,4 @@
-"""An encoder of static token vectors: a text's vector is the weighted sum of its tokens'. It needs numpy alone."""
+"""An encoder of static token vectors, in numpy: a text's vector is the weighted sum of its tokens' vectors."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class TokenVectors:
     table: NDArray[Any]
     """(tokens, d) int8, or with 4 bits (tokens, d / 2) uint8."""
     scale: NDArray[np.float32]
-    """(tokens,): the value of one step of a row."""
+    """(tokens,): the step size of each row."""
     count_exponent: float = 1.0
     """A token that occurs c times in a text counts ``c ** count_exponent`` times."""
 
     @classmethod
     def quantize(cls, vectors: Vectors, bits: int = 8, count_exponent: float = 1.0) -> TokenVectors:
-        """Round the vectors of tokens, (tokens, d), so that the largest absolute value of a row becomes 7 or 127.
+        """Round token vectors, (tokens, d), so that the largest absolute value of a row becomes 7 or 127.
 
         Raises:
             ValueError: ``bits`` is not 4 or 8, or it is 4 and d is odd.
@@ -87,7 +87,7 @@ class TokenVectors:
         return np.asarray(weights @ self.vectors(distinct))
 
     def widen(self, more: TokenVectors) -> TokenVectors:
-        """The same vectors with 8 bits, followed by those of more tokens, which have 8 bits too."""
+        """The same vectors with 8 bits, followed by further tokens, which also have 8 bits."""
         table = self.table
         if table.dtype == np.uint8:
             table = np.concatenate([table & 15, table >> 4], axis=1).astype(np.int8) - np.int8(8)
@@ -95,7 +95,7 @@ class TokenVectors:
         return TokenVectors(np.concatenate([table, more.table]), scale, self.count_exponent)
 
     def replace(self, tokens: NDArray[np.int64], vectors: Vectors) -> TokenVectors:
-        """Other vectors, (n, d), for some tokens; needs 8 bits."""
+        """A copy in which some tokens have other vectors, (n, d); needs 8 bits."""
         other = TokenVectors.quantize(vectors)
         table, scale = self.table.copy(), self.scale.copy()
         table[tokens], scale[tokens] = other.table, other.scale
@@ -133,7 +133,7 @@ class StaticEncoder(FolderEncoder):
         folder: Where the files are.
 
     Raises:
-        EncoderError: A file is missing or is not what it should be.
+        EncoderError: A file is missing or not valid.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -169,7 +169,7 @@ class StaticEncoder(FolderEncoder):
         return tokenizer
 
     def encode_texts(self, texts: Sequence[str], role: TextRole) -> Vectors:
-        """Vectors of texts, ``(n, d)``, of unit length; zeros for a text without a known token."""
+        """Unit vectors of texts, ``(n, d)``; zeros for a text without a known token."""
         vectors = np.zeros((len(texts), self.dimension), np.float32)
         for row, tokens in zip(vectors, self.token_ids(texts, role), strict=True):
             row[:] = self.token_vectors.embed(tokens)
@@ -182,7 +182,7 @@ def write_static_encoder(
     """Write ``encoder.json``, ``vectors.npz``, ``tokenizer.json`` and the model card ``README.md``.
 
     Args:
-        folder: Created where absent; existing files of these names are replaced.
+        folder: The folder; created if it does not exist. Existing files of these names are replaced.
         config: Its name, layout and other settings.
         tokenizer: A ``tokenizers.Tokenizer``.
         vectors: One row for each token.

@@ -1,4 +1,4 @@
-"""How a query, a demonstration, an answer and a whole prompt are written."""
+"""Renders queries, demonstrations, answers and whole prompts."""
 
 from ruie_components.prompts.blocks import (
     JSON_NAMES,

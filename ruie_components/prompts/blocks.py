@@ -1,4 +1,4 @@
-"""The blocks of a prompt: a query, a demonstration, an answer, and what an encoder reads of them.
+"""The blocks of a prompt (query, demonstration, answer) and the texts that an encoder reads.
 
 The block format is the paper's (RUIE, arXiv 2409.11673).
 """
@@ -20,7 +20,7 @@ TASK_NAMES = {
     Task.EAE: "Event argument extraction",
 }
 NOTHING = "None"
-"""The answer where there is nothing to extract."""
+"""The answer if there is nothing to extract."""
 
 _ONE_LINE = str.maketrans(dict.fromkeys(LINE_BREAKS, " "))
 
@@ -40,11 +40,11 @@ class Layout(StrEnum):
     BLOCK = "block"
     """The whole block, as in the paper."""
     INPUT = "input"
-    """Without the task and the schema, which are the same for all rows of most pools."""
+    """Without task and schema, which are the same for all rows of most pools."""
 
 
 def one_line(text: str) -> str:
-    r"""The text with every line break replaced by one space, so that offsets stay and no text leaves its block.
+    r"""The text with every line break replaced by one space: offsets stay valid, and no text can leave its block.
 
     >>> one_line("a\nOutput: b")
     'a Output: b'
@@ -107,7 +107,7 @@ def render_demonstration(example: Example, answer_format: AnswerFormat | str = A
 
 
 def render_search_query(query: Query, layout: Layout | str = Layout.BLOCK) -> str:
-    """What an encoder reads of an input: no keyword tags and no output (paper, distillation)."""
+    """The text that an encoder reads for an input, without keyword tags and output (paper, distillation)."""
     return _searched(query, query.text, Layout(layout))
 
 
@@ -122,7 +122,7 @@ def render_passage(
     strategy: KeywordStrategy | str = KeywordStrategy.PLAIN,
     layout: Layout | str = Layout.BLOCK,
 ) -> str:
-    """What an encoder reads of a demonstration: the block with keyword tags and its output (paper, distillation)."""
+    """The text that an encoder reads for a demonstration: block, keyword tags, output (paper, distillation)."""
     layout = Layout(layout)
     separator = " " if layout is Layout.BLOCK else "\n"
     return f"{_searched(example.query, keywords.mark(example, strategy), layout)}{separator}{render_answer(example)}"

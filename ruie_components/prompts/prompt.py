@@ -1,4 +1,4 @@
-"""The whole prompt: instruction, demonstrations, query; and how it is fitted to a token budget.
+"""The whole prompt (instruction, demonstrations, query), fitted to a token budget.
 
 The instructions are the text files in ``instructions/``.
 """
@@ -40,9 +40,9 @@ def default_instruction(task: Task | str, answer_format: AnswerFormat | str = An
 
 
 def estimate_tokens(text: str) -> int:
-    """A rough, tokenizer-free estimate of a text's tokens: a token for 3.5 ASCII characters, one for every other.
+    """A rough estimate of a text's tokens, without a tokenizer: one per 3.5 ASCII characters or other character.
 
-    It is meant to be too high rather than too low. Give the real tokenizer's count where the budget is tight.
+    It is rather too high than too low. Pass the real tokenizer's count if the budget is tight.
 
     >>> estimate_tokens("seven words make about eleven tokens here")
     12
@@ -57,17 +57,17 @@ class Prompt:
 
     instruction: str
     demonstrations: tuple[Demonstration, ...]
-    """As shown: where ``order`` doesn't say otherwise the most similar one last, next to the input."""
+    """In the order shown: by default the most similar one last, next to the input."""
     query: Query
     answer_format: AnswerFormat
     tokens: int
-    """By the given counter; by ``estimate_tokens`` where none was given."""
+    """By the given counter, else by ``estimate_tokens``."""
     dropped: int = 0
     """How many of the least similar demonstrations did not fit the budget."""
     order: Order = Order.SIMILAR_LAST
 
     def __post_init__(self) -> None:
-        # some serializers (LangGraph's checkpoints) bring tuples back as lists, which would compare unequal
+        # some serializers (LangGraph's checkpoints) return tuples as lists, which would compare unequal
         object.__setattr__(self, "demonstrations", tuple(self.demonstrations))
 
     def __repr__(self) -> str:
@@ -75,12 +75,12 @@ class Prompt:
 
     @property
     def best_first(self) -> tuple[Demonstration, ...]:
-        """The demonstrations as a search returns them."""
+        """The demonstrations, best first, as a search returns them."""
         return self.demonstrations[::-1] if self.order is Order.SIMILAR_LAST else self.demonstrations
 
     @property
     def text(self) -> str:
-        """The prompt as one string, blocks parted by blank lines: the paper's way."""
+        """The prompt as one string, with blank lines between blocks, as in the paper."""
         blocks = [render_demonstration(each.example, self.answer_format) for each in self.demonstrations]
         return "\n\n".join([self.instruction, *blocks, render_query(self.query)])
 
@@ -95,7 +95,7 @@ class Prompt:
 
 
 MESSAGE_OVERHEAD = 5
-"""Tokens that a chat template adds around one message, at the most, in common templates."""
+"""The most tokens that common chat templates add around a message."""
 
 
 def build_prompt(
@@ -119,8 +119,8 @@ def build_prompt(
         count_tokens: Counts the tokens of a string.
         instruction: An instruction of your own instead of the task's.
         order: Where the best is shown: last, as in the paper, or first.
-        descriptions: What labels mean. Those of the query's labels are shown behind the instruction, as many as fit
-            the budget, before any demonstration.
+        descriptions: Descriptions of labels. Those of the query's labels follow the instruction, as many as fit the
+            budget; they take precedence over demonstrations.
 
     Returns:
         The prompt, with its size and how many demonstrations were dropped.
@@ -144,7 +144,7 @@ def build_prompt(
     for demonstration in demonstrations:
         size = count_tokens(render_demonstration(demonstration.example, answer_format)) + 2 * MESSAGE_OVERHEAD
         if max_tokens is not None and tokens + size > max_tokens:
-            break  # a less similar one that happens to be short must not jump the queue
+            break  # a shorter but less similar one must not take precedence
         tokens += size
         kept.append(demonstration)
     order = Order(order)
@@ -155,7 +155,7 @@ def build_prompt(
 def _described(
     opening: str, query: Query, descriptions: Mapping[str, str], room: int | None, count_tokens: TokenCounter
 ) -> str:
-    """The instruction with the descriptions of the query's labels, as many as there is room for."""
+    """The instruction with descriptions of the query's labels, as many as fit."""
     lines = [f"- {label}: {one_line(descriptions[label])}" for label in query.labels if descriptions.get(label)]
     while lines:
         described = "\n".join([f"{opening}\n\nWhat the labels mean:", *lines])

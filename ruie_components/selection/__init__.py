@@ -1,4 +1,4 @@
-"""From a store's examples to the k demonstrations of a prompt."""
+"""Selection: chooses the k demonstrations of a prompt from a pool."""
 
 from ruie_components.selection.selector import Method, Selector
 

@@ -12,7 +12,7 @@ from ruie_components.types import Example, Query
 
 
 class LexicalIndex:
-    """BM25 of queries against the examples of a pool, with Lucene's weighting.
+    """A BM25 index of a pool's examples, with Lucene's weighting.
 
     Args:
         examples: The pool.
@@ -26,7 +26,7 @@ class LexicalIndex:
         self._index = BM25Index([example_tokens(example) for example in examples], "lucene")
 
     def search(self, query: Query, k: int) -> list[tuple[int, float]]:
-        """The indices and scores of the ``k`` best examples, best first, without those of the query's own text."""
+        """The indices and scores of the ``k`` best examples, best first, without examples of the query's own text."""
         scores = self._index.scores(query_tokens(query))
         rows = np.flatnonzero(self._hashes != text_hash(query.text))
         if len(rows) > k:  # keep ties with the last of the k best, so that ids break ties

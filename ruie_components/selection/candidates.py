@@ -1,4 +1,4 @@
-"""What selection needs of a pool (``CandidateSource``), and a matrix of scores as such a source."""
+"""``CandidateSource``, the interface of selection to a pool, and its implementation over a matrix of scores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ruie_components.types import Demonstration, Example, Query, Reason, Task
 
 
 class Candidate(Protocol):
-    """An example that may be chosen for a query, as selection reads it."""
+    """An example that may be chosen for a query."""
 
     @property
     def id(self) -> str | int:
@@ -45,7 +45,7 @@ class Candidate(Protocol):
 
     @property
     def vector(self) -> NDArray[np.float32] | None:
-        """Its vector, (d,), if the search was to give vectors."""
+        """Its vector, (d,), if the search was asked for vectors."""
 
     @property
     def example(self) -> Example:
@@ -60,7 +60,7 @@ class CandidateSource(Protocol[CandidateT]):
 
     @property
     def queries(self) -> Sequence[Query]:
-        """The queries; they are referred to by their indices."""
+        """The queries; other methods take their indices."""
 
     def nearest(
         self,
@@ -90,14 +90,14 @@ class CandidateSource(Protocol[CandidateT]):
         """The ``k`` best examples by BM25 for each of some queries, with BM25 scores."""
 
     def ids(self, task: Task) -> Sequence[Any]:
-        """The ids of all examples of a task, in an order that depends on nothing but the examples."""
+        """The ids of all examples of a task, in an order that depends only on the examples."""
 
     def token_weights(self, task: Task) -> Mapping[str, float]:
         """The weights from ``weigh_tokens`` for the examples of a task."""
 
 
 class CandidatePool(Protocol):
-    """What makes a ``CandidateSource`` for queries: a ``DemonstrationStore``."""
+    """Anything that makes a ``CandidateSource`` for queries, such as a ``DemonstrationStore``."""
 
     def candidates(self, queries: Sequence[Query]) -> CandidateSource[Any]:
         """The pool as the source of candidates for these queries."""
@@ -108,7 +108,7 @@ class Choice(NamedTuple, Generic[CandidateT]):
 
     candidate: CandidateT
     score: float
-    """What it is ordered by: its similarity, or the method's own score."""
+    """The score it is ordered by: its similarity, or the method's own score."""
     reason: Callable[[], Reason]
 
 
@@ -131,7 +131,7 @@ def demonstrations(chosen: Sequence[Sequence[Choice[CandidateT]]]) -> list[list[
         if choice.candidate.id not in examples:
             examples[choice.candidate.id] = choice.candidate.example
     return [
-        [  # examples were checked when they were read, and need not be checked again
+        [  # already validated when they were read
             Demonstration.model_construct(
                 example=examples[choice.candidate.id], score=choice.score, reason=choice.reason()
             )
@@ -172,7 +172,7 @@ class MatrixCandidate(NamedTuple):
 
 @dataclass(frozen=True)
 class MatrixSource:
-    """Examples as candidates by a matrix of scores, so that evaluation runs the selection that ships.
+    """Examples as candidates by a matrix of scores, so that evaluation runs the same selection as retrieval.
 
     Args:
         scores: Similarity of each query to each example, (queries, examples); an infinite score excludes the example.
@@ -218,7 +218,7 @@ class MatrixSource:
         ]
 
     def ids(self, task: Task) -> Sequence[int]:  # noqa: ARG002 - the examples are of one task
-        """The columns of all examples, ordered as the ids of a store are."""
+        """The columns of all examples, in the order of a store's ids."""
         return self._ids
 
     def token_weights(self, task: Task) -> Mapping[str, float]:  # noqa: ARG002 - the examples are of one task

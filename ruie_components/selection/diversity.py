@@ -1,4 +1,4 @@
-"""Choice among similar examples: diverse ones (MMR), or ones that cover all labels."""
+"""Choices among similar examples: diverse ones (MMR), or ones that cover all labels."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def mmr(candidates: Sequence[CandidateT], k: int, lambda_mult: float) -> list[Ch
 def cover(candidates: Sequence[CandidateT], labels: Sequence[str], k: int) -> list[Choice[CandidateT]]:
     """The most similar candidates that together cover as many labels as possible, then the best of the rest.
 
-    Greedy set cover: the next choice is the candidate with most labels not covered yet; of equals, the first.
+    Greedy set cover: the next choice is the candidate with most uncovered labels; the first of equals.
 
     Args:
         candidates: Best first.

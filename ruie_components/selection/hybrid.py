@@ -1,4 +1,4 @@
-"""Hybrid rank: similarity by the encoder and BM25 together, by z-score fusion."""
+"""Hybrid rank: z-score fusion of the encoder's similarity and BM25."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def hybrid_scores(
 
     Args:
         scores: The candidates' similarity to the query, (n,).
-        texts: The tokens of their texts, counted; BM25 counts over these alone.
+        texts: The tokens of their texts, counted; BM25 uses only these texts.
         query: The tokens of the query's text, counted.
         token_weights: From ``weigh_tokens``: tokens that are rarely in or beside annotations count less in BM25.
 

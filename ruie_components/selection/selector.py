@@ -34,7 +34,7 @@ class Method(StrEnum):
     SIMILARITY = "similarity"
     """The most similar by the encoder: the paper's way, and the default.
 
-    In a pool of several schemas, examples that have no label of the query in theirs come last: they show another task.
+    In a pool of several schemas, examples whose schema has no label of the query come last: they show another task.
     """
     LABEL_VOTE = "label-vote"
     """kNN label voting: similar examples vote on the labels of the input, and the choice follows the votes."""
@@ -60,11 +60,12 @@ class Selector:
     Args:
         method: How to choose. The default is the one with the highest F1 of an LLM's extractions on dev sets
             (``docs/evaluation.md``).
-        k: How many; all there are where the pool holds fewer.
-        fetch_k: For label voting, hybrid rank, MMR and label coverage: how many of the most similar to choose from.
-            Default: ten times ``k``, at least 50. Label coverage searches the whole pool for labels that none of them
-            has, label voting for examples of the query's event type (EAE), where fewer than ``k`` of them are about
-            it.
+        k: How many; all examples if the pool holds fewer.
+        fetch_k: For label voting, hybrid rank, MMR and label coverage: the number of most similar examples to choose
+            from.
+            Default: ten times ``k``, at least 50. Label coverage searches the whole pool for labels that none of these
+                has; label voting searches it for examples of the query's event type (EAE) if fewer than ``k`` of these
+                are about it.
         score_threshold: Rows with a lower score are left out, so there may be fewer than ``k``.
         lambda_mult: For MMR: 1 is similarity alone, 0 diversity alone.
         seed: For random choice.
@@ -111,7 +112,7 @@ class Selector:
         return demonstrations(self.choose(pool.candidates(queries)))
 
     def explain(self, pool: CandidatePool, query: Query) -> str:
-        """What is chosen for a query and why, for people; programs read ``Demonstration.reason``.
+        """The choices for a query and their reasons, as a text to print; programs read ``Demonstration.reason``.
 
         Args:
             pool: A ``DemonstrationStore``.
@@ -154,16 +155,16 @@ class Selector:
             case Method.BM25:
                 chosen = [_by_bm25(hits) for hits in self._above(source.lexical(every, self.k))]
         if Method(self.method) is Method.SIMILARITY:
-            return chosen  # in order already: those of another schema come last, whatever their scores
+            return chosen  # already in order: examples of another schema come last, whatever their scores
         return [sorted(of_query, key=lambda choice: (-choice.score, choice.candidate.id)) for of_query in chosen]
 
     @property
     def candidate_count(self) -> int:
-        """How many of the most similar are chosen from: ``fetch_k`` or its default, at least ``k``."""
+        """The number of most similar examples to choose from: ``fetch_k`` or its default, at least ``k``."""
         return max(self.k, self.fetch_k if self.fetch_k is not None else max(50, 10 * self.k))
 
     def _similar(self, source: CandidateSource[CandidateT]) -> list[list[CandidateT]]:
-        """The ``k`` nearest for each query, or more of them where some have no label in common with the query."""
+        """The ``k`` nearest for each query, or more if some of them share no label with the query."""
         hits = source.nearest(range(len(source.queries)), self.k)
         mixed = [i for i, of_query in enumerate(hits) if any(_is_foreign(hit, source.queries[i]) for hit in of_query)]
         if mixed:
@@ -214,7 +215,7 @@ class Selector:
         ids = source.ids(query.task)
         order = random.Random(_seed(self.seed, query)).sample(range(len(ids)), len(ids))  # noqa: S311 - no secret
         chosen: list[CandidateT] = []
-        for start in range(0, len(order), self.k):  # draws again where the query's own text was drawn
+        for start in range(0, len(order), self.k):  # draw again if the query's own text was drawn
             drawn = [ids[j] for j in order[start : start + self.k]]
             hits: dict[Any, CandidateT] = {hit.id: hit for hit in source.nearest([i], len(drawn), ids=drawn)[0]}
             chosen += [hits[row_id] for row_id in drawn if row_id in hits]
@@ -239,7 +240,7 @@ def _by_similarity(hits: Sequence[CandidateT], query: Query, k: int) -> list[Cho
 
 
 def _is_foreign(candidate: Candidate, query: Query) -> bool:
-    """Whether none of the labels that a candidate was annotated for is asked for: it shows another task."""
+    """Whether a candidate's schema has no label of the query, so that it shows another task."""
     return set(query.labels).isdisjoint(candidate.schema)
 
 
@@ -251,7 +252,7 @@ def _by_bm25(hits: Sequence[CandidateT]) -> list[Choice[CandidateT]]:
 
 
 def _uncovered(queries: Sequence[Query], hits: Sequence[Sequence[CandidateT]]) -> dict[tuple[Task, str], list[int]]:
-    """For each task and label, the indices of the queries that ask for the label and have no hit with it."""
+    """For each task and label, the indices of queries that ask for the label but have no hit with it."""
     indices: dict[tuple[Task, str], list[int]] = {}
     for i, (query, candidates) in enumerate(zip(queries, hits, strict=True)):
         covered = {label for candidate in candidates for label in candidate.labels}

@@ -1,7 +1,6 @@
 """Pool statistics: how often a token occurs in an annotation, beside one, or elsewhere, as weights of tokens.
 
-After DEER (arXiv 2505.23722), which counts them for entities. Here the spans of relations, triggers and arguments count
-too.
+As in DEER (arXiv 2505.23722), which counts entities; here the spans of relations, triggers and arguments count too.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from ruie_components.tokenization import locate_tokens
 from ruie_components.types import Example
 
 BESIDE = 2
-"""A token is beside an annotation where at most one token is between them."""
+"""A token is beside an annotation if at most one token separates them."""
 ELSEWHERE = 0.3
 """The weight of an occurrence that is neither in an annotation nor beside one. Chosen on dev splits."""
 SAMPLE = 1000
-"""Rows of a pool and task that are counted; more change little."""
+"""The number of rows of a pool and task that are counted; more change little."""
 _RUNS = 4  # of a sample
 
 

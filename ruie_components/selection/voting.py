@@ -16,20 +16,20 @@ from ruie_components.selection.hybrid import count_tokens, hybrid_scores
 from ruie_components.types import Query, Reason
 
 COVERAGE = 3.0
-"""The weight of covering all labels where no candidate votes for "no labels"; full agreement has weight 1.
+"""The weight of covering all labels if no candidate votes for "no labels"; full agreement has weight 1.
 
 A larger weight covers more labels and agrees less. On dev splits of sets that are not held out, this is the smallest
-whole number with which label recall@8 is above BM25's, for the embedded encoder and for adapted ones.
+integer with which label recall@8 exceeds BM25's, for the embedded encoder and for adapted ones.
 """
 
 FULL_COVERAGE_K = 4
-"""The smallest k for which coverage has its full weight; it falls to 0 for k = 1.
+"""The smallest k with the full weight of coverage; it falls to 0 at k = 1.
 
-Covering labels is a property of a set. A set of one covers most with a long row of many labels, however unlike the
-input it is: with the full weight, label F1@1 was below that of the most similar example.
+Coverage is a property of a set. A set of one covers most with a long example of many labels, even if it is unlike the
+input: with the full weight, label F1@1 was below that of the most similar example.
 """
 
-_BATCH = 1000  # queries whose candidates, eighty times as many, are in memory together
+_BATCH = 1000  # queries in one batch: their candidates, eighty times as many, are in memory together
 
 
 def vote_many(
@@ -85,12 +85,12 @@ def vote(
     token_counts: Callable[[str], Counter[str]] = count_tokens,
     token_weights: Mapping[str, float] | None = None,
 ) -> list[Choice[CandidateT]]:
-    """Choose candidates that agree with the labels the candidates vote for, and together cover these labels.
+    """Choose candidates that agree with the labels that candidates vote for, and together cover these labels.
 
     The vote weight of the candidate of rank r is 1 / r. Candidates are ranked by hybrid rank; those of the query's own
-    event type (EAE) come first. Votes count only for labels of the query's schema. A candidate that has annotations,
-    but none with a label of the schema, has vote weight 0. If no candidate has a label of the schema, all candidates
-    vote, with all their labels.
+    event type (EAE) come first. Votes count only for labels of the query's schema. A candidate whose annotations all
+    have labels outside the schema has vote weight 0. If no candidate has a label of the schema, all candidates vote,
+    with all their labels.
 
     Args:
         candidates: Best first; ties keep this order.
@@ -130,7 +130,7 @@ def vote(
 
 @dataclass(frozen=True)
 class _Ballot:
-    """What a vote went by; arrays are by hybrid rank except for the scores, which are by similarity."""
+    """The values of a vote, to explain its choices; arrays are by hybrid rank, but scores by similarity."""
 
     scores: Sequence[float]
     bm25: NDArray[np.float64]
@@ -142,7 +142,7 @@ class _Ballot:
     chosen: Sequence[int]
 
     def reason(self, position: int) -> Reason:
-        """Why a choice was made.
+        """The reason for a choice.
 
         Args:
             position: Its index in the order of choice.
@@ -194,7 +194,7 @@ def expected_label_f1(
 
 
 def coverage_weight(k: int) -> float:
-    """The weight of coverage where ``k`` candidates are chosen: in proportion to the share that follow the first.
+    """The weight of coverage for ``k`` choices, in proportion to the share of choices after the first.
 
     >>> [coverage_weight(k) for k in (1, 2, 4, 8)]
     [0.0, 2.0, 3.0, 3.0]

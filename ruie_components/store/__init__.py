@@ -1,4 +1,4 @@
-"""Labelled examples in Chroma, and a search for those that are similar to a query."""
+"""Labelled examples in Chroma, searched by similarity to a query."""
 
 from ruie_components.store.base import DemonstrationStore
 from ruie_components.store.index_check import IndexCheck

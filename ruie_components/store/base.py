@@ -33,14 +33,14 @@ if TYPE_CHECKING:  # scipy, which adaptation needs, is slow to import
 
 
 class DemonstrationStore:
-    """Labelled examples in Chroma: one collection a pool and task, named ``POOL.TASK``.
+    """Labelled examples in Chroma, with one collection per pool and task, named ``POOL.TASK``.
 
     Make one with ``DemonstrationStore.create`` or ``DemonstrationStore.open``. A row's id is the example's
-    ``content_id``; its document is the block shown in prompts; embedded is the passage with keyword tags; its
+    ``content_id``; its document is the block shown in prompts; its vector is that of the passage with keyword tags; its
     metadata holds the example as JSON. Only ``delete`` and ``sync`` delete rows.
 
-    A folder may be open in many processes as long as none writes; ``add``, ``delete`` and ``create`` need it alone.
-    Close a store (it is a context manager) so that others can write.
+    Many processes may have a folder open as long as none writes; ``add``, ``delete`` and ``create`` need exclusive
+    access. Close a store (it is a context manager) so that others can write.
 
     >>> ada = {"text": "Ada", "type": "person", "start": 0, "end": 3}
     >>> example = Example(task="NER", text="Ada slept.", labels=["person"], entities=[ada])
@@ -53,8 +53,8 @@ class DemonstrationStore:
     def __init__(self, pool: OpenPool, path: str | Path | None) -> None:
         self._pool = pool
         self.path = path
-        # a pool that nothing holds any more releases its folder, but not while the interpreter ends. Not the store: its
-        # generators and candidates outlive it
+        # a pool without references releases its folder, but not at interpreter exit. The pool, not the store:
+        # generators and candidates outlive the store
         self._finalizer = weakref.finalize(pool, pool.connection.close)
         self._finalizer.atexit = False
 
@@ -68,11 +68,11 @@ class DemonstrationStore:
         client: Any = None,
         progress: bool = True,
     ) -> Self:
-        """Create a store, or add to one that exists: examples that it has are neither encoded nor written again.
+        """Create a store, or add to an existing one; examples that it has are neither encoded nor written again.
 
         Args:
             examples: Of any tasks, mixed.
-            path: ``None``: in memory, for this store alone. A folder. ``http://host:port``: a Chroma server.
+            path: ``None``: in memory, private to this store. A folder. ``http://host:port``: a Chroma server.
             pool: The name of the collection of examples; letters, digits, ``.``, ``_`` and ``-``.
             encoder: Anything that ``load_encoder`` takes; by default the adapted one that a folder stores for this
                 pool, else the embedded one.
@@ -104,22 +104,20 @@ class DemonstrationStore:
             StoreError: There is no store, it is damaged, another process is writing, or it has another encoder.
         """
         if path is None and client is None:
-            raise StoreError(
-                "a store in memory can't be opened, because it ends with its process: give a path or a client"
-            )
+            raise StoreError("a store in memory ends with its process and can't be opened: give a path or a client")
         store = cls(open_pool(path, pool, encoder, client, create=False), path)
         try:
             if not store.tasks:
                 connection = store._pool.connection
                 known = ", ".join(pools(connection)) or "none"
-                raise StoreError(f"there is no pool {pool!r} in {connection.location}; pools there: {known}")
+                raise StoreError(f"there is no pool {pool!r} in {connection.location}; it has: {known}")
         except BaseException:
             store.close()
             raise
         return store
 
     def close(self) -> None:
-        """Release the folder or server. The rows of a store in memory are gone then."""
+        """Release the folder or server. A store in memory loses its rows."""
         if not self._pool.closed:
             self._pool.closed = True
             self._pool.collections = {}
@@ -154,7 +152,7 @@ class DemonstrationStore:
 
     @property
     def encoder(self) -> Encoder:
-        """What embeds queries and rows."""
+        """The encoder of queries and rows."""
         return self._pool.encoder
 
     @property
@@ -194,7 +192,7 @@ class DemonstrationStore:
         """Make the pool equal to a list of examples: add, replace and remove rows, in one operation that resumes.
 
         Rows are added before others are removed, so an interrupted sync loses nothing; call it again to finish. Tasks
-        that have no example left are removed, and so are labels that no example's schema has.
+        without examples are removed, and so are labels that no schema has.
 
         Args:
             examples: All examples that the pool is to hold, of any tasks, mixed; all are in memory together. An empty
@@ -214,7 +212,7 @@ class DemonstrationStore:
         if dry_run:
             plans = make_plans(pool, targets)
         else:
-            with writing(pool, "syncing examples") as writer:  # also while planning: others may write in between
+            with writing(pool, "syncing examples") as writer:  # while planning, too: others may write in between
                 plans = make_plans(pool, targets)
                 steps = sum(plan.steps for plan in plans.values())
                 with track("sync", total=steps, enabled=progress) as advance:
@@ -254,8 +252,8 @@ class DemonstrationStore:
     def examples(self, task: Task | str | None = None) -> Iterator[Example]:
         """All examples, of one task or of all; the way to export a pool.
 
-        Which rows there are is read at the start of a task: rows that are deleted meanwhile are skipped, and rows that
-        are added meanwhile are left out.
+        The list of rows is read at the start of a task: rows deleted meanwhile are skipped, and rows added meanwhile
+        are left out.
         """
         return reading.examples(self._pool, self.tasks if task is None else [Task(task)])
 
@@ -270,7 +268,7 @@ class DemonstrationStore:
         return reading.labels(self._pool, Task(task))
 
     def tuned(self, task: Task | str | None = None) -> TunedSettings | None:
-        """The settings that ``ruie tune`` found best for a task; ``None`` where none were tuned.
+        """The settings that ``ruie tune`` chose for a task; ``None`` if it was not tuned.
 
         Embedding the pool with another encoder (``adapt``, ``reindex``) forgets them.
 
@@ -278,14 +276,14 @@ class DemonstrationStore:
             task: The task; the pool's only one if not given.
 
         Raises:
-            StoreError: What the pool keeps can't be read.
+            StoreError: The kept settings can't be read.
         """
         if task is None and len(self.tasks) != 1:
             return None
         return tuned_settings(self._pool, Task(task or self.tasks[0]))
 
     def set_tuned(self, task: Task | str, settings: TunedSettings | None) -> None:
-        """Keep settings that retrievers and extractors take as their defaults; ``None`` removes them.
+        """Keep settings as the defaults of retrievers and extractors; ``None`` removes them.
 
         Raises:
             StoreError: There is no such task, another process has the folder open, or the write failed.
@@ -295,7 +293,7 @@ class DemonstrationStore:
             set_tuned_settings(self._pool, Task(task), settings)
 
     def describe_labels(self, descriptions: Mapping[str, str] | type[BaseModel]) -> None:
-        """Keep with the pool what its labels mean, beside what is known; an empty description removes one.
+        """Add descriptions of labels to the pool; an empty description removes one.
 
         Descriptions hold for all tasks of the pool. ``Extractor(..., descriptions=True)`` shows them in prompts.
 
@@ -318,7 +316,7 @@ class DemonstrationStore:
                 set_descriptions(pool.connection, collection, {key: text for key, text in both.items() if text.strip()})
 
     def label_descriptions(self) -> dict[str, str]:
-        """What the labels of the pool mean, as ``describe_labels`` was told."""
+        """The descriptions of labels that ``describe_labels`` added."""
         pool = self._pool
         pool.check_open()
         with chroma_errors(pool.connection.location, "reading"):
@@ -332,7 +330,7 @@ class DemonstrationStore:
 
         Args:
             query: The query.
-            k: How many; all examples where the pool holds fewer.
+            k: How many; all examples if the pool holds fewer.
 
         Raises:
             ValueError: ``k`` is negative.
@@ -341,11 +339,11 @@ class DemonstrationStore:
         return self.search_many([query], k)[0]
 
     def search_many(self, queries: Sequence[Query], k: int = 8) -> list[list[Demonstration]]:
-        """``search`` for many queries: encoded and looked up together, several times as fast as one by one."""
+        """``search`` for many queries, which are encoded and searched together: several times as fast as one by one."""
         return Selector("similarity", k=k).select_many(self, queries)
 
     def nearest(self, queries: Sequence[Query], k: int, *, vectors: bool = False) -> list[list[Hit]]:
-        """The nearest rows by their vectors, whatever their schema; with the vectors if ``vectors`` is set."""
+        """The nearest rows by their vectors, of any schema; hits have their vectors if ``vectors`` is set."""
         return self.candidates(queries).nearest(range(len(queries)), k, vectors=vectors)
 
     def candidates(self, queries: Sequence[Query]) -> StoreSource:
@@ -363,7 +361,7 @@ class DemonstrationStore:
 
     @property
     def keeps_encoder(self) -> bool:
-        """Whether an exported encoder stays with the pool: in a folder, and in memory as long as the store lives."""
+        """Whether the pool keeps an exported encoder: in a folder, and in memory for the life of the store."""
         connection = self._pool.connection
         return connection.folder is not None or connection.in_memory
 
@@ -372,7 +370,7 @@ class DemonstrationStore:
 
         An interruption loses nothing: the pool keeps its old encoder until all new vectors are written. A folder stores
         an exported encoder beside the pool, and ``open`` loads it by default. On a server, in memory, and for any other
-        kind of encoder, give the encoder to ``open``. On a server, no other process may write meanwhile.
+        kind of encoder, pass the encoder to ``open``. On a server, no other process may write meanwhile.
 
         Args:
             encoder: Anything that ``load_encoder`` takes.
@@ -406,22 +404,22 @@ class DemonstrationStore:
     ) -> Adaptation:
         """Train the encoder on this pool, and embed the pool again with it if that gains anything.
 
-        What it gains is measured first, by cross-validation. A pool that was adapted before starts again from the
-        encoder that it had at first. Interrupting it leaves the pool as it is; in a folder the next call resumes.
+        The gain is measured first, by cross-validation and label voting. A pool that was adapted before starts again
+        from its first encoder. Interrupting it leaves the pool as it is; in a folder the next call resumes.
 
         Args:
-            out: A folder for the adapted encoder, to be given to ``open``. A server needs one.
+            out: A folder for the adapted encoder, to pass to ``open``. A server needs one.
             teacher: ``None``: the encoder learns which examples have the same labels. Scored candidates (LLM
                 preferences, rewards), a JSON Lines file of them, or an object with ``score(pairs)``.
             measure_only: Change nothing.
-            start: The encoder to start from. Needed where the pool's encoder was adapted from another one than that of
-                the package: what a store's file names is not loaded.
-            steps: Of a training, instead of the default for this kind of encoder.
-            seed: Of all draws.
+            start: The encoder to start from. Needed if the pool's encoder was adapted from another one than the
+                package's: an encoder that a store's file names is not loaded.
+            steps: Steps of one training. Default: by the kind of encoder.
+            seed: Of all random draws.
             progress: Show bars on stderr.
 
         Returns:
-            What was measured, and whether the encoder was replaced.
+            The measured gains, and whether the encoder was replaced.
 
         Raises:
             AdaptationError: The encoder can't be trained, or the teacher doesn't fit.
@@ -444,7 +442,7 @@ class DemonstrationStore:
         )
 
     def check_index(self, *, progress: bool = False) -> IndexCheck:
-        """Look up every row by its own vector, and repair the index where one is not found.
+        """Look up every row by its own vector, and repair the index for rows that are not found.
 
         The index is approximate and may lose rows. ``add``, ``sync`` and ``reindex`` check what they write, and a pool
         whose writer was killed is checked when it is opened; the last result is in ``index_check``.
@@ -462,13 +460,13 @@ class DemonstrationStore:
 
 
 def _checked(examples: Iterable[Example]) -> Iterator[Example]:
-    """The examples, each of which is one.
+    """The examples, after a check of their type.
 
     Raises:
-        TypeError: Something else was given.
+        TypeError: A value is not an Example.
     """
     if isinstance(examples, (str, Path, Example)):
-        raise TypeError("a store takes a list of Examples: [example], or read_examples(path) for those of a file")
+        raise TypeError("a store takes a list of Examples: [example], or read_examples(path) for a file")
     return map(_as_example, examples)
 
 

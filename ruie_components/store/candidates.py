@@ -1,4 +1,4 @@
-"""An open pool with some queries, as selection reads it: searches by similarity and by BM25."""
+"""A pool as the source of candidates for some queries: searches by similarity and by BM25."""
 
 from __future__ import annotations
 

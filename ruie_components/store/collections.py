@@ -13,11 +13,11 @@ from ruie_components.types import Task
 
 SPACE = "cosine"
 SEARCH = 400
-"""``ef_search``: how many rows a search of the graph keeps in view. Chroma's own is 100."""
+"""``ef_search``: the size of the candidate list of a graph search. Chroma's default is 100."""
 DENSE = {"max_neighbors": 64, "ef_construction": 200}
-"""The graph of vectors that an encoder was adapted to. Chroma's own is 16 and 100.
+"""The graph for vectors of an adapted encoder. Chroma's defaults are 16 and 100.
 
-Adapting moves all vectors of a pool together: the mean of the 7,035 unit vectors of NER/mit-movie-trivia grows from
+Adapting moves all vectors of a pool closer together: the mean of the 7,035 unit vectors of NER/mit-movie-trivia grows from
 0.36 to 0.71 in length. A graph with few links then loses rows. ``benchmarks/index_graph.py`` measured, on these vectors
 and against exact search, the recall of the first 8 and of the first 80 (200 queries of the dev split), the rows that a
 search for their own vector does not find, before any repair, and CPU time:
@@ -51,10 +51,10 @@ def new_collection(
     """Create a collection for an encoder's vectors.
 
     Args:
-        connection: Where.
+        connection: The database.
         name: Its name.
         encoder: The encoder.
-        labels: The list of labels that it keeps, or ``None`` for none.
+        labels: The labels that it keeps, or ``None``.
         dense: Whether its graph has the links of ``DENSE``.
 
     Raises:
@@ -63,20 +63,20 @@ def new_collection(
     kept = {} if labels is None else {_LABELS: json.dumps(labels)}
     collection = connection.client.get_or_create_collection(
         name,
-        embedding_function=None,  # vectors are computed by the encoder; Chroma's default would load a model
+        embedding_function=None,  # the encoder computes the vectors; Chroma's default function would load a model
         configuration={"hnsw": {"space": SPACE, "ef_search": SEARCH, **(DENSE if dense else {})}},
         metadata={_ENCODER: encoder.name, FINGERPRINT: encoder.fingerprint, _FORMAT: 1, **kept},
     )
     _refuse_stored_function(collection, connection)
-    _check(collection, connection, encoder)  # another process may have been faster on a server
+    _check(collection, connection, encoder)  # on a server another process may have created it
     return collection
 
 
 def get_collection(connection: Connection, name: str) -> Any | None:
-    """A collection by its name, or ``None``; every collection is opened here.
+    """A collection by its name, or ``None``. Every collection is opened by this function.
 
     Raises:
-        StoreError: It names a function that Chroma would build, and so perhaps run code from elsewhere.
+        StoreError: It names a function that Chroma would build, which could run foreign code.
     """
     from chromadb.errors import NotFoundError
 
@@ -102,7 +102,7 @@ def find_collection(connection: Connection, pool: str, task: Task, encoder: Enco
 
 
 def kept_labels(connection: Connection, collection: Any) -> tuple[str, ...] | None:
-    """The labels of all schemas ever written to a collection, or ``None`` where an older version made it."""
+    """The labels of all schemas ever written to a collection, or ``None`` if an older version made it."""
     kept = _stored(connection, collection).metadata.get(_LABELS)
     return None if kept is None else tuple(json.loads(kept))
 
@@ -110,8 +110,8 @@ def kept_labels(connection: Connection, collection: Any) -> tuple[str, ...] | No
 def keep_labels(connection: Connection, collection: Any, labels: Iterable[str]) -> None:
     """Add to a collection's list of labels, if it has one.
 
-    Chroma writes metadata as a whole, so the list is read again just before; on a server, of two writers in the same
-    moment, the second may still undo the first.
+    Chroma replaces all metadata at once, so the list is read again just before. If two processes write to a server at
+    the same moment, the second may still undo the first.
     """
     known = kept_labels(connection, collection)
     if known is None:
@@ -135,7 +135,7 @@ def kept_settings(collection: Any) -> str | None:
 
 
 def set_settings(connection: Connection, collection: Any, settings: str | None) -> Any:
-    """Make these the tuned settings that a collection keeps; the collection as it is now."""
+    """Replace the tuned settings of a collection; returns the updated collection."""
     stored = _stored(connection, collection)
     metadata = {name: value for name, value in stored.metadata.items() if name != _TUNED}
     stored.modify(metadata=metadata if settings is None else {**metadata, _TUNED: settings})
@@ -148,7 +148,7 @@ def kept_descriptions(connection: Connection, collection: Any) -> dict[str, str]
 
 
 def set_descriptions(connection: Connection, collection: Any, descriptions: Mapping[str, str]) -> None:
-    """Make these the descriptions that a collection keeps."""
+    """Replace the descriptions of a collection."""
     stored = _stored(connection, collection)
     stored.modify(metadata={**stored.metadata, _DESCRIPTIONS: json.dumps(dict(descriptions))})
 
@@ -167,7 +167,7 @@ def pools(connection: Connection) -> list[str]:
     while page := connection.client.list_collections(limit=_PAGE, offset=offset):
         for collection in page:
             name, _, task = collection.name.rpartition(".")
-            if FINGERPRINT in (collection.metadata or {}) and task in set(Task):  # no half-made copy
+            if FINGERPRINT in (collection.metadata or {}) and task in set(Task):  # without incomplete copies
                 names.add(name)
         offset += len(page)
     return sorted(names)
@@ -176,9 +176,9 @@ def pools(connection: Connection) -> list[str]:
 def _refuse_stored_function(collection: Any, connection: Connection) -> None:
     """Refuse a collection whose configuration or schema names an embedding function.
 
-    Chroma builds such a function by itself when rows are added, from whatever the database says: with a
-    sentence-transformers function that may be a folder with code. This package brings its own vectors and stores no
-    function. Read here are the raw values; ``collection.schema`` and ``collection.configuration`` would build.
+    Chroma builds such a function from the database when rows are added; a sentence-transformers function may name a
+    folder with code. This package brings its own vectors and stores no function. This check reads the raw values,
+    because ``collection.schema`` and ``collection.configuration`` would build the function.
     """
     model = collection._model
     for function in (*_functions(model.configuration_json), *_functions(model.serialized_schema)):
@@ -186,13 +186,13 @@ def _refuse_stored_function(collection: Any, connection: Connection) -> None:
         if named not in (None, "default"):
             raise StoreError(
                 f"collection {collection.name!r} in {connection.location} names the embedding function {named!r}, "
-                f"which Chroma would build and which may run code. Stores of ruie-components hold none, so this was "
-                f"made or changed by another program. Nothing was loaded; use a store that you trust."
+                f"which Chroma would build and which may run code. Stores of ruie-components hold none, so another "
+                f"program made or changed it. Nothing was loaded; use a store that you trust."
             )
 
 
 def _functions(value: Any) -> Iterator[Any]:
-    """Every embedding function that a configuration or schema names, however deep."""
+    """Every embedding function that a configuration or schema names, at any depth."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if key == "embedding_function":

@@ -1,4 +1,4 @@
-"""Connecting to a Chroma database: in memory, a folder, a server, or a client that the user made."""
+"""Connects to a Chroma database: in memory, a folder, a server, or the user's own client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HOST_AND_PORT = re.compile(r"[\w.-]+:\d{1,5}/?")
 
 @dataclass(frozen=True)
 class Connection:
-    """A Chroma client, where its data is, and how it is used and closed."""
+    """A Chroma client with the location of its data, its write lock and how to close it."""
 
     client: Any
     location: str
@@ -34,9 +34,9 @@ class Connection:
     writing: Callable[[], AbstractContextManager[Any]] = field(default_factory=lambda: _turns(RLock()))
     """A block in which no other thread writes and no other process has the folder open."""
     problem: Callable[[], str | None] = lambda: None
-    """Why the connection can't be used any more."""
+    """Why the connection is no longer usable; ``None`` if it is usable."""
     damaged_indexes: Callable[[], dict[str, str]] = dict
-    """The collections of a folder whose index files are damaged, with what is wrong; to be updated after a rebuild."""
+    """The damage by collection, for a folder with damaged index files; update it after a rebuild."""
     close: Callable[[], None] = lambda: None
 
 
@@ -49,7 +49,7 @@ def connect(path: str | Path | None, client: Any, *, create: bool) -> Connection
     """Connect to a store's location.
 
     Args:
-        path: ``None``: in memory, apart from every other store. A folder. ``http://host:port``: a Chroma server.
+        path: ``None``: in memory, separate from every other store. A folder. ``http://host:port``: a Chroma server.
         client: A Chroma client instead of a path, for servers with authentication and for the cloud.
         create: Whether a folder may be new.
 
@@ -63,17 +63,19 @@ def connect(path: str | Path | None, client: Any, *, create: bool) -> Connection
     if path is None:
         return _in_memory()
     if not str(path).strip():
-        raise StoreError("the store's path is empty: name a folder, or . for the one you are in")
+        raise StoreError("the store's path is empty: give a folder, or . for the current one")
     if str(path).startswith(("http://", "https://")):
         return _server(str(path))
     if _HOST_AND_PORT.fullmatch(str(path)):
-        raise StoreError(f"{path} looks like a server: write http://{path}, or the whole path of a folder of that name")
+        raise StoreError(
+            f"{path} looks like a server: write http://{path}, or the full path of a folder with that name"
+        )
     return _folder(Path(path).expanduser().resolve(), create=create)
 
 
 @contextmanager
 def chroma_errors(location: str, doing: str) -> Iterator[None]:
-    """Chroma's exceptions as a StoreError that says where and what."""
+    """Turn Chroma's exceptions into a StoreError that names the location and the operation."""
     import httpx
     from chromadb.errors import ChromaError
 
@@ -105,10 +107,10 @@ def _check_client(client: Any) -> Any:
 
 
 def _engine() -> ModuleType:
-    """The module that imports Chroma.
+    """Import the module that imports Chroma.
 
     Raises:
-        StoreError: Chroma can't be imported: SQLite is too old, or the environment holds settings that it can't read.
+        StoreError: Chroma can't be imported: SQLite is too old, or the environment holds invalid settings.
     """
     try:
         from ruie_components.store import engine
@@ -141,14 +143,14 @@ def _server(url: str) -> Connection:
     if parts.path.strip("/") or parts.query or "@" in parts.netloc:
         server = parts.netloc.rpartition("@")[2]  # without a password
         raise StoreError(
-            f"the address of the Chroma server at {server} says more than a host and a port, which alone would be "
-            f"used: make a chromadb.HttpClient(...) for it, and give that as client"
+            f"the address of the Chroma server at {server} has more parts than a host and a port, "
+            f"and the rest would be ignored: make a chromadb.HttpClient(...) for it, and pass that as client"
         )
     ssl = parts.scheme == "https"
     engine = _engine()
     try:
         server = engine.ServerConnection(parts.hostname or "localhost", parts.port or (443 if ssl else 8000), ssl=ssl)
-    except Exception as error:  # what answers may be any server, and Chroma raises a bare Exception with its answer
+    except Exception as error:  # any kind of server may answer, and Chroma raises a bare Exception with its answer
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise StoreError(
             f"no Chroma server answers at {url} ({reason}). Start one with: chroma run --path FOLDER --port PORT"
@@ -190,5 +192,5 @@ def _folder(path: Path, *, create: bool) -> Connection:
 
 
 def _lock(folder: Path) -> FolderLock | None:
-    """The right to have a folder open; ``None`` where this process may only read it and so needs none."""
+    """The lock of a folder; ``None`` if this process may only read it, which needs no lock."""
     return FolderLock(folder) if os.access(folder, os.W_OK) else None

@@ -1,10 +1,10 @@
-"""Chroma's client for a store: in this process, or of a server, with settings that nothing but the caller decides.
+"""Chroma's client for a store, in this process or of a server, with settings from the caller only.
 
 Chroma takes settings from the environment and from a ``.env`` file of the working folder, shares one engine among all
 clients of a process by path, and refuses a second client whose settings differ. Here every setting is explicit, and the
-engines are this package's own: one a folder, shared by the stores of this process, and one for each store in memory.
+engines are this package's own: one per folder, shared by the stores of this process, and one for each store in memory.
 
-This module imports Chroma, so it is imported where a store is opened and not before.
+This module imports Chroma, so it is imported only when a store is opened.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ruie_components.errors import StoreError
 from ruie_components.store.integrity import DATABASE, check_folder, reset_damaged
 from ruie_components.store.locks import FolderLock
 
-_TIMEOUT = httpx.Timeout(300, connect=10)  # seconds; Chroma itself would wait for ever
+_TIMEOUT = httpx.Timeout(300, connect=10)  # seconds; Chroma itself would wait forever
 
 
 class _ExplicitSettings(Settings):
@@ -51,14 +51,14 @@ class _ExplicitSettings(Settings):
 
 
 class _Client(Client):
-    """Chroma's client over a system of our own, outside the registry that all clients of a process share."""
+    """Chroma's client over our own system, outside the registry that all clients of a process share."""
 
     def __init__(self, system: System) -> None:
         self._server = system.instance(ServerAPI)  # type: ignore[type-abstract] # Chroma chooses the class
         self.tenant, self.database = DEFAULT_TENANT, DEFAULT_DATABASE
 
     def close(self) -> None:
-        """Nothing: the engine is closed, not its client."""
+        """Do nothing: the engine is closed, not its client."""
 
 
 def _started(**settings: Any) -> System:
@@ -75,7 +75,8 @@ class Engine:
     Args:
         folder: Where it keeps its files, or ``None`` for one in memory.
         lock: This process's right to have the folder open; released with the engine. ``None`` for a read-only folder:
-            Chroma writes to its database whenever it starts, so it gets a private copy of that, and links to the rest.
+            Chroma writes to its database when it starts, so it gets a private copy of the database and links to the
+            rest.
     """
 
     _remove_mirror: Callable[[], object] | None = None
@@ -85,16 +86,16 @@ class Engine:
         self.folder = folder
         self.lock = lock
         self.damaged_indexes: dict[str, str] = {}
-        """By collection, what is wrong with the files of its index."""
+        """The damage to the index files, by collection."""
         self.write_lock = threading.RLock()
-        """Held by the thread that writes: of two that add the same row, one has to see that it is there."""
+        """Held by the writing thread: if two threads add the same row, the second must see it."""
         where: dict[str, Any] = {"is_persistent": False}
         if folder is not None:
             files = folder if lock is not None else self._mirror(folder)
             self.damaged_indexes = check_folder(files)
             if self.damaged_indexes and lock is not None:
                 with lock.writing():
-                    reset_damaged(files)  # Chroma may crash on what is half written
+                    reset_damaged(files)  # Chroma may crash on half-written files
             where = {"is_persistent": True, "persist_directory": str(files)}
         self._system = _started(**where)
         self.client = _Client(self._system)
@@ -104,9 +105,9 @@ class Engine:
 
     @classmethod
     def of_folder(cls, folder: Path, make_lock: Callable[[], FolderLock | None]) -> Self:
-        """The engine of a folder: the one that runs, or a new one.
+        """The running engine of a folder, or a new one.
 
-        An engine whose folder was removed and made again is left to the stores that still hold it.
+        An engine whose folder was removed and created again stays with the stores that still use it.
         """
         _process.start()
         with _process.guard:
@@ -135,7 +136,7 @@ class Engine:
         return mirror
 
     def problem(self) -> str | None:
-        """Why it can't be used any more, or ``None``."""
+        """Why it is no longer usable, or ``None``."""
         if _process.forked:
             return _FORKED
         if self.folder is not None and _identity(self.folder) != self._file:
@@ -146,8 +147,8 @@ class Engine:
         return None
 
     def release(self) -> None:
-        """One store less uses it; the last one closes it."""
-        if _process.forked:  # its threads are in the parent, and so are its locks: to stop it would hang or unlock
+        """Release it for one store; the last one closes it."""
+        if _process.forked:  # its threads and locks belong to the parent: stopping it would hang or unlock
             return
         with _process.guard:
             self._users -= 1
@@ -164,20 +165,20 @@ class Engine:
 
 
 class _Process:
-    """The engines of this process, and whether it was forked from one that had any."""
+    """The engines of this process, and whether it was forked from a process that had engines."""
 
     def __init__(self) -> None:
-        self.guard = threading.RLock()  # reentrant: a store may be collected, and so close, while this thread holds it
+        self.guard = threading.RLock()  # reentrant: garbage collection may close a store while this thread holds it
         self.running: dict[Path, Engine] = {}
         self.engines: set[Engine] = set()
         self.started = False
         self.forked = False
 
     def start(self) -> None:
-        """Note that an engine is started.
+        """Register the start of an engine.
 
         Raises:
-            StoreError: It can't be, in a forked process.
+            StoreError: The process was forked from one that used a store.
         """
         if self.forked:
             raise StoreError(_FORKED)
@@ -189,7 +190,8 @@ class _Process:
             return
         self.forked = True
         self.guard = threading.RLock()  # another thread of the parent may have held it
-        for engine in self.engines:  # never freed here: to free one waits for threads that this process does not have
+        # never freed here: freeing one would wait for threads that this process does not have
+        for engine in self.engines:
             for part in (engine, engine._system, engine.client):
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(part))
 
@@ -205,12 +207,12 @@ _FORKED = (
 
 
 def _remove_of_process(folder: Path, process: int) -> None:
-    if os.getpid() == process:  # and not a forked one that ends first
+    if os.getpid() == process:  # not a forked process that ends earlier
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:
-    """Which file the database is. Chroma keeps it open, so that its number is given to no other file."""
+    """The identity of the database file. Chroma keeps it open, so its number is not given to another file."""
     with contextlib.suppress(OSError):
         status = (folder / DATABASE).stat()
         return status.st_dev, status.st_ino
@@ -228,9 +230,9 @@ class ServerConnection:
     """A client of a Chroma server.
 
     Args:
-        host: Its host name or address; for this machine no proxy is used.
+        host: Its host name or address; requests to this machine use no proxy.
         port: Its port.
-        ssl: Whether it is reached by https.
+        ssl: Whether to use https.
     """
 
     def __init__(self, host: str, port: int, *, ssl: bool) -> None:

@@ -18,14 +18,14 @@ _LOG = logging.getLogger(__name__)
 
 
 class DamagedIndexError(StoreError):
-    """An index that can't be loaded, and was marked to be rebuilt."""
+    """An index that can't be loaded and is marked for a rebuild."""
 
 
 def heal(pool: OpenPool) -> None:
     """Rebuild damaged indexes of a pool in a folder from its rows, and check the index after an interrupted write.
 
     Raises:
-        DamagedIndexError: An index can't be loaded; it was marked to be rebuilt when the pool is opened again.
+        DamagedIndexError: An index can't be loaded; it is marked, and the next opening of the pool rebuilds it.
     """
     folder = pool.connection.folder
     if folder is None:
@@ -48,7 +48,7 @@ def heal(pool: OpenPool) -> None:
 
 
 def _rebuild(pool: OpenPool) -> bool:
-    """Rebuild the indexes whose files are damaged, and return whether there were any."""
+    """Rebuild the damaged indexes; returns whether there were any."""
     folder, damaged = pool.connection.folder, pool.connection.damaged_indexes()
     names = {name for task in Task for name in (f"{pool.name}.{task}", f"{pool.name}.{task}.next")}
     problems = {name: problem for name, problem in damaged.items() if name in names}
@@ -69,7 +69,7 @@ def _rebuild(pool: OpenPool) -> bool:
 
 
 def check_index(pool: OpenPool, advance: Callable[[int], None] = lambda _: None) -> None:
-    """Look up every row by its own vector, and repair the index where one is not found."""
+    """Look up every row by its own vector, and repair the index for rows that are not found."""
     with writing(pool, "checking the index"):
         record_check(pool, [check_all(collection, advance) for collection in pool.collections.values()])
     if (mark := writing_mark(pool)) is not None:
@@ -77,7 +77,7 @@ def check_index(pool: OpenPool, advance: Callable[[int], None] = lambda _: None)
 
 
 def record_check(pool: OpenPool, checks: list[IndexCheck]) -> None:
-    """Keep the sum of checks with the pool, and log a warning where rows were not found."""
+    """Keep the sum of checks with the pool, and log a warning if rows were not found."""
     check = pool.index_check = sum(checks, IndexCheck(0, 0, 0))
     if check.unreachable:
         _LOG.warning(

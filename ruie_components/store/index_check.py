@@ -1,7 +1,7 @@
-"""Checks that the approximate index finds every row by its own vector, and repairs it where it does not.
+"""Checks that the approximate index finds every row by its own vector, and repairs it otherwise.
 
 An HNSW graph can lose rows: when links are pruned, when rows are deleted, and when a process is killed between two
-writes. Such a row is stored and never found. Linking it again repairs that nearly always.
+writes. Such a row is stored but never found. Linking it again repairs nearly all of them.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from typing import Any
 import numpy as np
 
 _PAGE = 500
-_HITS = 10  # a row may tie with others that have the same vector
+_HITS = 10  # rows with the same vector tie
 _ROUNDING = 1e-5
 _ROUNDS = 6
-_WORTH_ANOTHER = 0.8  # a round that leaves more of the lost rows is the last: linking again also cuts links of others
+_WORTH_ANOTHER = 0.8  # stop after a round that leaves more of the lost rows: linking again also cuts links of others
 _SAMPLE, _SHARE = 256, 0.05  # rows checked after a write: this share of it, but at least this many
 _LARGEST_SAMPLE = 2_000
 _LARGEST_WHOLE = 20_000
-"""Rows of a collection that are all looked up where the sample lost one. A look-up takes as long as writing a row, and
-a repair looks everything up at least twice: beyond this a write would take several times as long."""
+"""The largest collection whose rows are all looked up if the sample lost one. A look-up takes as long as writing a row,
+and a repair looks up all rows at least twice: in a larger one a write would take several times as long."""
 
 
 @dataclass(frozen=True)
 class IndexCheck:
-    """What a check of a pool's index gave."""
+    """The result of a check of a pool's index."""
 
     checked: int
-    """Rows that were looked up by their own vectors."""
+    """The number of rows that were looked up."""
     unreachable: int
-    """Those that were not found."""
+    """The number of rows that were not found."""
     repaired: int
-    """How many fewer are not found now."""
+    """How many of them a repair made findable."""
 
     @property
     def recall(self) -> float:
-        """The fraction of the checked rows that a search for their own vector finds now."""
+        """The fraction of the checked rows that a search for their own vector now finds."""
         return 1 - (self.unreachable - self.repaired) / self.checked if self.checked else 1.0
 
     def __add__(self, other: IndexCheck) -> IndexCheck:
@@ -47,7 +47,7 @@ class IndexCheck:
 
 
 def check_all(collection: Any, advance: Callable[[int], None] = lambda _: None) -> IndexCheck:
-    """Look up every row of a collection, and repair what can't be found."""
+    """Look up every row of a collection, and repair the index for rows that are not found."""
     ids = collection.get(include=[])["ids"]
     lost = left = _unreachable(collection, ids, advance)
     for _ in range(_ROUNDS):
@@ -62,7 +62,7 @@ def check_all(collection: Any, advance: Callable[[int], None] = lambda _: None) 
 
 
 def check_written(collection: Any, written: Sequence[str]) -> IndexCheck:
-    """Look up some of the rows that were written, evenly spread; all rows where one of them can't be found.
+    """Look up an evenly spread sample of the written rows; if one is not found, look up all rows.
 
     In a collection of more than 20,000 rows only the lost rows of the sample are repaired; ``check_all`` finds the
     others.
@@ -95,4 +95,4 @@ def _unreachable(collection: Any, ids: Sequence[str], advance: Callable[[int], N
 def _link_again(collection: Any, lost: Sequence[str]) -> None:
     for start in range(0, len(lost), _PAGE):
         page = collection.get(ids=list(lost[start : start + _PAGE]), include=["embeddings"])
-        collection.update(ids=page["ids"], embeddings=page["embeddings"])  # the same vectors get new links
+        collection.update(ids=page["ids"], embeddings=page["embeddings"])  # writing the same vectors makes new links

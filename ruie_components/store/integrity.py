@@ -1,6 +1,6 @@
 """Checks a store's folder before Chroma opens it, and reads the examples of a damaged one.
 
-Chroma crashes on some half-written files and searches silently without the lost rows on others.
+Chroma crashes on some half-written files, and silently omits the lost rows with others.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _EXAMPLES = """
 
 
 def check_folder(folder: Path) -> dict[str, str]:
-    """Check that the database can be read and that every index that was written is whole.
+    """Check that the database is readable and that every written index is complete.
 
     Returns:
-        The collections whose index is damaged, with what is wrong.
+        The collections with a damaged index, and the damage.
 
     Raises:
         StoreError: The database is damaged.
@@ -49,9 +49,10 @@ def check_folder(folder: Path) -> dict[str, str]:
 
 
 def reset_damaged(folder: Path) -> None:
-    """Remove damaged indexes, so that Chroma opens their collections; they are rebuilt from the rows, which stay.
+    """Remove damaged indexes, so that Chroma can open their collections and rebuild them from the rows.
 
-    A mark in the folder says which collections lack an index until ``forget_damage``. Chroma must not have it open.
+    A mark in the folder names the collections without an index until ``forget_damage``. Chroma must not have the folder
+    open.
     """
     damaged = _damaged(folder)
     if not damaged:
@@ -66,14 +67,14 @@ def reset_damaged(folder: Path) -> None:
 
 
 def mark_damaged(folder: Path, collection: str, problem: str) -> None:
-    """Note that a collection's index has to be rebuilt."""
+    """Mark a collection's index for a rebuild."""
     mark = _mark(folder, collection)
     mark.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(mark, problem)
 
 
 def forget_damage(folder: Path, collection: str) -> None:
-    """Note that a collection's index is whole."""
+    """Remove the mark of a collection whose index is complete."""
     _mark(folder, collection).unlink(missing_ok=True)
 
 
@@ -82,7 +83,7 @@ def _mark(folder: Path, collection: str) -> Path:
 
 
 def _damaged(folder: Path) -> dict[str, tuple[str, str]]:
-    """By collection the name of its index's folder and what is wrong with it."""
+    """The index folder's name and its damage, by collection."""
     if not (folder / DATABASE).exists():
         return {}
     with _database(folder) as database:
@@ -105,7 +106,7 @@ def rescue(folder: str | Path, pool: str = "default") -> Iterator[Example]:
 
     Args:
         folder: The store's folder.
-        pool: Which pool.
+        pool: The pool's name.
 
     Raises:
         StoreError: The database itself can't be read, or there is no such pool.
@@ -119,13 +120,13 @@ def rescue(folder: str | Path, pool: str = "default") -> Iterator[Example]:
 
 
 def _collections_of(pool: str, existing: set[str], folder: Path) -> list[str]:
-    # a copy with other vectors may be whole or half, but only the whole ones outlive their original
+    # copies with other vectors may be incomplete, but only complete ones outlive the original
     names = {task: (f"{pool}.{task}", f"{pool}.{task}.next") for task in Task}
     chosen = [next((name for name in names[task] if name in existing), None) for task in Task]
     if not any(chosen):
         parted = (name.removesuffix(".next").rpartition(".") for name in existing)
         known = ", ".join(sorted({known for known, _, task in parted if task in set(Task)})) or "none"
-        raise StoreError(f"there is no pool {pool!r} in {folder}; pools there: {known}")
+        raise StoreError(f"there is no pool {pool!r} in {folder}; it has: {known}")
     return [name for name in chosen if name]
 
 
@@ -133,7 +134,7 @@ def _collections_of(pool: str, existing: set[str], folder: Path) -> list[str]:
 def _database(folder: Path) -> Iterator[sqlite3.Connection]:
     path = (folder / DATABASE).resolve()
     try:
-        # not mode=ro: after a kill in the middle of a write SQLite must roll back the unfinished part first
+        # not mode=ro: after a kill during a write SQLite must first roll back the unfinished part
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as database:
             yield database
     except sqlite3.Error as error:
@@ -148,16 +149,16 @@ def _index_problem(folder: Path) -> str | None:
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         return f"{folder / missing[0]} is missing"
-    with (folder / "index_metadata.pickle").open("rb") as labels:  # looked at, never loaded
+    with (folder / "index_metadata.pickle").open("rb") as labels:  # its end is checked, but it is never loaded
         labels.seek(max(0, labels.seek(0, 2) - 1))
         if labels.read() != b".":
-            return f"{folder / 'index_metadata.pickle'} is cut off"
+            return f"{folder / 'index_metadata.pickle'} is truncated"
     header = (folder / "header.bin").read_bytes()
     if len(header) < _HEADER_SIZE:
-        return f"{folder / 'header.bin'} is cut off"
+        return f"{folder / 'header.bin'} is truncated"
     version, _, _, count, row_size = _HEADER.unpack_from(header)
     if version != _HEADER_VERSION or len(header) != _HEADER_SIZE:
-        return None  # written by a Chroma whose files this code does not know
+        return None  # written by a Chroma version with an unknown file format
     for name, size in (("data_level0.bin", count * row_size), ("length.bin", count * 4)):
         if (folder / name).stat().st_size != size:
             return f"{folder / name} has {(folder / name).stat().st_size:,} bytes instead of {size:,}"

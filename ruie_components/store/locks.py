@@ -1,9 +1,10 @@
-"""Locks a store's folder for many processes that read, or for one that writes.
+"""Locks a store's folder for many readers or one writer.
 
-Chroma has no locks: with two processes on one folder reads go stale and writes can damage the index. Every
-process that has the folder open keeps a file of its own locked (``.ruie/open-PID-TOKEN.lock``). A process that writes
+Chroma has no locks: if two processes use one folder, reads go stale and writes can damage the index. Every
+process that has the folder open keeps its own file locked (``.ruie/open-PID-TOKEN.lock``). A process that writes
 holds ``.ruie/write.lock`` and checks that no other process's file is locked. The system releases the locks of a process
-that dies. The process number is for messages; the token tells apart processes of containers, which may all be number 1.
+that dies. The process number is for messages; the token distinguishes processes in containers, which may all have
+number 1.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from filelock import FileLock, Timeout
 
 from ruie_components.errors import StoreError
 
-_PATIENCE = 2.0  # seconds; opening and closing hold the write lock for a moment only
+_PATIENCE = 2.0  # seconds; opening and closing hold the write lock only briefly
 
 
 class FolderLock:
-    """This process's right to have a folder open.
+    """This process's lock on a folder that it has open.
 
     Args:
         folder: The store's folder; it must exist.
@@ -53,13 +54,13 @@ class FolderLock:
             yield
 
     def release(self) -> None:
-        """Give up the right: the folder is closed."""
+        """Release the lock when the folder is closed."""
         self._mine.release()
         Path(self._mine.lock_file).unlink(missing_ok=True)
 
     @contextmanager
     def _write_lock(self) -> Iterator[None]:
-        # one lock object in the process, which counts: several stores of one process share the folder
+        # one counting lock object per process: several stores of a process share the folder
         lock = FileLock(self._locks / "write.lock", is_singleton=True, thread_local=False)
         try:
             lock.acquire(timeout=_PATIENCE)
@@ -72,7 +73,7 @@ class FolderLock:
 
     def _refusal(self, why: str) -> StoreError:
         return StoreError(
-            f"the store in {self._folder} can't be used now: {why}, and a folder takes many readers or one writer. "
+            f"the store in {self._folder} can't be used now: {why}, and a folder allows many readers or one writer. "
             f"Close the other one, or let several processes share it through a server: "
             f"chroma run --path {self._folder}, then path='http://localhost:8000'"
         )

@@ -1,4 +1,4 @@
-"""An open pool: what the modules of this package need of it."""
+"""An open pool, as the modules of this package share it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Cached = TypeVar("Cached")
 
 @dataclass
 class OpenPool:
-    """A pool's connection, name, encoder and collections, and values that were computed from its rows."""
+    """A pool's connection, name, encoder and collections, and cached values computed from its rows."""
 
     connection: Connection
     name: str
     encoder: Encoder
     collections: dict[Task, Any] = field(default_factory=dict)
-    """Its Chroma collections; a task without examples has none."""
+    """Its Chroma collections by task; a task without examples has none."""
     closed: bool = False
     index_check: IndexCheck = field(default_factory=lambda: IndexCheck(0, 0, 0))
     """The result of the last check of its index."""
@@ -32,7 +32,7 @@ class OpenPool:
     _writes: int = 0
 
     def load_collections(self) -> None:
-        """Read which collections there are.
+        """Read the pool's collections.
 
         Raises:
             StoreError: One of them can't be used with the encoder, or is not of this package.
@@ -41,7 +41,7 @@ class OpenPool:
         self.collections = {task: collection for task, collection in collections.items() if collection is not None}
 
     def check_open(self) -> None:
-        """Raise ``StoreError`` if the pool was closed or its connection can't be used any more."""
+        """Raise ``StoreError`` if the pool is closed or its connection is no longer usable."""
         if self.closed:
             raise StoreError("the store is closed")
         if (problem := self.connection.problem()) is not None:
@@ -57,7 +57,7 @@ class OpenPool:
         """The collection of a task.
 
         Raises:
-            StoreError: There is none.
+            StoreError: The task has no examples.
         """
         self.check_open()
         if task not in self.collections:
@@ -72,10 +72,9 @@ class OpenPool:
         )
 
     def cached(self, key: str, task: Task, compute: Callable[[], Cached]) -> Cached:
-        """What ``compute`` returned for this key, computed again when the number of the task's examples has changed.
+        """The cached result of ``compute`` for this key, computed again when the number of the task's examples changes.
 
-        Writes through this store object clear the cache; those of others on a server are noticed when the count
-        changes.
+        Writes through this store clear the cache; writes of others on a server are noticed when the count changes.
 
         Raises:
             StoreError: The pool has no example of this task.
@@ -91,11 +90,11 @@ class OpenPool:
             return cached
         writes = self._writes
         value = compute()
-        if writes == self._writes:  # else another thread has changed rows meanwhile
+        if writes == self._writes:  # otherwise another thread changed rows meanwhile
             self._cache[key] = count, value
         return value
 
     def clear_cache(self) -> None:
-        """Forget what was computed from rows, because they change."""
+        """Clear the cached values, because rows change."""
         self._writes += 1
         self._cache.clear()

@@ -17,12 +17,12 @@ _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,500}")
 
 
 def open_pool(path: str | Path | None, name: str, encoder: Any, client: Any, *, create: bool) -> OpenPool:
-    """Open a pool, whose collections may not exist yet.
+    """Open a pool; its collections need not exist yet.
 
     Args:
         path: As for ``connect``.
         name: The pool's name.
-        encoder: As for ``load_encoder``; ``None``: the one that is stored beside the pool, else the embedded one.
+        encoder: As for ``load_encoder``; ``None``: the one stored with the pool, else the embedded one.
         client: As for ``connect``.
         create: As for ``connect``.
 
@@ -32,12 +32,12 @@ def open_pool(path: str | Path | None, name: str, encoder: Any, client: Any, *, 
     """
     if not _POOL.fullmatch(name) or ".." in name or not name[-1].isalnum():
         raise StoreError(
-            f"pool name {name!r} can't be used: take letters, digits, single dots, '_' and '-', with a letter or "
+            f"pool name {name!r} can't be used: use letters, digits, single dots, '_' and '-', with a letter or "
             f"digit at both ends, at most 500"
         )
     try:
         return _open_once(path, name, encoder, client, create=create)
-    except DamagedIndexError:  # marked; Chroma has to start again to open it
+    except DamagedIndexError:  # it is marked now; Chroma must restart to open it
         return _open_once(path, name, encoder, client, create=create)
 
 

@@ -13,7 +13,7 @@ from ruie_components.store.open_pool import OpenPool
 from ruie_components.types import Example, Task
 
 PAGE = 1000
-"""Rows that are read in one call."""
+"""Rows read per call."""
 
 Item = TypeVar("Item")
 
@@ -44,8 +44,8 @@ def get(pool: OpenPool, ids: Iterable[str]) -> list[Example]:
 def examples(pool: OpenPool, tasks: Iterable[Task]) -> Iterator[Example]:
     """All examples of some tasks.
 
-    Which rows there are is read at the start of a task: rows that are deleted meanwhile are skipped, and rows that are
-    added meanwhile are left out.
+    The list of rows is read at the start of a task: rows deleted meanwhile are skipped, and rows added meanwhile are
+    left out.
     """
     pool.check_open()
     for task in tasks:

@@ -21,9 +21,9 @@ EXAMPLE, TEXT, LABELS, EVENT = "example", "text", "labels", "event"
 
 
 def metadata(example: Example) -> dict[str, Any]:
-    """What is kept beside the shown block: the whole example as JSON, and what a search looks at without reading it.
+    """The metadata of a row: the whole example as JSON, and fields for searches, which do not read the JSON.
 
-    That is its text's hash, the label of each annotation, and for EAE the type of its event.
+    The fields are its text's hash, the label of each annotation, and for EAE the type of its event.
     """
     row: dict[str, Any] = {EXAMPLE: to_json(example), TEXT: text_hash(example.text)}
     if example.annotation_labels:  # Chroma refuses empty lists
@@ -49,7 +49,7 @@ def row_filter(*, event_type: str | None = None, label: str | None = None) -> di
 
 
 def to_json(example: Example) -> str:
-    """The example's row as JSON; all of it comes back."""
+    """The example's row as JSON, without loss."""
     return example.model_dump_json(by_alias=True, exclude_defaults=True)
 
 
@@ -57,7 +57,7 @@ def from_json(row_id: str, value: Any, location: str) -> Example:
     """The example of a row.
 
     Raises:
-        StoreError: The row holds none.
+        StoreError: The row holds no valid example.
     """
     try:
         return Example.model_validate_json(value)
@@ -69,13 +69,13 @@ def from_json(row_id: str, value: Any, location: str) -> Example:
 
 
 def document(example: Example) -> str:
-    """What Chroma shows as the document: the block of the prompt."""
+    """The document of a row: its block in a prompt."""
     return prompts.render_demonstration(example)
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A row that a search returned; its example is read when it is needed."""
+    """A row that a search returned; its example is parsed on first use."""
 
     id: str
     score: float

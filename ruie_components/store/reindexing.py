@@ -1,11 +1,11 @@
-"""Embeds a whole pool with another encoder; an interruption at any moment loses nothing.
+"""Embeds a whole pool with another encoder; an interruption at any point loses nothing.
 
-Each collection ``POOL.TASK`` is copied to ``POOL.TASK.next`` with the new vectors. When all copies are whole, the empty
-collection ``POOL.switch`` is made: that one step decides that the copies count. Then each copy takes its original's
-name, and the mark is deleted. A pool that has the mark is finished when it is opened; copies without the mark are
-completed or deleted by the next call.
+Each collection ``POOL.TASK`` is copied to ``POOL.TASK.next`` with the new vectors. When all copies are complete, the
+empty collection ``POOL.switch`` is created as a mark: this single step makes the copies valid. Then each copy takes its
+original's name, and the mark is deleted. Opening a pool with the mark finishes the work; the next call completes or
+deletes copies without the mark.
 
-In a folder the encoder is kept too, in ``.ruie/encoders/FINGERPRINT``, so that the store opens without naming it.
+A folder also keeps the encoder, in ``.ruie/encoders/FINGERPRINT``, so the store opens without naming it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def reindex(
     """Embed every collection of a pool again.
 
     Args:
-        connection: Where the pool is; a folder must be locked for writing.
+        connection: The pool's database; a folder must be locked for writing.
         pool: Its name.
         encoder: The new encoder.
         advance: Called with the number of rows embedded since the last call.
@@ -63,7 +63,7 @@ def rebuild(connection: Connection, pool: str, encoder: Encoder, damaged: set[st
     """Build the damaged indexes of a pool again, from its rows and with its own encoder.
 
     Args:
-        connection: Where the pool is, locked for writing.
+        connection: The pool's database, locked for writing.
         pool: Its name.
         encoder: The pool's encoder.
         damaged: The names of the collections whose index is damaged, copies among them.
@@ -76,7 +76,7 @@ def rebuild(connection: Connection, pool: str, encoder: Encoder, damaged: set[st
         name = f"{pool}.{task}"
         copy = get_collection(connection, _next(name))
         if copy is not None and (copy.name in damaged or name not in damaged):
-            connection.client.delete_collection(copy.name)  # it belongs to a reindexing that starts again
+            connection.client.delete_collection(copy.name)  # it belongs to a reindexing that will start again
         if name in damaged and (old := get_collection(connection, name)) is not None:
             _copy(connection, old, encoder, lambda _: None)
             rebuilt[name] = old.count()
@@ -105,12 +105,12 @@ def finish(connection: Connection, pool: str) -> bool:
 
 
 def is_unfinished(connection: Connection, pool: str) -> bool:
-    """Whether ``finish`` has something to do."""
+    """Whether ``finish`` has work to do."""
     return get_collection(connection, _mark(pool)) is not None
 
 
 def kept_encoder(connection: Connection, pool: str) -> Path | None:
-    """The folder of the encoder that is kept beside a pool, or ``None`` where none is.
+    """The folder of the encoder that is kept with a pool, or ``None``.
 
     Raises:
         StoreError: The pool's fingerprint is not valid, or its encoder lies outside the store's folder.
@@ -156,7 +156,7 @@ def _copy(connection: Connection, old: Any, encoder: Encoder, advance: Callable[
         keep_labels(connection, copy, labels or ())
     if descriptions := kept_descriptions(connection, old):
         set_descriptions(connection, copy, descriptions)
-    if (old.metadata or {}).get(FINGERPRINT) == encoder.fingerprint:  # a rebuilt index; other vectors need tuning anew
+    if (old.metadata or {}).get(FINGERPRINT) == encoder.fingerprint:  # only rebuilt; other vectors need new tuning
         copy = set_settings(connection, copy, kept_settings(old))
     row_ids = old.get(include=[])["ids"]
     copied = set(copy.get(include=[])["ids"])
@@ -188,12 +188,12 @@ def _pages(ids: list[str], size: int) -> list[list[str]]:
 
 
 def _home(connection: Connection) -> Path | None:
-    """Where encoders are kept: in a folder that is ours, not on a server or in memory."""
+    """Where encoders are kept: in the store's folder; nowhere on a server or in memory."""
     return connection.folder / ".ruie" / "encoders" if connection.folder else None
 
 
 def _keep(connection: Connection, encoder: Encoder) -> None:
-    """Copy an exported encoder into the store's folder; any other can't be kept, and has to be given again."""
+    """Copy an exported encoder into the store's folder; encoders of other kinds are not kept."""
     home = _home(connection)
     if home is None or not isinstance(encoder, OnnxEncoder | StaticEncoder):
         return
@@ -204,11 +204,11 @@ def _keep(connection: Connection, encoder: Encoder) -> None:
     half = home / f"half-{os.getpid()}"
     shutil.rmtree(half, ignore_errors=True)
     shutil.copytree(encoder.folder, half)
-    half.replace(folder)  # whole, or not there
+    half.replace(folder)  # complete or absent
 
 
 def _forget_unused(connection: Connection) -> None:
-    """Remove kept encoders that no collection of the folder was built with."""
+    """Remove kept encoders that no collection of the folder uses."""
     home = _home(connection)
     if home is None or not home.is_dir():
         return

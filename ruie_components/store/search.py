@@ -19,7 +19,7 @@ _PAGE = 1000  # rows whose metadata is read in one call
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """Which rows a search may return, and what it returns of them."""
+    """The rows that a search may return, and whether it returns their vectors."""
 
     vectors: bool = False
     """Whether hits have their vectors."""
@@ -51,7 +51,7 @@ def search_collection(
         queries: ``(n, d)``.
         own_texts: The ``text_hash`` of each query's text; rows that have it are left out.
         k: How many rows for each query.
-        options: Which rows, and what of them.
+        options: The allowed rows, and whether hits have vectors.
 
     Raises:
         EmptyCollectionError: The collection has no rows.
@@ -79,7 +79,7 @@ def _search_batch(
             hits[i] = [hit for hit in page if hit.metadata.get(TEXT) != own_texts[i]][:k]
         too_few = [(i, len(page)) for i, page in zip(pending, pages, strict=True) if len(hits[i]) < k]
         pending = [i for i, size in too_few if size >= fetch]  # rows of the query's own text filled the page
-        exhausted = [(i, size) for i, size in too_few if size < fetch]  # Chroma returned all that it finds
+        exhausted = [(i, size) for i, size in too_few if size < fetch]  # Chroma returned all that it could find
         if exhausted and not options.is_filtered:
             _complete(collection, queries, own_texts, k, options, exhausted, hits)
         fetch *= 4
@@ -95,7 +95,7 @@ def _complete(
     exhausted: list[tuple[int, int]],
     hits: list[list[Hit]],
 ) -> None:
-    """Compare with every row where the approximate index returned fewer rows than there are: it can lose some."""
+    """Compare with every row if the approximate index returned too few rows: it can lose some."""
     total = collection.count()
     if total == 0:
         raise EmptyCollectionError
@@ -121,8 +121,8 @@ def _query(
 ) -> list[list[Hit]]:
     """A page of rows for each query.
 
-    Reading the metadata takes most of the time. With ``known`` it is read separately, and only of rows that are not in
-    it.
+    Reading the metadata takes most of the time. With ``known`` it is read separately, and only for rows that are not in
+    ``known``.
     """
     include = ["distances", *(["embeddings"] if options.vectors else []), *(["metadatas"] if known is None else [])]
     response = collection.query(
@@ -133,9 +133,9 @@ def _query(
         known |= read_metadata(collection, list(new))
     pages = []
     for row, ids in enumerate(response["ids"]):
-        if known is None:  # Chroma gives empty metadata, of rows that another program wrote, as None
+        if known is None:  # Chroma returns None for rows without metadata, which another program wrote
             metadatas = [metadata or {} for metadata in response["metadatas"][row]]
-        else:  # None: the row was deleted since by another process
+        else:  # None: another process has deleted the row
             metadatas = [known.get(row_id) for row_id in ids]
         embeddings = response["embeddings"][row] if options.vectors else [None] * len(ids)
         page = [
@@ -161,7 +161,7 @@ def read_metadata(collection: Any, ids: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def index_problem(collection: Any) -> str | None:
-    """Why a collection can't be searched, or ``None`` where it can."""
+    """Why a collection can't be searched, or ``None`` if it can."""
     from chromadb.errors import ChromaError
 
     if not collection._model.dimension:

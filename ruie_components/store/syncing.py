@@ -1,4 +1,4 @@
-"""Makes a pool equal to a list of examples: a plan of what has to change, and its application."""
+"""Makes a pool equal to a list of examples: plans the changes and applies them."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class Plan:
     new: list[Example] = field(default_factory=list)
     """Rows that are not in the pool."""
     updated: list[Example] = field(default_factory=list)
-    """Rows that are in the pool with another id or other metadata."""
+    """Rows whose id or metadata in the pool differs."""
     stale: list[str] = field(default_factory=list)
-    """The ids of the pool's rows that are to be removed."""
+    """The ids of the rows to remove."""
     replaced: int = 0
     """How many new rows replace a stale one."""
     unchanged: int = 0
@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def result(self) -> SyncResult:
-        """The plan in numbers."""
+        """The numbers of the plan."""
         return SyncResult(
             added=len(self.new) - self.replaced,
             changed=self.replaced + len(self.updated),
@@ -76,11 +76,11 @@ def group_by_task(examples: Iterable[Example]) -> dict[Task, dict[str, Example]]
 
 
 def make_plans(pool: OpenPool, targets: Mapping[Task, Mapping[str, Example]]) -> dict[Task, Plan]:
-    """What has to change in each task's collection.
+    """Plan the changes of each task's collection.
 
     Args:
         pool: The pool.
-        targets: What each task is to hold, by content id.
+        targets: The target examples of each task, by content id.
 
     Raises:
         StoreError: The pool can't be read.
@@ -90,7 +90,7 @@ def make_plans(pool: OpenPool, targets: Mapping[Task, Mapping[str, Example]]) ->
 
 
 def make_plan(connection: Connection, collection: Any | None, target: Mapping[str, Example]) -> Plan:
-    """Compare a collection with the examples that it is to hold, by content id.
+    """Compare a collection with its target examples, by content id.
 
     A new row replaces a stale one that has the same ``id``, or else the same text; each stale row is replaced once.
     """
@@ -135,7 +135,7 @@ def apply_plans(
         pool: The pool, locked for writing.
         writer: Its writer.
         plans: By task.
-        targets: What each task is to hold.
+        targets: The target examples of each task.
         advance: Called with the number of rows done since the last call.
     """
     size = batch_size(pool.connection)
@@ -179,7 +179,7 @@ def _own_id(stored: Any) -> str | None:
     try:
         own = json.loads(stored).get("id")
     except (TypeError, ValueError, AttributeError):
-        return None  # not readable, so it is replaced by its text or removed
+        return None  # not readable, so it is replaced by its text, or removed
     return None if own is None else _key(own)
 
 

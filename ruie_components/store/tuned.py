@@ -1,4 +1,4 @@
-"""The settings that tuning found best for a pool and task, kept in the collection's metadata."""
+"""The settings that tuning chose for a pool and task, kept in the collection's metadata."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ruie_components.types import Task
 
 
 class TunedSettings(BaseModel):
-    """How to choose and show demonstrations, and how answers are written.
+    """How to choose and show demonstrations, and how to write answers.
 
-    The default is the package's own default.
+    The defaults are those of the package.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,7 +27,7 @@ class TunedSettings(BaseModel):
     order: Order = Order.SIMILAR_LAST
     answer_format: AnswerFormat = AnswerFormat.LINEAR
     mode: Literal["completion", "chat"] | None = None
-    """For a GGUF file, whether it reads one string or messages; ``None`` for what the file says."""
+    """For a GGUF file: whether the model reads one string or messages; ``None``: as the file says."""
 
     def __str__(self) -> str:
         parts = [self.method.value, f"k={self.k}", self.order.value, self.answer_format.value]
@@ -35,7 +35,7 @@ class TunedSettings(BaseModel):
 
 
 def tuned_settings(pool: OpenPool, task: Task) -> TunedSettings | None:
-    """The settings that were tuned for a task; ``None`` where none were.
+    """The tuned settings of a task; ``None`` if it was not tuned.
 
     Raises:
         StoreError: They can't be read.
@@ -55,7 +55,7 @@ def tuned_settings(pool: OpenPool, task: Task) -> TunedSettings | None:
 
 
 def set_tuned_settings(pool: OpenPool, task: Task, settings: TunedSettings | None) -> None:
-    """Keep the settings that were tuned for a task, or remove them."""
+    """Keep the tuned settings of a task, or remove them."""
     collection = pool.collections[task]
     pool.collections[task] = set_settings(
         pool.connection, collection, None if settings is None else settings.model_dump_json()

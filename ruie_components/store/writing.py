@@ -1,4 +1,4 @@
-"""Writes examples into a pool's collections: while one batch is written, the next one is encoded."""
+"""Writes examples to a pool's collections; encodes the next batch while one is written."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ruie_components.store.index_check import IndexCheck, check_written
 from ruie_components.store.open_pool import OpenPool
 from ruie_components.types import Example, Task
 
-_BATCH = 1000  # rows of one write; Chroma's own limit is larger
+_BATCH = 1000  # rows per write; Chroma's limit is larger
 
 
 def batch_size(connection: Connection) -> int:
-    """How many rows are read or written in one call."""
+    """How many rows to read or write per call."""
     return min(_BATCH, int(connection.client.get_max_batch_size()))
 
 
 def writing_mark(pool: OpenPool) -> Path | None:
-    """The file that exists while a process writes to the pool, and still exists after it was killed or failed."""
+    """The file that exists while a process writes to the pool, and remains if it is killed or fails."""
     folder = pool.connection.folder
     return folder / ".ruie" / f"writing-{pool.name}" if folder else None
 
@@ -36,7 +36,7 @@ def writing(pool: OpenPool, doing: str) -> Iterator[Writer]:
 
     Args:
         pool: The pool.
-        doing: What is done, for error messages.
+        doing: The operation, for error messages.
     """
     with pool.connection.writing(), chroma_errors(pool.connection.location, doing):
         mark = writing_mark(pool)
@@ -47,12 +47,12 @@ def writing(pool: OpenPool, doing: str) -> Iterator[Writer]:
             yield Writer(pool)
         finally:
             pool.clear_cache()
-        if mark is not None and not is_unchecked:  # it stays after an error, until the whole index has been checked
+        if mark is not None and not is_unchecked:  # after an error it stays until the whole index is checked
             mark.unlink(missing_ok=True)
 
 
 class Writer:
-    """Takes examples one by one and writes those that are new; a context manager, at whose end all are written.
+    """Takes examples one by one and writes the new ones; as a context manager, it finishes writing on exit.
 
     Chroma releases the interpreter while it writes, so another thread does that.
 
@@ -85,18 +85,18 @@ class Writer:
 
     @property
     def new(self) -> int:
-        """How many rows were new."""
+        """The number of new rows."""
         return sum(map(len, self.written.values()))
 
     def put(self, example: Example) -> None:
-        """Write an example, at the latest at the end of the block."""
+        """Write an example, at the end of the block at the latest."""
         batch = self._waiting.setdefault(example.task, {})
         batch.setdefault(example.content_id, example)
         if len(batch) >= self._size:
             self._write(example.task)
 
     def check(self) -> list[IndexCheck]:
-        """Look up some of the written rows through the index, and repair it where it lost one."""
+        """Look up some of the written rows, and repair the index if it lost any."""
         return [check_written(self._pool.collections[task], ids) for task, ids in self.written.items()]
 
     def _write(self, task: Task) -> None:
@@ -121,9 +121,9 @@ class Writer:
         labels = dict.fromkeys(label for each in new.values() for label in each.labels)
 
         def write() -> None:
-            # before the rows, so that a kill in between leaves a label too many and not one too few
+            # before the rows: a kill in between leaves a label too many rather than one too few
             keep_labels(pool.connection, collection, labels)
-            collection.add(**rows)  # ignores ids that another process on a server has written since
+            collection.add(**rows)  # ignores ids that another process has written to a server meanwhile
 
         self._finish()
         self._pending = task, new, self._thread.submit(write)

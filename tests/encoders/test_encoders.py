@@ -75,7 +75,7 @@ def test_the_fingerprint_changes_with_whatever_changes_a_vector(tmp_path, make_e
         ("tokenizer.json", None, r"tokenizer\.json can't be read"),
         ("encoder.json", b"{}", "not the description of an encoder"),
         ("encoder.onnx", b"no graph", r"encoder\.onnx can't be loaded"),
-        ("tokenizer.json", b"{}", r"tokenizer\.json is no tokenizer"),
+        ("tokenizer.json", b"{}", r"tokenizer\.json is not a tokenizer"),
     ],
 )
 def test_a_broken_folder_is_an_error_that_names_the_file(tmp_path, make_encoder, name, content, message):
@@ -158,7 +158,7 @@ def test_vectors_that_are_none_are_refused(vectors, message):
 
 def test_an_encoder_is_returned_as_it_is_and_other_things_are_refused(encoder):
     assert load_encoder(encoder) is encoder
-    with pytest.raises(EncoderError, match="loaded already"):
+    with pytest.raises(EncoderError, match="loaded encoder"):
         load_encoder(encoder, layout="block")
     with pytest.raises(EncoderError, match="got int"):
         load_encoder(3)
@@ -238,7 +238,7 @@ def test_checkpoints_of_known_families_get_their_prefixes_unless_they_have_their
 def test_a_name_that_is_nowhere_is_an_error_that_says_what_it_could_be(monkeypatch, tmp_path):
     pytest.importorskip("sentence_transformers", reason="needs the extra [train]")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(EncoderError, match=r"neither an exported encoder .* nor a hub name"):
+    with pytest.raises(EncoderError, match=r"neither an exported encoder .* nor the name of a model"):
         load_encoder(str(tmp_path / "nothing"))
 
 

@@ -261,7 +261,7 @@ def test_a_servers_address_without_http_makes_no_folder(tmp_path, encoder, monke
     "address", ["http://localhost:9/chroma", "http://ada:secret@localhost:9", "http://localhost:9?a=b"]
 )
 def test_what_a_servers_address_can_not_say_is_refused_and_not_left_out(encoder, address):
-    with pytest.raises(StoreError, match="give that as client") as caught:
+    with pytest.raises(StoreError, match="pass that as client") as caught:
         DemonstrationStore.open(address, encoder=encoder)
     assert "secret" not in str(caught.value)
 
@@ -356,7 +356,7 @@ def test_a_damaged_database_is_an_error_and_nothing_is_deleted(damaged, encoder,
 def test_a_damaged_index_is_rebuilt_from_the_rows(damaged, encoder, caplog, name):
     path = damaged(name)
     assert len({each.content_id for each in rescue(path)}) == 1050
-    with pytest.raises(StoreError, match=r"no pool 'other' in .*; pools there: default"):
+    with pytest.raises(StoreError, match=r"no pool 'other' in .*; it has: default"):
         list(rescue(path, "other"))
     with DemonstrationStore.open(path, encoder=encoder) as store:
         assert store.count() == 1050
@@ -382,7 +382,7 @@ def test_the_examples_of_one_pool_alone_are_rescued(tmp_path, encoder):
     with chromadb.PersistentClient(str(tmp_path)) as client:  # as a kill may leave it once all copies are whole
         client.delete_collection("default.NER")
     assert list(rescue(tmp_path)) == [EXAMPLES[0], EXAMPLES[4]]
-    with pytest.raises(StoreError, match=r"no pool 'NER' in .*; pools there: default, default-2, default.v2"):
+    with pytest.raises(StoreError, match=r"no pool 'NER' in .*; it has: default, default-2, default.v2"):
         list(rescue(tmp_path, "NER"))
 
 
