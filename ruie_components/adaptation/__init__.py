@@ -1,4 +1,4 @@
-"""Adapts a store's encoder to the store's own pool, and says what that gained. It needs numpy and scipy only."""
+"""Adapts a store's encoder to the store's own pool, and measures the gain. It needs only numpy and scipy."""
 
 from ruie_components.adaptation.encoders import AdaptableEncoder
 from ruie_components.adaptation.measure import Gain

@@ -1,4 +1,4 @@
-"""Adam over the rows of a large matrix of which each step uses only some."""
+"""Adam over the rows of a large matrix, when each step uses only some of them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
 _EPSILON = np.float32(1e-8)
-_BLOCK = 64  # rows that are worked on together: they fit the processor's cache, which is several times as fast
+_BLOCK = 64  # rows per block: a block fits the processor's cache, which is several times as fast
 
 
 class LazyAdam:
-    """Adam over the rows of a matrix that costs only the rows of a batch.
+    """Adam over the rows of a matrix, at the cost of a batch's rows only.
 
-    Plain Adam goes on moving a row after its last gradient, by its decaying moments. Those steps are made up for in one
-    when the row is used again: after ``j`` steps without a gradient the moments are ``m a^j`` and ``v b^j``, so that
-    the steps differ by a factor that is the same for the whole row (but for Adam's tiny epsilon).
+    Plain Adam keeps moving a row after its last gradient, by its decaying moments. This class applies these steps at
+    once when the row is used again: after ``j`` steps without a gradient the moments are ``m a^j`` and ``v b^j``, so
+    the steps differ by one factor for the whole row (apart from Adam's tiny epsilon).
 
     Args:
         values: The matrix, changed in place.
@@ -35,7 +35,7 @@ class LazyAdam:
         self._last = np.zeros(len(values), np.int64)  # the last step in which a row had a gradient
 
     def rows(self, rows: Rows, step: int) -> Vectors:
-        """The current values of some rows, with the steps before ``step`` made up for."""
+        """The current values of some rows, after all pending steps before ``step``."""
         last = self._last[rows]
         factor = (self._sums[step] - self._sums[np.minimum(last + 1, step)]) * self._ratio ** -last.astype(float)
         factors = factor.astype(np.float32)[:, None]
@@ -52,8 +52,8 @@ class LazyAdam:
         """Move rows by their gradient, which is overwritten.
 
         Args:
-            rows: Which rows.
-            current: What ``rows`` has just returned for them.
+            rows: The rows.
+            current: Their values from ``rows``.
             gradient: At these values.
             step: The number of the step.
         """
@@ -77,7 +77,7 @@ class LazyAdam:
         self._last[rows] = step
 
     def finish(self) -> None:
-        """Make up for the steps that are left of all rows."""
+        """Apply the pending steps of all rows."""
         every = np.arange(len(self.values))
         for block in _blocks(len(every)):
             self.values[block] = self.rows(every[block], len(self._sizes))

@@ -1,4 +1,4 @@
-"""What is adapted: an encoder that can be trained on some rows of a pool, compared with its start, and written."""
+"""Adaptable encoders: they can be trained on rows of a pool, compared with their start, and written."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class AdaptableEncoder(Protocol):
     """An encoder that can be adapted to a pool."""
 
     interpolation_weights: Sequence[float]
-    """How much of the way from the start to the trained weights may be taken; the cross-validation chooses."""
+    """Candidate weights of the interpolation from the start to the trained weights; the cross-validation chooses."""
     folds: int
-    """Trainings that the cross-validation may take, at most."""
+    """The maximum number of trainings in the cross-validation."""
     steps: int
-    """Of one training, for a progress bar."""
+    """Steps of one training, for a progress bar."""
 
     def train(self, rows: Rows, advance: Advance) -> Any:
         """Weights trained on these rows of the pool."""
         ...
 
     def encode(self, trained: Any, weight: float, queries: Rows, passage_rows: Rows) -> tuple[Vectors, Vectors]:
-        """Vectors of queries and passages; interpolation weight 0 is the start, whatever was trained."""
+        """Vectors of queries and passages; interpolation weight 0 is the start, regardless of ``trained``."""
         ...
 
     def write(self, trained: Any, weight: float, folder: Path, *, name: str, adapted_from: str, card: str) -> Path:
@@ -45,15 +45,15 @@ class AdaptableEncoder(Protocol):
 
 
 class AdaptableStaticEncoder:
-    """Static token vectors, with a token of its own for each label as answers write it, ``label:``.
+    """Static token vectors, with an additional token for each label as written in answers, ``label:``.
 
-    A label's vector starts as the sum of the vectors of the tokens that it was made of, so that nothing changes yet
-    but for repeats; training can then move it without moving the words of the texts.
+    A label's vector starts as the sum of its original tokens' vectors, so at first only repeats make a difference;
+    training can then move it without moving the words of texts.
 
     Args:
         encoder: The start.
         pool: The pool.
-        teacher: What is learned.
+        teacher: The teacher of the training.
         settings: The numbers of the training.
     """
 
@@ -76,7 +76,7 @@ class AdaptableStaticEncoder:
                 (encoder.tokenizer, passages),
             )
         ]
-        # The pool's tokens are some thousands of many more, so all work is done with them alone.
+        # The pool uses only some thousands of all tokens, so the work is restricted to them.
         self._tokens = np.unique(np.concatenate([bag.indices for bag in bags])).astype(np.int64)
         self._queries, self._passages, self._passages_before = (select_tokens(bag, self._tokens) for bag in bags)
         known = self._tokens < len(encoder.token_vectors)
@@ -116,7 +116,7 @@ class AdaptableStaticEncoder:
 
 
 def with_label_tokens(encoder: StaticEncoder, labels: Sequence[str]) -> tuple[Any, Vectors]:
-    """The encoder's tokenizer with a token for each label as answers write it, and the vectors of these tokens.
+    """The encoder's tokenizer with a token for each label as written in answers, and the vectors of these tokens.
 
     Returns:
         A ``tokenizers.Tokenizer``, and the vectors of its new tokens, (new, d).

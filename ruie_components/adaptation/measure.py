@@ -16,9 +16,9 @@ from ruie_components.selection.candidates import MatrixSource
 Vectors = NDArray[np.float32]
 K = 8
 RECALL_WEIGHT = 0.5
-"""How much a point of label recall counts beside a point of label F1 where encoders are compared.
+"""The weight of label recall, relative to label F1, in the comparison of encoders.
 
-By label F1 alone the choice falls on encoders that show hardly any label but the likeliest ones.
+By label F1 alone, encoders win that show hardly any labels except the most likely ones.
 """
 
 
@@ -33,19 +33,19 @@ class Figures:
 
     @property
     def objective(self) -> NDArray[np.float64]:
-        """What encoders are compared by: label F1, and label recall where there are labels, (rows,)."""
+        """The objective of the comparison: label F1, and label recall if there are labels, (rows,)."""
         return self.label_f1 + RECALL_WEIGHT * np.nan_to_num(self.label_recall)
 
 
 def measure(pool: Pool, queries: Rows, passages: Rows, query_vectors: Vectors, passage_vectors: Vectors) -> Figures:
     """Choose demonstrations for queries by label voting.
 
-    Stores choose by similarity, but label F1 by similarity chooses encoders that are further from their start, and an
+    Stores choose by label voting, but label F1 by similarity chooses encoders that are further from their start, and an
     LLM extracts less with them (docs/evaluation.md).
 
     Args:
         pool: The pool.
-        queries: Rows that are queries, none of whose texts is among the passages.
+        queries: Rows that are queries; no passage has the text of one.
         passages: Rows that may be chosen.
         query_vectors: Of the queries.
         passage_vectors: Of the passages.
@@ -66,7 +66,7 @@ def measure(pool: Pool, queries: Rows, passages: Rows, query_vectors: Vectors, p
 
 
 def _vote(pool: Pool, queries: Rows, passages: Rows, scores: Vectors) -> Iterator[Rows]:
-    """The rows that label voting chooses for each query, by scores (queries, passages)."""
+    """The rows that label voting chooses for each query by scores, (queries, passages)."""
     source = MatrixSource(
         scores, [pool.examples[row].query for row in queries], [pool.examples[row] for row in passages]
     )
@@ -96,7 +96,7 @@ class Gain:
 
 
 def gains(pool: Pool, before: Figures, after: Figures) -> list[Gain]:
-    """The gain of each task, and of all of them together where there are several."""
+    """The gain of each task, and of all together if there are several."""
     chosen = {str(task): np.isin(before.rows, rows) for task, rows in pool.tasks.items()}
     if len(chosen) > 1:
         chosen["all"] = np.ones(len(before.rows), bool)
@@ -115,11 +115,11 @@ def gains(pool: Pool, before: Figures, after: Figures) -> list[Gain]:
 
 
 def sure_gain(before: Figures, after: Figures) -> float:
-    """The gain in the objective less its standard error, query by query: what is gained with some certainty.
+    """The mean gain in the objective over the queries, minus its standard error.
 
-    The interpolation weight with the largest sure gain is taken, and none where that is not above 0. So a pool whose
-    figures vary much goes a shorter way from the start. A limit of twice the standard error left most pools of 150 rows
-    as they were, also those where the queries of the dev split gained.
+    The interpolation weight with the largest sure gain is chosen, or none if that is not above 0. So the more a pool's
+    figures vary, the closer the encoder stays to the start. A limit of twice the standard error left most pools of 150
+    rows unchanged, even those whose dev queries gained.
     """
     difference = after.objective - before.objective
     if len(difference) < 2:

@@ -1,4 +1,4 @@
-"""A pool as adaptation reads it: its rows by task, their labels, and the folds of the cross-validation."""
+"""A pool for adaptation: its rows by task, their labels, and the folds of the cross-validation."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Rows = NDArray[np.int64]
 Scores = NDArray[np.float32]
 
 SMALL, MIDDLE = 600, 2500
-"""Rows up to which a pool is measured in five folds, and in three; a larger one holds out one part."""
+"""The maximum rows of pools that are measured in five folds, and in three; a larger one holds out one part."""
 HELD_OUT = 500
-"""Texts that a larger pool holds out, at most a fifth."""
+"""The number of texts that a larger pool holds out, at most a fifth."""
 MEASURED = 600
-"""Queries that are measured, in all folds together: more would take longer than the training, and decide the same."""
+"""The number of measured queries in all folds: more would take longer than the training, with the same decision."""
 MAX_ROWS = 20_000
-"""Rows that are trained on; a larger pool is sampled."""
+"""The maximum number of training rows; a larger pool is sampled."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Pool:
 
     @classmethod
     def sample(cls, examples: Iterable[Example], limit: int = MAX_ROWS, seed: int = 0) -> Pool:
-        """At most ``limit`` of the examples, each with the same chance, in one pass (reservoir sampling).
+        """At most ``limit`` of the examples, with equal probability, in one pass (reservoir sampling).
 
         Args:
-            examples: Of any number; at most ``limit`` are in memory.
-            limit: How many are kept.
-            seed: Of the draw.
+            examples: Any number of examples; at most ``limit`` are in memory.
+            limit: How many to keep.
+            seed: Of the random draw.
         """
         draw = random.Random(seed)  # noqa: S311  a sample, not a secret
         kept: list[Example] = []
@@ -55,14 +55,14 @@ class Pool:
 
     @cached_property
     def text(self) -> Rows:
-        """Rows with the same number have the same text, white space folded, and are never shown to each other."""
+        """The number of each row's text; rows with equal texts (white space collapsed) are never paired."""
         numbers: dict[str, int] = {}
         folded = (" ".join(example.text.split()) for example in self.examples)
         return np.array([numbers.setdefault(text, len(numbers)) for text in folded], np.int64)
 
     @property
     def texts(self) -> int:
-        """How many different texts there are."""
+        """The number of different texts."""
         return int(self.text.max()) + 1 if len(self) else 0
 
     @cached_property
@@ -76,7 +76,7 @@ class Pool:
 
     @property
     def written_labels(self) -> list[str]:
-        """Labels and event types, as they precede a colon in what an encoder reads; each once, sorted."""
+        """Labels and event types, which precede a colon in encoded texts; without repeats, sorted."""
         labels = {label for example in self.examples for label in example.annotation_labels}
         return sorted(labels | {event.type for example in self.examples for event in example.events})
 
@@ -96,21 +96,21 @@ class Pool:
 
     @cached_property
     def event_types(self) -> NDArray[np.object_]:
-        """The type of the event that each row is about (EAE), None elsewhere, (rows,)."""
+        """The event type of each row (EAE), else None, (rows,)."""
         events = [example.query.event for example in self.examples]
         return np.array([event.type if event else None for event in events], object)
 
     def folds(self, limit: int, seed: int) -> list[tuple[Rows, Rows]]:
-        """Rows to train on and queries to measure with, for each fold; rows of one text stay together.
+        """Training rows and measured queries of each fold; rows with equal texts stay together.
 
         Args:
-            limit: The maximum number of folds. Small pools have more of them, as their figures are less sure; with one
+            limit: The maximum number of folds. Small pools have more folds, because their figures vary more; with one
                 fold a fifth of the texts is held out.
-            seed: Of the division.
+            seed: Of the split.
         """
         size = self.texts
         draw = np.random.default_rng(seed)
-        texts = draw.permutation(size)[self.text]  # a number a text
+        texts = draw.permutation(size)[self.text]  # a number per text
         count = min(limit, 5 if len(self) <= SMALL else 3 if len(self) <= MIDDLE else 1)
         if count == 1:
             tested = [texts < min(HELD_OUT, max(size // 5, 1))]

@@ -1,4 +1,4 @@
-"""What an interrupted run has computed, kept in files for the next run."""
+"""Keeps the intermediate results of an interrupted run in files for the next run."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class KeptArrays:
-    """Arrays by name in files of a folder, which belong to one key; those of any other key are removed.
+    """Arrays by name in files of a folder, for one key; files of other keys are removed.
 
     Args:
-        folder: Created when it is needed. None: nothing is kept.
+        folder: The folder, created on first use. None: nothing is kept.
         key: A hash of everything that the arrays depend on, usable as a file name.
     """
 
@@ -33,7 +33,7 @@ class KeptArrays:
                     shutil.rmtree(other, ignore_errors=True)
 
     def get(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
-        """The arrays that were kept under a name, or what ``compute`` returns, which is kept from now on."""
+        """The kept arrays of a name, else the result of ``compute``, which is then kept."""
         if self._folder is None:
             return compute()
         path = self._folder / f"{name}.npz"
@@ -41,15 +41,15 @@ class KeptArrays:
             with np.load(path, allow_pickle=False) as kept:
                 return {key: kept[key] for key in kept.files}
         except (OSError, EOFError, ValueError, zipfile.BadZipFile):
-            pass  # absent, or broken by whatever interrupted the run
+            pass  # absent, or damaged by an interruption
         arrays = compute()
-        with suppress(OSError):  # a folder that can't be written to keeps nothing
+        with suppress(OSError):  # nothing is kept if the folder is not writable
             self._folder.mkdir(parents=True, exist_ok=True)
             with atomic_path(path) as part:
                 np.savez(part, allow_pickle=False, **arrays)
         return arrays
 
     def clear(self) -> None:
-        """Remove what was kept: the run is complete."""
+        """Remove the kept arrays: the run is complete."""
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)

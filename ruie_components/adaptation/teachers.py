@@ -1,4 +1,4 @@
-"""What the encoder learns from: label F1 of all pairs, or scores that something gave to some pairs."""
+"""Teachers of adaptation: label F1 of all pairs, or given scores of some pairs."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ ScoredCandidates: TypeAlias = Iterable[tuple[str, Sequence[str], Sequence[float]
 """For each query its id, the ids of some candidates, and their scores. Ids are ``Example.content_id``."""
 
 LEXICAL, RANDOM = 24, 8
-"""What a scorer is asked about for each row: candidates by BM25, and random ones of its task."""
-_PAIRS = 4096  # pairs of a call of a scorer
+"""The pairs that a scorer scores for each row: candidates by BM25, and random ones of its task."""
+_PAIRS = 4096  # pairs per call of a scorer
 _DEVIATION = 2.0
-_KNOWN = np.float32(1e3)  # added to scores in a sparse matrix, which can't tell 0 from nothing
+_KNOWN = np.float32(1e3)  # added to scores in a sparse matrix, which can't distinguish 0 from absent
 
 
 @runtime_checkable
 class PairScorer(Protocol):
-    """Says how well demonstrations suit queries, such as the scorers of ``ruie_training.preferences``."""
+    """Scores how well demonstrations suit queries, like the scorers of ``ruie_training.preferences``."""
 
     def score(self, pairs: Sequence[tuple[Example, Example]]) -> Sequence[float]:
-        """A score for each pair of demonstration and query, higher is better; NaN where there is none."""
+        """A score for each pair of demonstration and query, higher is better; NaN if unknown."""
         ...
 
 
@@ -45,11 +45,11 @@ class Teacher(Protocol):
     """Scores pairs of rows."""
 
     def scores(self, queries: Rows, passages: Rows) -> Scores:
-        """Scores of queries and passages, (queries, passages); NaN where the teacher knows nothing."""
+        """Scores of queries and passages, (queries, passages); NaN if unknown."""
         ...
 
     def candidates(self, queries: Rows) -> Rows:
-        """Rows that should be among the passages of these queries; empty for a teacher that knows all pairs."""
+        """Rows that should be passages for these queries; empty for a teacher that knows all pairs."""
         ...
 
 
@@ -60,11 +60,11 @@ class LabelTeacher:
         self._pool, self._scale = pool, np.float32(scale)
 
     def scores(self, queries: Rows, passages: Rows) -> Scores:
-        """All pairs."""
+        """Scores of all pairs, (queries, passages)."""
         return self._scale * self._pool.label_f1(queries, passages)
 
     def candidates(self, queries: Rows) -> Rows:  # noqa: ARG002  the protocol's
-        """None: random rows do."""
+        """Empty: random rows are enough."""
         return np.zeros(0, np.int64)
 
 
@@ -95,7 +95,7 @@ class ScoredTeacher:
                 values += (scale * (raw - raw.mean()) / deviation).tolist()
         if not rows:
             raise AdaptationError(
-                "the teacher says nothing about this pool: no row of it has two candidates with different, finite "
+                "the teacher has no usable scores for this pool: no row has two candidates with different, finite "
                 "scores; score this pool's rows"
             )
         entries = np.array(values, np.float32) + _KNOWN
@@ -112,18 +112,18 @@ class ScoredTeacher:
 
 
 def load_teacher(pool: Pool, source: TeacherSource, *, scale: float, seed: int, progress: bool = False) -> Teacher:
-    """A teacher from what a user gives.
+    """Make a teacher from a user's argument.
 
     Args:
         pool: The pool.
         source: ``None``: label F1. A JSON Lines file of scored candidates (preferences, rewards), or the same as an
             iterable. A ``PairScorer``, which then scores some lexical and some random candidates of every row.
-        scale: What label F1 is multiplied by.
+        scale: The factor of label F1.
         seed: Of the random candidates.
         progress: Show a bar on stderr while a ``PairScorer`` works.
 
     Raises:
-        AdaptationError: It is none of these, or says nothing about this pool.
+        AdaptationError: It is something else, or has no usable scores for this pool.
         RowError: A line of the file can't be read; the message names file and line.
     """
     if source is None:
@@ -177,7 +177,7 @@ def score_candidates(
             rest = np.setdiff1d(rows[allowed], lexical)
             chosen = [*lexical, *draw.choice(rest, min(RANDOM, len(rest)), replace=False)]
             pairs += [(int(demonstration), int(row)) for demonstration in chosen]
-    pairs.sort()  # all queries of a demonstration together: a scorer can then read the demonstration once
+    pairs.sort()  # all queries of a demonstration together, so that a scorer can read the demonstration once
     scored: dict[int, tuple[list[str], list[float]]] = {}
     with track("teacher", total=len(pairs), enabled=progress) as advance:
         for start in range(0, len(pairs), _PAIRS):

@@ -1,4 +1,4 @@
-"""Token bags: texts as a sparse matrix of token counts, which is all that static token vectors know of them."""
+"""Token bags: texts as a sparse matrix of token counts, the input of static token vectors."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ruie_components.encoders.folder import token_ids
 
 
 def token_bags(tokenizer: Any, texts: Sequence[str], max_tokens: int, exponent: float = 1.0) -> Any:
-    """How often each token counts in each text: ``c ** exponent`` where it occurs c times.
+    """The weight of each token in each text: ``c ** exponent`` for c occurrences.
 
     Args:
         tokenizer: A ``tokenizers.Tokenizer`` that truncates to ``max_tokens``.
         texts: The texts.
-        max_tokens: Of the tokenizer.
-        exponent: Of the counts.
+        max_tokens: The limit of the tokenizer.
+        exponent: The exponent of the counts.
 
     Returns:
         A scipy CSR matrix, float32 (texts, tokens).
@@ -34,7 +34,7 @@ def token_bags(tokenizer: Any, texts: Sequence[str], max_tokens: int, exponent: 
 
 
 def select_tokens(bags: Any, tokens: NDArray[np.int64]) -> Any:
-    """The same bags over some tokens only, which hold all that occur: CSR (texts, chosen tokens).
+    """The same bags with columns for some tokens only, which include all that occur: CSR (texts, chosen tokens).
 
     Args:
         bags: Token bags, CSR (texts, tokens).

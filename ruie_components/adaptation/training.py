@@ -1,4 +1,4 @@
-"""Trains static token vectors on a pool with numpy and scipy: the paper's divergence over the passages of a batch."""
+"""Trains static token vectors on a pool with numpy and scipy, by the paper's divergence over a batch's passages."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class StaticTraining:
     queries: int = 128
     """A batch."""
     passages: int = 384
-    """A batch: what the teacher knows of its queries, and rows drawn at random."""
+    """The passages of a batch: the teacher's candidates of its queries, and random rows."""
     learning_rate: float = 3e-2
-    """Of Adam, relative to the root mean square of the vectors' numbers; it falls to 0 in a straight line."""
+    """Adam's learning rate, relative to the root mean square of the vectors' elements; it falls linearly to 0."""
     temperature: float = 0.05
     teacher_scale: float = 10.0
-    """What the label F1 is multiplied by."""
+    """The factor of label F1."""
     seed: int = 0
 
 
 def steps_for(rows: int) -> int:
-    """More steps for more rows, up to what keeps 8,000 of them within a minute.
+    """The number of steps, which grows with the rows, so that 8,000 rows take less than a minute.
 
     >>> steps_for(30), steps_for(3000), steps_for(8000)
     (100, 150, 200)
@@ -56,7 +56,7 @@ def train_vectors(
     rows: Rows,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Vectors:
-    """Train token vectors; those of tokens that no trained row contains stay as they are.
+    """Train token vectors; tokens that occur in no training row keep their vectors.
 
     Args:
         start: Token vectors, (tokens, d).
@@ -65,7 +65,7 @@ def train_vectors(
         passages: Token bags: row i is the passage of row i of the pool.
         teacher: Scores pairs of rows.
         settings: The numbers.
-        rows: What is trained on.
+        rows: The training rows.
         advance: Called with the number of steps done since the last call.
 
     Returns:
@@ -120,8 +120,8 @@ def divergence(
         queries: Token bags, CSR (q, tokens).
         passages: Token bags, CSR (p, tokens).
         vectors: (tokens, d).
-        teacher: Scores, (q, p); NaN where a pair is unknown, which leaves it out on both sides.
-        temperature: What cosines are divided by.
+        teacher: Scores, (q, p); NaN for an unknown pair, which is left out on both sides.
+        temperature: The divisor of cosines.
 
     Returns:
         The loss, and its gradient, (tokens, d).
@@ -142,7 +142,7 @@ def divergence(
 
 
 def _unit(sums: Vectors) -> tuple[Vectors, Vectors]:
-    """Unit rows, and what they were multiplied by, (rows, 1); a row of zeros, of unknown tokens alone, stays one."""
+    """Unit rows and their factors, (rows, 1); a row of zeros, from unknown tokens only, stays zero."""
     lengths = np.sqrt(np.einsum("nd,nd->n", sums, sums))[:, None]
     inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > _TINY)
     return sums * inverse, inverse
@@ -168,7 +168,7 @@ def _passages(
 
 
 def _contrast(scores: Vectors) -> NDArray[np.bool_]:
-    """Queries for which the teacher tells two passages apart."""
+    """Queries for which the teacher distinguishes two passages."""
     lowest = np.where(np.isnan(scores), np.inf, scores).min(1)
     highest = np.where(np.isnan(scores), -np.inf, scores).max(1)
     return np.asarray(highest > lowest)

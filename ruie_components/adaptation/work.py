@@ -1,4 +1,4 @@
-"""The work of ``store.adapt()``: measure by cross-validation, train on all, replace the encoder if that gained."""
+"""Implements ``store.adapt()``: cross-validates, trains on all rows, and replaces the encoder if it gained."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from ruie_components.progress import track
 from ruie_components.types import Example
 
 EMBEDDED = "embedded"
-"""What ``encoder.json`` says of an encoder that was adapted from the embedded one."""
+"""The origin in ``encoder.json`` of an encoder that was adapted from the embedded one."""
 
 CHECKPOINTS = "ruie.adapt"
-"""The group of the entry point that makes an ``AdaptableEncoder`` of a sentence-transformers checkpoint."""
+"""The group of the entry point that makes an ``AdaptableEncoder`` from a sentence-transformers checkpoint."""
 
 SMALLEST_GAIN = 1e-3
-"""What the objective, label F1@8 (0 to 1) and half of label recall@8, has to gain with certainty."""
+"""The minimum sure gain of the objective: label F1@8 (0 to 1) and half of label recall@8."""
 
 MIN_TEXTS = 10
-"""Different texts that a pool needs, so that some can be held out."""
+"""The minimum number of different texts of a pool, so that some can be held out."""
 
 
 class AdaptablePool(Protocol):
-    """What adaptation needs of a store."""
+    """The interface of a store that adaptation uses."""
 
     @property
     def pool(self) -> str:
@@ -48,11 +48,11 @@ class AdaptablePool(Protocol):
 
     @property
     def encoder(self) -> Encoder:
-        """What its rows are embedded with."""
+        """The encoder of its rows."""
 
     @property
     def keeps_encoder(self) -> bool:
-        """Whether an exported encoder stays with the pool."""
+        """Whether the pool keeps an exported encoder."""
 
     def examples(self) -> Iterator[Example]:
         """All rows."""
@@ -68,13 +68,13 @@ class Adaptation:
     replaced: bool
     """Whether the pool has the adapted encoder now."""
     reason: str
-    """Why, or why not."""
+    """Why it was replaced or kept."""
     gains: Sequence[Gain]
     """By task, measured by label voting; ``all`` is last where there are several tasks."""
     seconds: Mapping[str, float]
     """``measure``, ``train``, ``embed``."""
     interpolation_weight: float = 0.0
-    """How much of the way from the start to the trained weights was taken, as the cross-validation chose."""
+    """The chosen weight of the interpolation from the start to the trained weights."""
     encoder: str | None = None
     """Its name."""
     folder: str | None = None
@@ -95,25 +95,25 @@ def adapt(
 ) -> Adaptation:
     """Train a store's encoder on the store's own pool, and embed the pool again if that gained anything.
 
-    What it gains is measured first, by cross-validation: queries that the training has not seen, for which rows that it
-    has seen are chosen by label voting. The encoder is replaced if label F1@8 and half of label recall@8 together rise
-    by more than the standard error of the difference. A pool that was adapted before starts again from the encoder that
-    it had at first. Interrupting it leaves the pool as it is.
+    The gain is measured first, by cross-validation: label voting chooses training rows for unseen queries. The encoder
+    is replaced if label F1@8 and half of label recall@8 together rise by more than the standard error of the
+    difference. A pool that was adapted before starts again from its first encoder. An interruption leaves the pool
+    unchanged.
 
     Args:
         store: The store. A folder keeps the adapted encoder; a server and a store in memory do not.
-        out: A folder for the adapted encoder, to be given to ``open``. A server needs one.
+        out: A folder for the adapted encoder, to pass to ``open``. A server needs one.
         teacher: ``None`` for label F1; scored candidates (preferences or rewards) or a file of them; a ``PairScorer``.
         measure_only: Change nothing.
-        start: The encoder to start from, as ``load_encoder`` takes it. Needed where the pool's encoder was adapted from
-            another one than that of the package: what a store's file names is not loaded.
-        steps: Of a training, instead of the default for this kind of encoder.
-        seed: Of all draws.
+        start: The encoder to start from, as ``load_encoder`` takes it. Needed if the pool's encoder was adapted from
+            another one than the package's: an encoder that a store's file names is not loaded.
+        steps: Steps of one training. Default: by the kind of encoder.
+        seed: Of all random draws.
         progress: Show bars on stderr.
-        scratch: A folder in which an interrupted run keeps what it has computed, for the next one to resume.
+        scratch: A folder for intermediate results, from which the next run resumes after an interruption.
 
     Returns:
-        What was measured, and whether the encoder was replaced.
+        The measured gains, and whether the encoder was replaced.
 
     Raises:
         AdaptationError: The encoder can't be trained, or the teacher doesn't fit.
@@ -207,21 +207,21 @@ def _key(pool: Pool, start: Encoder, encoder: AdaptableEncoder, teacher: Teacher
     if isinstance(teacher, str | Path):
         digest.update(Path(teacher).read_bytes())
     elif teacher is not None:
-        digest.update(os.urandom(16))  # an object can't be compared with that of an earlier run
+        digest.update(os.urandom(16))  # an object can't be compared with one of an earlier run
     for example in pool.examples:
         digest.update(example.content_id.encode())
     return digest.hexdigest()[:32]
 
 
 def starting_encoder(encoder: Encoder, start: Any = None) -> Encoder:
-    """The encoder to start from: where this one started, if it is an adapted one.
+    """The encoder to start from; for an adapted encoder its own start.
 
-    Starting from itself, it would be measured on rows that it was trained on. What an encoder's file names as its
-    origin is followed only if it is the encoder of the package: a store from elsewhere could name anything.
+    An adapted encoder would be measured on rows that it was trained on. The origin in an encoder's file is followed
+    only if it is the package's encoder: a foreign store could name anything.
 
     Args:
         encoder: The pool's encoder.
-        start: What it was adapted from, as ``load_encoder`` takes it, where that is not the encoder of the package.
+        start: Its origin, as for ``load_encoder``, if that is not the package's encoder.
 
     Raises:
         AdaptationError: It was adapted from another encoder, and ``start`` is not given.
@@ -238,7 +238,7 @@ def starting_encoder(encoder: Encoder, start: Any = None) -> Encoder:
             f"the pool's encoder says that it was adapted from {config.adapted_from!r}; what a file names is not "
             "loaded. If you trust it, give it: store.adapt(start=...), or ruie adapt --start ..."
         )
-    if isinstance(start, str | Path) and not (Path(start) / CONFIG).is_file():  # a checkpoint: it has no settings
+    if isinstance(start, str | Path) and not (Path(start) / CONFIG).is_file():  # a checkpoint, which has no settings
         return SentenceTransformersEncoder(
             start,
             query_prefix=config.query_prefix,

@@ -1,4 +1,4 @@
-"""Read a model's answer, linear or JSON: clean and parse it, ground each span in the input."""
+"""Reads a model's answer, linear or JSON: cleans and parses it, and grounds each span in the input."""
 
 from ruie_components.answers.extraction_builder import MentionMode
 from ruie_components.answers.format import json_schema

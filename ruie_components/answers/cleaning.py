@@ -1,6 +1,6 @@
-"""The part of a model's message that is the answer: without reasoning, role headers, echoes and further blocks.
+"""Cleans a model's message: removes reasoning, role headers, echoes and further blocks around the answer.
 
-Everything here keeps offsets: what is no answer is overwritten with white space of the same length.
+It keeps offsets: everything but the answer is overwritten with white space of the same length.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _MARKER = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_MOST_DISTINCT_MARKERS = 100  # that are looked up in the text; chat templates have a dozen
+_MOST_DISTINCT_MARKERS = 100  # markers that are looked up in the text; chat templates have a dozen
 _MARKER_BEGINS = re.compile(r"[<\[\u25c1]")
 _STRIPPED_HARMONY = re.compile(r"\s*analysis(?=[A-Z\"'])(?:.*?assistantfinal|.*)", re.DOTALL)
 _STRIPPED_ROLE = re.compile(r"\s*(?:assistant|model)[ \t]*\n")
@@ -61,14 +61,14 @@ _OUTPUT = re.compile(r"^[ \t*#]{0,9}Output:", re.IGNORECASE | re.MULTILINE)
 
 
 class CleanAnswer(NamedTuple):
-    """A message's answer, at the message's offsets, and the texts beside the tag that marks the answer."""
+    """A message's answer at the message's offsets, and the texts around the tag that marks the answer."""
 
     answer: str
     beside: tuple[str, ...] = ()
 
 
 def clean(message: str, text: str, has_items: Callable[[str], bool]) -> CleanAnswer:
-    """Overwrite with white space what of a model's message is no answer to the query.
+    """Overwrite everything in a model's message except the answer with white space.
 
     Overwritten are reasoning blocks (``<think>``, ``[THINK]``, harmony's analysis channel and their like), the role
     headers and end markers of chat templates with the turns of other roles, tags such as ``<answer>``, and everything
@@ -77,18 +77,18 @@ def clean(message: str, text: str, has_items: Callable[[str], bool]) -> CleanAns
 
     Args:
         message: The model's message.
-        text: The query's text: a marker that it contains is no marker.
+        text: The query's text; a marker that occurs in it is not treated as a marker.
         has_items: Whether a part of a message holds an item or says ``None``.
 
     Returns:
-        Strings of the message's length in which the answer has the message's offsets.
+        Strings of the message's length, in which the answer keeps its offsets.
     """
     answer, *beside = _without_tags(_without_markers(message, text, has_items), text)
     return CleanAnswer(_without_blocks(answer, has_items), tuple(beside))
 
 
 def _blank(text: str) -> str:
-    """White space as long as a text; it begins with a line break so that what is around it is not joined."""
+    """White space as long as a text; it begins with a line break, so that its neighbours are not joined."""
     return "\n" + " " * (len(text) - 1) if text else ""
 
 
@@ -106,7 +106,7 @@ def _is_assistant(role: str) -> bool:
 
 
 class _Turns:
-    """Sorts a message into the turns of the assistant, without reasoning and what other roles say."""
+    """Extracts the assistant's turns from a message, without reasoning and the turns of other roles."""
 
     def __init__(self) -> None:
         self.turns: list[list[tuple[int, int]]] = [[]]
@@ -122,7 +122,7 @@ class _Turns:
         if group["think"]:
             self._thinking = True
         elif group["unthink"]:
-            if not self._thinking:  # the template had begun the reasoning
+            if not self._thinking:  # the chat template began the reasoning
                 self.turns[-1] = []
             self._thinking = False
         elif self._thinking and group["end"]:
@@ -146,7 +146,7 @@ class _Turns:
 
 
 def _markers(message: str, text: str) -> Iterator[re.Match[str]]:
-    """The markers of a message. A marker that the text contains is one only around reasoning at the very start."""
+    """The markers of a message. A marker that occurs in the text counts only around reasoning at the very start."""
     begun: str | None = None
     first = len(message) - len(message.lstrip())
     quoted: dict[str, bool] = {}
@@ -196,7 +196,7 @@ def _without_markers(message: str, text: str, has_items: Callable[[str], bool]) 
 
 
 def _without_tags(answer: str, text: str) -> tuple[str, ...]:
-    """The answer without tags such as ``<answer>``; then what is before and after the tags, where there is any."""
+    """The answer without tags such as ``<answer>``; then the parts before and after the tags, if any."""
     if "<" not in answer:
         return (answer,)
     quoted = {tag: tag in text for tag in {tag[0] for tag in _ANSWER_TAG.finditer(answer)}}

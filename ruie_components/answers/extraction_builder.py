@@ -1,4 +1,4 @@
-"""Build an extraction from the items of an answer: split lists and pairs, ground the spans, reject the rest."""
+"""Builds an extraction from the items of an answer: splits lists and pairs, grounds spans, rejects the rest."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _SEMICOLON = re.compile(r"[;\uff1b]")
 _GROUP = re.compile(r"[(\[]([^()\[\]]*)[)\]]")
 _BETWEEN_GROUPS = re.compile(r"(?:[\s,;.|*_`-]|and\b)*")
 _OFFSETS = re.compile(r"\s*[(\[@]\s*(\d{1,12})\s*(?:[-:,\u2013]|\.\.|to)\s*(\d{1,12})\s*[)\]]?$")
-_MOST_SPLITS = 32  # of a relation into head and tail
-_MOST_ALL = 10_000  # mentions that ``mentions="all"`` adds
+_MOST_SPLITS = 32  # the splits of a relation into head and tail
+_MOST_ALL = 10_000  # the mentions that ``mentions="all"`` adds
 _RANK = {Grounding.EXACT: 3, Grounding.NORMALISED: 2, Grounding.FUZZY: 1}
 
 
@@ -61,7 +61,7 @@ class ExtractionBuilder:
         self._relations: list[tuple[Relation, Item]] = []
 
     def add(self, item: Item) -> None:
-        """Add an item to the results or to what is rejected."""
+        """Add an item to the results or to the rejected parts."""
         if item.superseded:
             self._reject(item, Rejection.SUPERSEDED)
         elif not item.label:
@@ -74,7 +74,7 @@ class ExtractionBuilder:
             self._add_span(item)
 
     def extraction(self, answer: str) -> Extraction:
-        """The results, and what was rejected."""
+        """The results and the rejected parts."""
         entities: list[Entity] = []
         events: list[Event] = []
         ranges: list[Offsets] = [item.answer_range for _, item in self._relations]
@@ -110,7 +110,7 @@ class ExtractionBuilder:
         return self._grounder.mentions(span).get(0) is not None
 
     def _other_mentions(self, assigned: Sequence[AssignedSpan], *, free_of_others: bool) -> list[AssignedSpan]:
-        """With ``mentions="all"``: the mentions of the assigned spans to which nothing was assigned."""
+        """With ``mentions="all"``: the other mentions of assigned spans."""
         if self._mentions != "all":
             return []
         taken: dict[Offsets, set[str]] = {}
@@ -230,7 +230,7 @@ class ExtractionBuilder:
         return [group for group in groups if group.spans[0]]
 
     def _sides(self, body: str) -> tuple[str, str] | None:
-        """Head and tail: the split at a comma of which both sides match the text, as exactly as possible."""
+        """Head and tail: the split at the comma whose sides both match the text, as exactly as possible."""
         if body[:1] + body[-1:] in ("()", "[]", "<>"):
             body = body[1:-1]
         best: tuple[int, tuple[str, str]] | None = None
@@ -246,7 +246,7 @@ class ExtractionBuilder:
     def _relate(self, item: Item, head: str, tail: str) -> None:
         missing = [side for side in (head, tail) if self._grounder.matches(side).get(0) is None]
         if missing:
-            if not (says_nothing(head) and says_nothing(tail)):  # one side alone would be lost
+            if not (says_nothing(head) and says_nothing(tail)):  # otherwise a single side would be lost
                 self._reject(Item(item.label, (head, tail), item.raw), self._reason(missing))
             return
         offsets = item.offsets if len(item.offsets) == 2 else (None, None)
@@ -256,7 +256,7 @@ class ExtractionBuilder:
             sides = {name: Span(**self._span(match)) for name, match in zip(("head", "tail"), pair, strict=True)}
             self._relations.append((Relation(type=item.label, **sides), item))
 
-    # what is no result
+    # rejected parts
 
     @cached_property
     def _shown(self) -> Grounder:

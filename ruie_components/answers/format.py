@@ -1,4 +1,4 @@
-"""How an answer is to be written, for models that can be held to a schema."""
+"""The JSON schema of an answer, for models that support one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GBNF grammars (llama.cpp) that hold a model's answer to the labels of the schema, or to spans of the input too."""
+"""GBNF grammars (llama.cpp) that restrict a model's answer to the schema's labels, or also to spans of the input."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def grammar(query: Query, answer_format: AnswerFormat | str = AnswerFormat.LINEA
     r"""A GBNF grammar of the answers to a query, linear in the length of the query's text.
 
     It accepts ``None`` (in JSON an empty list) and any number of items, a space before the answer, and up to two line
-    breaks behind it: ``\n\n`` is one token in some vocabularies, and a model that may not write it never ends.
+    breaks after it: ``\n\n`` is one token in some vocabularies, and a model that may not write it never stops.
 
     Args:
-        query: What is asked.
+        query: The query.
         answer_format: How the answer is written.
-        hold: ``labels`` holds the answer to the labels of the schema. ``spans`` holds it to spans of the text too,
-            which begin and end at word boundaries; line breaks of the text are spaces, as the prompt shows them. A
-            span may be ``None`` as well, so that a model can drop an item whose span the text doesn't have.
+        hold: ``labels`` restricts the answer to the labels of the schema. ``spans`` also restricts it to spans of the
+            text, which begin and end at word boundaries; line breaks of the text are spaces, as the prompt shows them.
+            A span may be ``None`` as well, so that a model can drop an item whose span is not in the text.
 
     Raises:
-        ValueError: ``hold`` is neither.
+        ValueError: ``hold`` is something else.
 
     >>> print(grammar(Query(task="NER", text="Ada met Bob.", labels=["person", "place"])))
     root ::= " "? ("None" | item ("; " item)*) end

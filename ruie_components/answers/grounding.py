@@ -1,4 +1,4 @@
-"""Match the spans of an answer with the text: exactly, but for typography, or by similarity."""
+"""Matches the spans of an answer with the text: exactly, apart from typography, or by similarity."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ruie_components.tokenization import cuts_word
 from ruie_components.types import Grounding
 
 FUZZY_THRESHOLD = 90.0
-"""The least similarity, of 100, at which a span matches: one replaced letter of ten, one left out of five."""
+"""The minimum similarity, of 100, of a match: one replaced letter in ten, or one omitted in five."""
 FUZZY_LENGTHS = range(5, 257)
 """Lengths, in characters, of spans that are searched by similarity: shorter ones match by chance, longer are slow."""
 
@@ -37,7 +37,7 @@ _HIT_COST, _SIMILARITY_COST = 1_000, 10  # of a hit that is looked at; of a char
 _NORMALIZATION_COST = 300  # of a character of a span
 _REMEMBERED = 1_000  # the longest span whose matches are kept, in characters
 _MOST_WITHIN_WORDS = 100
-_MOST_EXTENDED = 16  # characters that belong to the one before them
+_MOST_EXTENDED = 16  # characters that combine with the one before them
 
 _ARTICLE = re.compile(r"(?:the|an?) ")
 _NUMBERS = re.compile(r"\d+")
@@ -79,12 +79,12 @@ class Grounder:
     Args:
         text: The text.
         answer_length: The length of the answer that is grounded; with the text's it bounds the work.
-        threshold: The least similarity, of 100; None turns the search by similarity off.
+        threshold: The minimum similarity, of 100; None turns the search by similarity off.
     """
 
     def __init__(self, text: str, *, answer_length: int = 0, threshold: float | None = FUZZY_THRESHOLD) -> None:
         self.text = text
-        self._line = one_line(text)  # what the model was shown, at the same offsets
+        self._line = one_line(text)  # the text as the model saw it, at the same offsets
         self._threshold = threshold
         work = _BUDGET_FACTOR * (len(text) + answer_length)
         self._budgets = {kind: floor + work for kind, floor in _BUDGET_FLOORS.items()}
@@ -115,16 +115,16 @@ class Grounder:
         return self._similar[span]
 
     def matches(self, span: str) -> Matches:
-        """The matches of a span; by similarity where there are no others."""
+        """The matches of a span; by similarity if there are no others."""
         matches = self.mentions(span)
         if matches.get(0) is None and (similar := self.most_similar(span)):
             matches = self._remember(span, Matches(iter([similar])))
         return matches
 
     def at(self, span: str, start: int, end: int) -> SpanMatch | None:
-        """The match of a span at the offsets that an answer gives, if the text there agrees with the span.
+        """The match of a span at the offsets in an answer, if the text there agrees with the span.
 
-        Where the end does not agree, for the end is inclusive or left out, the length of the span decides.
+        If the end does not agree, because it is inclusive or missing, the length of the span decides.
         """
         if len(span) > _REMEMBERED:
             return None
@@ -181,7 +181,7 @@ class Grounder:
         return self._find(self._line, span, "exact")
 
     def _normalize(self, span: str, kind: str) -> str:
-        """The normalized span, empty where the budget does not pay for it."""
+        """The normalized span; empty if the budget is used up."""
         self._budgets[kind] -= _NORMALIZATION_COST * len(span)
         return normalize(span) if self._budgets[kind] > 0 else ""
 
@@ -209,7 +209,7 @@ class Grounder:
                 yield offsets
 
     def _original(self, normalized: NormalizedText, start: int, end: int) -> tuple[int, int] | None:
-        """The original's offsets, with the vowel marks and accents of the last character."""
+        """The offsets in the original text, including vowel marks and accents of the last character."""
         offsets = normalized.original(start, end)
         if offsets is None:
             return None
@@ -222,7 +222,7 @@ class Grounder:
                     and unicodedata.combining(self.text[last]) == 230
                     and ("\u0300" <= self.text[last] < "\u0370")
                 ):
-                    break  # an accent that the span does not have
+                    break  # an accent that is not in the span
                 last += 1
         return first, last
 
@@ -237,7 +237,7 @@ class Grounder:
             at = hit + 1
 
     def _cuts(self, start: int, end: int) -> bool:
-        """Whether offsets are inside a word or inside what a reader sees as one character."""
+        """Whether offsets are inside a word or inside one visible character."""
         if any(0 < offset < len(self.text) and _is_accent(self.text[offset]) for offset in (start, end)):
             return True
         return cuts_word(self.text, start, end)
@@ -266,7 +266,7 @@ class Grounder:
 
 
 def _is_inside_emoji(text: str, offset: int) -> bool:
-    """Whether an offset is inside an emoji sequence or a flag, which have no parts of their own meaning."""
+    """Whether an offset is inside an emoji sequence or a flag."""
     if not 0 < offset < len(text) or max(text[offset], text[offset - 1]) <= "\u2000":
         return False
     after, before = text[offset], text[offset - 1]
@@ -306,7 +306,7 @@ def _edges(text: str, at: int) -> list[int]:
 
 
 def _variants(span: str) -> list[str]:
-    """The span as it is, then with less and less of what models put around spans."""
+    """The span, then variants without the decorations that models put around spans."""
     bare = span.strip()
     plain = bare.strip(_MARKUP)
     unquoted = plain.strip(_QUOTES + _MARKUP)

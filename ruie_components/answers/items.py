@@ -13,13 +13,13 @@ class Item:
     """One item of a raw answer.
 
     Attributes:
-        label: The label of the schema, or what the answer has in its place; empty for text that is no item.
+        label: The label of the schema, or another label as written; empty for text that is not an item.
         spans: One string in the linear format, where a relation's head and tail are still joined; one string a span
             in the JSON format.
         raw: The part of the answer from which the item was read.
         known: Whether the label is in the schema.
         answer_range: Where ``raw`` begins and ends in the answer.
-        offsets: For each span the offsets in the text that the answer gives, or None.
+        offsets: For each span the offsets that the answer gives, or None.
         superseded: The item belongs to a draft that a later part of the answer replaces.
     """
 

@@ -1,4 +1,4 @@
-"""Read the items of an answer in the JSON format, in whichever of the usual shapes a model chose."""
+"""Reads the items of an answer in the JSON format, in any of the shapes that models use."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _WRAPPERS = (
 )
 _CALL_BODIES = ("arguments", "args", "parameters", "input", "function")
 _CALL_NAMES = ("name", "id", "type", "index")
-_MOST_NESTED_STRINGS = 2  # JSON within a string within JSON: arguments of a tool call
+_MOST_NESTED_STRINGS = 2  # nesting of JSON within strings, as in the arguments of a tool call
 
 
 def opening(answer: str, start: int = 0) -> int | None:
@@ -94,15 +94,15 @@ def read_blocks(
     """Read the JSON of an answer: an object with a list of items, a bare list, or items one after another.
 
     Also read are objects whose keys are labels, ``{"person": ["Ada"]}``, or spans, ``{"Ada": "person"}``; triples and
-    pairs as lists; the arguments of tool calls; rows of this package; and the usual other names of keys. A string
+    pairs as lists; the arguments of tool calls; rows of this package; and common other names of keys. A string
     that belongs to no item becomes an item without a label, unless it is prose (``reasoning``) or repeats the query.
 
     Args:
         answer: The answer.
-        query: What was asked; its task says how many spans an item has.
+        query: The query; its task determines how many spans an item has.
         matcher: Matches the labels of the schema.
         contains: Whether the text has exactly these characters.
-        start: Where the JSON begins.
+        start: The offset at which the JSON begins.
         partial: The answer is still being written: items that are not closed are left out. Otherwise such an item is
             read if its strings are complete.
 
@@ -128,7 +128,7 @@ def read_items(
     start: int = 0,
     partial: bool = False,
 ) -> ParsedAnswer:
-    """The items of all blocks of ``read_blocks``; ``says_nothing`` where there is JSON and nothing in it."""
+    """The items of all blocks of ``read_blocks``; ``says_nothing`` if there is JSON without content."""
     blocks = read_blocks(answer, query, matcher, contains, start=start, partial=partial)
     items = tuple(item for block in blocks for item in block.items)
     return ParsedAnswer(items, says_nothing=bool(blocks) and not items)
@@ -160,7 +160,7 @@ class _Answered:
 
 @dataclass(frozen=True, slots=True)
 class _Todo:
-    """A value that is still to be read, with the label and the span under whose keys it is."""
+    """A value to read, with the label and the span of its keys."""
 
     value: Value
     label: str | None = None
@@ -176,12 +176,12 @@ class _ItemReader:
         self._pairs = query.task is Task.RE
         self._names = (_HEAD_NAMES, _TAIL_NAMES) if self._pairs else (_SPAN_NAMES,)
         self._todo: list[_Todo] = []
-        self._within: Text | None = None  # the string whose content is being read as JSON
+        self._within: Text | None = None  # the string whose content is read as JSON
         self._depth = 0
         self.items: list[Item] = []
 
     def walk(self, values: Sequence[Value]) -> None:
-        """Read items in document order. The stack is a list, so that nesting may be of any depth."""
+        """Read items in document order. The stack is a list, so nesting may have any depth."""
         self._todo = [_Todo(value) for value in reversed(values)]
         while self._todo:
             todo = self._todo.pop()
@@ -196,7 +196,7 @@ class _ItemReader:
     # objects
 
     def _object_items(self, value: Object, todo: _Todo) -> bool:
-        """Read an object as an item, or as several where its keys repeat; False where it is none."""
+        """Read an object as an item, or as several if its keys repeat; False if it is not an item."""
         groups = _groups(value)
         if len(groups) > 1:
             self._todo += [_Todo(group, todo.label, todo.span) for group in reversed(groups)]
@@ -245,7 +245,7 @@ class _ItemReader:
         return next(iter(known), None) or next(iter(usual), None)
 
     def _only_string(self, value: Object, label_key: str | None, known: bool) -> str | None:
-        """The key of the span where its name says nothing: the only other string, or the only one of the text."""
+        """The key of the span if its name is unknown: that of the only other string, or of the only one in the text."""
         if not known:
             return None
         others = [
@@ -260,7 +260,7 @@ class _ItemReader:
     def _with_offsets(
         self, spans: list[list[_Answered]], keys: list[str | None], named: dict[str, Value]
     ) -> list[list[_Answered]]:
-        """The spans with the offsets that stand beside them: ``start`` and ``end``, or ``head_start`` for a side."""
+        """The spans with their offsets from neighbouring keys: ``start`` and ``end``, or ``head_start`` for a side."""
         if any(len(each) != 1 for each in spans):
             return spans
         if len(spans) == 1:
@@ -280,13 +280,13 @@ class _ItemReader:
         elif 1 in (len(spans[0]), len(spans[1])):
             rows = list(product(*spans))
         else:
-            self._unreadable(value)  # which head belongs to which tail is not said
+            self._unreadable(value)  # it is unclear which head belongs to which tail
             return
         for row in rows:
             self._add(label, row, value)
 
     def _keys(self, value: Object, todo: _Todo) -> None:
-        """Read an object that is no item: its keys are labels, spans, or names of what they hold."""
+        """Read an object that is not an item: its keys are labels, spans, or names of their values."""
         is_call = any(
             _name(key) in _CALL_BODIES and (not isinstance(each, Text) or each.text.lstrip()[:1] in ("{", "["))
             for key, each in value.pairs
@@ -310,7 +310,7 @@ class _ItemReader:
         return None if _name(key) in ("entities", "relations", "events", "arguments") else self._matcher.plural(key)
 
     def _is_span(self, key: str, value: Value, todo: _Todo) -> bool:
-        """Whether a key that is no label is a span: a head, or what has the label that it holds."""
+        """Whether a key that is not a label is a span: a head, or a span whose value is its label."""
         if not key.strip() or todo.span is not None:
             return False
         if any(wrapper in _name(key) for wrapper in _WRAPPERS) and not self._contains(key):
@@ -324,7 +324,7 @@ class _ItemReader:
         )
 
     def _string_value(self, key: str, value: Text, label: str | None, todo: _Todo, *, closed: bool) -> list[_Todo]:
-        """Read a string under a key; ``closed`` says whether the object that it is in is."""
+        """Read a string under a key; ``closed`` tells whether its object is closed."""
         if not value.text.strip() and not key.strip():
             return []
         if label is not None:
@@ -354,7 +354,7 @@ class _ItemReader:
         return name in usual or any(wrapper in name for wrapper in _WRAPPERS)
 
     def _is_echo(self, key: str, value: Value) -> bool:
-        """Whether a key holds prose, or what the query or a row of this package has beside the annotations."""
+        """Whether a key holds prose, or a field of a query or row other than the annotations."""
         name = _name(key)
         if name in _PROSE_NAMES:
             return isinstance(value, Text) or not _holds_items(value)
@@ -367,7 +367,7 @@ class _ItemReader:
         )
 
     def _is_other_event(self, value: Object) -> bool:
-        """In an EAE answer: read the arguments of an event object; refuse it where it is of another trigger."""
+        """In an EAE answer: read the arguments of an event object, and refuse another trigger's object."""
         if self._query.task is not Task.EAE or self._query.event is None:
             return False
         named = {_name(key): each for key, each in value.pairs}
@@ -525,7 +525,7 @@ def _offsets(named: dict[str, Value]) -> Offsets | None:
 
 
 def _holds_items(value: Value) -> bool:
-    """Whether a value is an object with a label and a span, or holds one, two levels deep."""
+    """Whether a value is an object with a label and a span, or contains one up to two levels deep."""
     level: list[Value] = [value]
     for _ in range(3):
         below: list[Value] = []

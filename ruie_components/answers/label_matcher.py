@@ -1,4 +1,4 @@
-"""Match what a model wrote with the labels of a schema."""
+"""Matches labels in a model's answer with the labels of a schema."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BULLET = re.compile(
 )
 _UNKNOWN = re.compile(r"([^\W\d_][^\s:\uff1a;,.!?\"]*(?: [^\s:\uff1a;,.!?\"]+){0,5})[*_`\"]{0,3} ?[:\uff1a](?!//)")
 _LONGEST_UNKNOWN = 80
-_REMEMBERED = 10_000  # names whose label is kept for the next time
+_REMEMBERED = 10_000  # names whose label is cached
 
 NOTHING_WORDS = frozenset(
     ("none", "null", "nothing", "n/a", "na", "nil", "empty", "[]", "{}", "()", "-", "\u2014", "\u65e0", "\u6ca1\u6709")
@@ -37,7 +37,7 @@ _NEGATION = re.compile(r"\b(?:no|not|neither|without)\b|n't", re.IGNORECASE)
 
 
 class LabelMatch(NamedTuple):
-    """A label at the head of a part of an answer, and the offset at which what it labels begins."""
+    """A label at the head of a part of an answer, and the offset at which its span begins."""
 
     label: str
     known: bool
@@ -49,7 +49,7 @@ def _key(label: str) -> str:
 
 
 class LabelMatcher:
-    """Matches names with the labels of a schema, whatever their case, white space, underscores and plural."""
+    """Matches names with the labels of a schema, regardless of case, white space, underscores and plural."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         self._exact = set(labels)
@@ -92,7 +92,7 @@ class LabelMatcher:
         return None
 
     def at(self, text: str, start: int, end: int) -> LabelMatch | None:
-        """The label of the schema, with its colon, that begins at ``start``, bullets and bold left aside."""
+        """The label of the schema, with its colon, that begins at ``start``, ignoring bullets and bold."""
         end = len(text) if self._semicolons else end  # a label may extend beyond the end of a segment
         stop = min(end, start + self._reach + 40)
         if _COLON.search(text, start, stop) is None:
@@ -120,7 +120,7 @@ class LabelMatcher:
 
 
 def unknown_at(text: str, start: int, end: int) -> LabelMatch | None:
-    """What looks like a label that is in no schema: up to six words and a colon."""
+    """Text that looks like a label of another schema: up to six words and a colon."""
     begin = skip_bullet(text, start, end)
     match = _UNKNOWN.match(text, begin, min(end, begin + _LONGEST_UNKNOWN))
     return LabelMatch(match[1], known=False, body=match.end()) if match else None
@@ -133,7 +133,7 @@ def skip_bullet(text: str, start: int, end: int) -> int:
 
 
 def says_nothing(text: str) -> bool:
-    """Whether a whole answer, or the span of a label, states that there is nothing: ``None``, and what may follow it.
+    """Whether a whole answer, or the span of a label, states that there is nothing: ``None`` and its variants.
 
     >>> says_nothing("None."), says_nothing("none (no entities)"), says_nothing("[]"), says_nothing("Nonetheless")
     (True, True, True, False)

@@ -1,4 +1,4 @@
-"""Read the items of an answer in the linear format, ``type: span; type: span``, and its many variants."""
+"""Reads the items of an answer in the linear format, ``type: span; type: span``, and its many variants."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ruie_components.types import LINE_BREAKS, Task
 
 _HTML_ENTITY = "&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
 _SEPARATOR = re.compile(f"{_HTML_ENTITY}|[;\uff1b{LINE_BREAKS}]")
-_RULES = " \t`~-=_*#|>.:"  # a line of these alone separates: a rule, an empty bullet, a code fence
+_RULES = " \t`~-=_*#|>.:"  # a line of only these is a separator: a rule, an empty bullet, a code fence
 _FENCE = re.compile(r"```\w{0,20}")
 _MARKUP = "*_`\"'# \t"
 _SEMICOLONS = (";", "\uff1b")
@@ -75,7 +75,7 @@ class _Reader:
         self._open = None
 
     def line(self, start: int, end: int) -> bool:
-        """Read a whole line that has no label at its head; False where its segments are to be read one by one."""
+        """Read a whole line without a leading label; False if its segments must be read one by one."""
         bare = self._text[start:end].strip()
         if not bare or not (self._matcher.may_be_in(bare) or "|" in bare) or self._matcher.at(self._text, start, end):
             return False
@@ -173,23 +173,23 @@ def read_items(
 ) -> ParsedAnswer:
     """Read an answer in the linear format.
 
-    A span may contain semicolons: an item ends only where a label of the schema with its colon follows, or what looks
-    like a label of another schema and the text does not contain both parts as they are written. Lines without a label
-    are read as tuples, table rows or ``span (label)`` where they are that; a label alone on its line is the heading of
-    the lines below it.
+    A span may contain semicolons: an item ends only where a label of the schema with its colon follows, or text that
+    looks like a label of another schema, unless the input contains both parts literally. Lines without a leading label
+    are read as tuples, table rows or ``span (label)`` if possible; a label alone on its line is the heading of the
+    lines below it.
 
     Args:
         text: The answer.
         task: The task.
         matcher: Matches the labels of the schema.
         contains: Whether the text has exactly these characters.
-        partial: The answer is still being written: what follows the last item that is surely finished is left out.
+        partial: The answer is still being written: everything after the last certainly finished item is left out.
 
     Returns:
         The items in the order of the answer.
     """
     reader = _Reader(text, task, matcher, contains)
-    skip = 0  # segments of a line that has been read as a whole end here
+    skip = 0  # a line that was read as a whole ends here
     for new_line, start, end, separator in _segments(text):
         if start < skip:
             continue

@@ -1,6 +1,6 @@
-"""JSON as language models write it: fenced, truncated, with loose commas and quotes; one pass, no recursion.
+"""Reads JSON as language models write it: fenced, truncated, with loose commas and quotes; one pass, no recursion.
 
-``json.loads`` refuses all of that, and exhausts the stack on deep nesting.
+``json.loads`` rejects all of this, and overflows the stack on deep nesting.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 OPENING = re.compile(r"""\{\s*(?:["'\u201c}{]|\w{1,40}["']?\s*:)|\[\s*(?:[{\[\]"'\u201c]|\(\s*["'])""")
-"""Matches where something like JSON begins."""
+"""Matches the beginning of something like JSON."""
 
 _SPACE = re.compile(r"\s*")
-_CLOSES = re.compile(r"\s*(?:[,:}\]]|$)")  # what may follow the quote that ends a string
+_CLOSES = re.compile(r"\s*(?:[,:}\]]|$)")  # characters that may follow the closing quote of a string
 _CLOSES_IN_TUPLE = re.compile(r"\s*(?:[,:}\])]|$)")
 _TUPLE = re.compile(r"""\(\s*["']""")  # of Python: read as a list
 _BARE = re.compile(r"[^{}\[\],:\"\n]+")
@@ -23,7 +23,7 @@ _QUOTES = {'"': re.compile(r'["\\]'), "'": re.compile(r"['\\]"), "\u201c": re.co
 
 @dataclass(slots=True, eq=False)
 class Object:
-    """An object's keys and values in order, and its offsets; not ``closed`` where the text ends within it.
+    """An object's keys and values in order, and its offsets; not ``closed`` if the text ends within it.
 
     A value without a key has the key ``""``; a key without a value has an empty ``Text``.
     """
@@ -46,7 +46,7 @@ class Array:
 
 @dataclass(slots=True, eq=False)
 class Text:
-    """A string, or a bare word or number (not ``quoted``); not ``closed`` where the text ends within it."""
+    """A string, or a bare word or number (not ``quoted``); not ``closed`` if the text ends within it."""
 
     text: str
     start: int
@@ -64,9 +64,9 @@ class _Reader:
     def __init__(self) -> None:
         self.values: list[Value] = []
         self._open: list[Object | Array] = []
-        self._tuples = 0  # how many parentheses are open
-        self._objects = 0  # how many of the open ones are objects
-        self._key: list[Text | None] = []  # for each open one, the key that has no value yet
+        self._tuples = 0  # the number of open parentheses
+        self._objects = 0  # the number of open objects
+        self._key: list[Text | None] = []  # the key without a value yet, for each open object or list
         self._last: Text | None = None  # a string that may turn out to be a key
 
     @property
@@ -143,7 +143,7 @@ class _Reader:
 
 
 def read(text: str, start: int = 0) -> list[Object | Array]:
-    """All objects and lists at the top level of a text, from ``start`` on; the caller reads what is between them."""
+    """All objects and lists at the top level of a text, from ``start`` on; the caller reads the text between them."""
     reader = _Reader()
     at = start
     while at < len(text):
@@ -181,7 +181,7 @@ def _token(text: str, at: int, reader: _Reader) -> int:
 
 
 def _string(text: str, start: int, closes: re.Pattern[str]) -> Text:
-    """The string whose quote is at ``start``. A quote within it counts as text unless JSON goes on there."""
+    """The string whose quote is at ``start``. A quote within it counts as text unless JSON continues after it."""
     quote = text[start]
     at = start + 1
     while mark := _QUOTES[quote].search(text, at):

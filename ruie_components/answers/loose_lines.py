@@ -1,4 +1,4 @@
-"""Lines of an answer that hold items without ``label:``: tuples, tables, ``span (label)``, ``label(head, tail)``."""
+"""Reads lines of an answer without ``label:``: tuples, tables, ``span (label)``, ``label(head, tail)``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CELLS = re.compile(r" ?(?:\||<?-+\[|\]-+>|-{1,2}>|\u2192|={1,2}>?|[,;:\uff0c\uf
 _STRONG_CELLS = re.compile(r" ?(?:\||<?-+\[|\]-+>|-{1,2}>|\u2192|={1,2}>?) ?| [-\u2013\u2014]+ ")
 _RULE_OF_TABLE = re.compile(r"[|\s:+=-]+")
 _AROUND = "*_`\"'\u201c\u201d\u2018\u2019()[]<> \t"
-_LONGEST = 1_000  # characters of a line that is read as a tuple
+_LONGEST = 1_000  # maximum characters of a line that is read as a tuple
 _MOST_CELLS = 16
 
 _LABEL_COLUMNS = {
@@ -35,14 +35,14 @@ _TAIL_COLUMNS = {"tail", "object", "target", "entity 2", "entity2", "tail entity
 
 
 class LooseLines:
-    """Reads lines without a leading label; keeps the columns of the table that it is in."""
+    """Reads lines without a leading label; remembers the columns of the current table."""
 
     def __init__(self, task: Task, matcher: LabelMatcher, contains: Callable[[str], bool]) -> None:
         self._pairs, self._matcher, self._contains = task is Task.RE, matcher, contains
         self._columns: list[str] | None = None
 
     def read(self, line: str) -> list[Row] | None:
-        """The rows of a line: empty for the header or rule of a table, None where the line is none of these."""
+        """The rows of a line: empty for the header or rule of a table, None for any other line."""
         if len(line) > _LONGEST:
             return None
         bare = " ".join(line.replace("\t", " | ").split())
@@ -135,7 +135,7 @@ class LooseLines:
         return self._by_label([cell.strip(_AROUND) for cell in cells])
 
     def _by_label(self, cells: list[str]) -> Row | None:
-        """The row of cells of which one is a label; a span may have commas where the others are unambiguous."""
+        """The row of cells, one of which is a label; a span may contain commas if the others are unambiguous."""
         if len(cells) > _MOST_CELLS:
             return None
         known = [i for i, cell in enumerate(cells) if cell and self._matcher.known(cell)]

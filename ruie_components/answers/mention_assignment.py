@@ -1,14 +1,13 @@
-"""Mention assignment: which mention of the text a predicted span stands for, where the text has several.
+"""Mention assignment: chooses one of several mentions of a predicted span in the text.
 
-One rule for all tasks. Of the mentions of a span, preferred are, in this order:
+One rule for all tasks. The order of preference among the mentions of a span:
 
-1. the mention at the offsets that the answer gives, where the text there agrees with the span;
+1. the mention at the offsets in the answer, if the text there agrees with the span;
 2. the better match: exact before normalized before similar, whole words before parts of words;
-3. a mention that is free: one to which the answer has not given the same label yet (for entities: any label);
+3. a free mention, without the same label from this answer (for entities: without any label);
 4. a mention outside of the longer spans of the answer (``Zappa`` outside of ``Frank Zappa``);
-5. the sentence of the anchor: of an event's trigger, or of the other side of a relation, whose head precedes its tail
-   where both orders are possible, as the answer names them;
-6. the mention nearest to the anchor, or without an anchor the first.
+5. a mention in the sentence of the anchor, which is an event's trigger or the other side of a relation; a head before
+its tail if both orders are possible; 6. the mention nearest to the anchor, or without an anchor the first.
 
 Relations choose both sides at once: 5 comes before 3, since a pair from two sentences is rarely meant.
 """
@@ -25,7 +24,7 @@ from ruie_components.answers.grounding import Grounder, SpanMatch
 from ruie_components.answers.items import Item, Offsets
 from ruie_components.answers.sentences import Sentences
 
-_MOST_MENTIONS = 12  # of one span, where the nearest is looked for
+_MOST_MENTIONS = 12  # mentions of one span among which the nearest is searched
 
 
 class PredictedSpan(NamedTuple):
@@ -52,22 +51,22 @@ class MentionAssigner:
         self._grounder = grounder
         self._used_pairs: defaultdict[tuple[Offsets, Offsets], set[str]] = defaultdict(set)
         self._used_mentions: set[Offsets] = set()
-        self._exhausted: set[tuple[str, str, str]] = set()  # label, head and tail of which every pair is used
+        self._exhausted: set[tuple[str, str, str]] = set()  # label, head and tail whose pairs are all used
 
     @cached_property
     def _sentences(self) -> Sentences:
         return Sentences(self._grounder.text)
 
     def in_order(self, predicted: Sequence[PredictedSpan], *, many_labels: bool) -> list[AssignedSpan]:
-        """Assign mentions without an anchor: the first prediction of a span gets its first mention, and so on.
+        """Assign mentions without an anchor: the first prediction of a span gets its first mention, etc.
 
-        Spans with offsets choose first, then longer spans. Where the text has no more mentions, repeats of a label
-        are left out.
+        Spans with offsets choose first, then longer spans. If the text has no more mentions, repeats of a label are
+        dropped.
 
         Args:
             predicted: All predicted spans; each matches the text.
-            many_labels: Several labels of one span mean the same mention (a trigger of two events), instead of one
-                mention each.
+            many_labels: Several labels of one span share a mention (a trigger of two events) instead of having one
+                each.
         """
         within = bytearray(len(self._grounder.text))  # characters of the assigned spans
         labels_at: defaultdict[Offsets, set[str]] = defaultdict(set)
@@ -115,7 +114,7 @@ class MentionAssigner:
         return list(assigned.values())
 
     def pair(self, head: PredictedSpan, tail: PredictedSpan) -> tuple[SpanMatch, SpanMatch] | None:
-        """The mentions of a relation's sides; None where a side does not match, or every pair has the relation."""
+        """The mentions of a relation's sides; None if a side does not match or every pair already has the relation."""
         key = (head.label, head.span, tail.span)
         if key in self._exhausted and not (head.offsets or tail.offsets):
             return None
@@ -153,7 +152,7 @@ class MentionAssigner:
         return other_sentence, _distance(match, anchor)
 
     def _best(self, span: str) -> list[SpanMatch]:
-        """The first mentions of a span that match it as exactly as the best of them."""
+        """The first mentions of a span that match as exactly as the best one."""
         matches = self._grounder.matches(span).first(_MOST_MENTIONS)
         return [match for match in matches if match.grounding == matches[0].grounding]
 

@@ -16,7 +16,7 @@ _RANGES_OF_VOWEL_MARKS = (
     (0x0591, 0x05BD),  # Hebrew cantillation and vowel points
     (0x05BF, 0x05C7),
     (0x0610, 0x061A),  # Arabic signs
-    (0x0640, 0x0640),  # tatweel, which only stretches a word
+    (0x0640, 0x0640),  # tatweel, which only elongates a word
     (0x064B, 0x065F),  # Arabic vowel marks, hamza above and below after decomposition
     (0x0670, 0x0670),
     (0x06D6, 0x06ED),
@@ -55,13 +55,13 @@ def is_dropped(character: str) -> bool:
 
 @dataclass(frozen=True)
 class NormalizedText:
-    """A normalized text. ``offsets[i]`` is the offset of the original character that gave ``text[i]``."""
+    """A normalized text. ``offsets[i]`` is the offset of the original character of ``text[i]``."""
 
     text: str
     offsets: array[int]
 
     def original(self, start: int, end: int) -> tuple[int, int] | None:
-        """The original's offsets of a normalized range; None where the range begins or ends within one character."""
+        """The original offsets of a normalized range; None if the range begins or ends within one character."""
         offsets = self.offsets
         if start > 0 and offsets[start - 1] == offsets[start]:
             return None
@@ -83,13 +83,13 @@ class NormalizedText:
 
 
 def strip_marks(normalized: str) -> str:
-    """A normalized text without its accents; one character for each that is kept."""
+    """A normalized text without accents; kept characters map one to one."""
     return normalized if normalized.isascii() else normalized.translate(_WITHOUT_ACCENTS)
 
 
 def _parts(text: str) -> Iterator[tuple[int, str]]:
     table = {character: _normalize_character(character) for character in set(text)}
-    blank = True  # leading white space is left out
+    blank = True  # skip leading white space
     for i, character in enumerate(text):
         for part in table[character]:
             if part != " " or not blank:
@@ -98,7 +98,7 @@ def _parts(text: str) -> Iterator[tuple[int, str]]:
 
 
 def normalize_with_offsets(text: str) -> NormalizedText:
-    """Normalize a text and keep for every character of the result the offset that it came from."""
+    """Normalize a text, and keep the original offset of every character."""
     offsets, parts = array("L"), []
     for i, part in _parts(text):
         offsets.append(i)
@@ -107,7 +107,7 @@ def normalize_with_offsets(text: str) -> NormalizedText:
 
 
 def normalize(text: str) -> str:
-    """Fold case, white space and typographic variants: NFKD, quotes and dashes as ASCII, one space for many.
+    """Fold case, white space and typographic variants: NFKD, ASCII quotes and dashes, single spaces.
 
     Digits of any script become ASCII digits; Arabic and Hebrew vowel marks and invisible characters are dropped.
 

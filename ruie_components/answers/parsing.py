@@ -1,4 +1,4 @@
-"""From a model's answer to an extraction: parse it, ground its spans, and keep what is no result."""
+"""From a model's answer to an extraction: parses it, grounds its spans, and keeps rejected parts."""
 
 from __future__ import annotations
 
@@ -45,49 +45,49 @@ def parse(
 ) -> Extraction:
     """Read a model's answer, in the linear or the JSON format, and ground its spans in the query's text.
 
-    A span is searched exactly, then without regard to case, white space and typography, then without accents, then by
-    similarity. Which mention is meant, where the text has several, one rule decides for all tasks:
+    A span is searched exactly, then ignoring case, white space and typography, then ignoring accents, then by
+    similarity. If the text has several mentions of it, one rule for all tasks decides, in this order:
 
-    1. the offsets that the answer gives, where the text there agrees with the span;
+    1. the offsets in the answer, if the text there agrees with the span;
     2. the better match: exact before normalized before similar, whole words before parts of words;
-    3. a mention to which the answer has given nothing yet (no such label, for triggers and arguments);
+    3. a mention without any label from this answer (for triggers and arguments: without the same label);
     4. a mention outside of the longer spans of the answer;
     5. a mention in the sentence of the anchor, which is the trigger for arguments, and the other side for a relation;
        a head before its tail;
     6. the mention nearest to the anchor; without an anchor the first.
 
-    The sides of a relation are chosen together; for them 5 comes before 3. Once the text has no more mentions, repeats
+    The sides of a relation are chosen together; for them 5 comes before 3. If the text has no more mentions, repeats
     are dropped. If the trigger of an EAE query isn't in the text, there is no event, and its arguments are rejected.
 
-    Nothing of an answer is lost: what is not white space, markup, reasoning or prose around the items is a result or
-    in ``rejected``. Of several complete answers the last counts, and the items of the drafts before it are rejected as
-    superseded. An answer that holds no item and does not say ``None``, an empty one too, is rejected as unreadable.
+    Nothing of an answer is lost: everything except white space, markup, reasoning and prose around the items is a
+    result or in ``rejected``. Of several complete answers the last counts, and the items of earlier drafts are rejected
+    as superseded. An answer that has no item and does not say ``None``, even an empty one, is rejected as unreadable.
 
-    A gold answer comes back with its exact strings, except where the linear format itself is ambiguous: a span with
+    A gold answer is read with its exact strings, unless the linear format itself is ambiguous: a span with
     white space or a semicolon at its end, or one that contains ``; label:`` of the schema.
 
-    Any string is read, in time linear in the answer and the text. Each kind of search has a budget: of thousands of
-    spans that are not in a text of megabytes, the last ones are not searched by similarity.
+    Any string can be read, in time linear in answer and text. Each kind of search has a budget: of thousands of spans
+    that are missing from a text of megabytes, the last ones are not searched by similarity.
 
     Args:
-        answer: What the model returned: a string; or an object with the content of the JSON format: a mapping, a list,
+        answer: The model's answer: a string; or an object with the content of the JSON format: a mapping, a list,
             a pydantic model, a tool call, a list of them, or a message with ``tool_calls`` or ``content``.
-        query: What was asked.
+        query: The query.
         strict: Raise instead of returning an extraction with rejected parts.
         partial: The answer is still being written, or was truncated: its last, unfinished item is left out.
         demonstrations: The demonstrations of the prompt. A span that is in one of them, but not in the text, is
             rejected as leaked.
-        fuzzy_threshold: The least similarity, of 100, at which a span matches; None for no search by similarity.
-        mentions: ``first`` gives each answered span one mention; ``all`` adds its other mentions in the text that the
-            answer assigns to nothing else (entities, triggers, arguments).
+        fuzzy_threshold: The minimum similarity, of 100, of a match; None for no search by similarity.
+        mentions: ``first`` assigns each span in the answer one mention; ``all`` adds its other mentions in the text
+            that have no other label (entities, triggers, arguments).
 
     Returns:
-        The extraction; ``rejected`` holds what is not in the text, not in the schema, or could not be read.
-        ``answer_ranges`` says from where in ``answer`` each annotation was read.
+        The extraction; ``rejected`` has the parts that are not in the text, not in the schema, or not readable.
+        ``answer_ranges`` has the range of ``answer`` that each annotation was read from.
 
     Raises:
         AnswerError: In strict mode: parts of the answer were rejected, or it is empty.
-        ValueError: ``mentions`` is neither.
+        ValueError: ``mentions`` is something else.
 
     >>> query = Query(task="NER", text="Ada met Bob.", labels=["person"])
     >>> extraction = parse("Sure! Here you go: person: Ada; person: Eve", query)
@@ -113,7 +113,7 @@ def parse(
 
 
 def as_text(answer: Any) -> str:
-    """The string of an answer that a model returned as an object: JSON of mappings, models and tool calls."""
+    """An answer as a string; mappings, models and tool calls become JSON."""
     if isinstance(answer, str):
         return answer
     if not isinstance(answer, BaseModel | Mapping | list | tuple) or hasattr(answer, "content"):
@@ -131,7 +131,7 @@ def as_text(answer: Any) -> str:
 
 
 def _plain(value: object) -> object:
-    """What ``json`` can write of a value inside an object."""
+    """A value inside an object as ``json`` can write it."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", by_alias=True)
     if isinstance(value, Mapping):
@@ -145,7 +145,7 @@ def _plain(value: object) -> object:
 
 
 def parse_items(answer: Any, query: Query) -> tuple[Item, ...]:
-    """The items of an answer as they were written, not grounded in the text.
+    """The items of an answer as written, without grounding.
 
     A linear relation's span is ``head, tail`` in one string.
 
@@ -159,7 +159,7 @@ def parse_items(answer: Any, query: Query) -> tuple[Item, ...]:
 
 
 def as_linear(answer: str, query: Query) -> str:
-    """The answer in the linear format: unchanged if it is in that format, otherwise what its JSON says.
+    """The answer in the linear format: unchanged if it has that format, else converted from JSON.
 
     >>> query = Query(task="NER", text="Ada met Bob.", labels=["person"])
     >>> as_linear('{"entities": [{"type": "person", "text": "Ada"}]}', query)
@@ -180,7 +180,7 @@ def _reader(answer: str, query: Query) -> _Reader:
 
 
 class _Reader:
-    """Reads an answer in whichever format it has."""
+    """Reads an answer in either format."""
 
     def __init__(self, query: Query, matcher: LabelMatcher, grounder: Grounder) -> None:
         self._query, self._matcher, self._contains = query, matcher, grounder.contains
@@ -195,7 +195,7 @@ class _Reader:
         return ParsedAnswer((*_superseded(drafts), *parsed.items), parsed.says_nothing)
 
     def read_part(self, part: str, *, partial: bool) -> ParsedAnswer:
-        """The items of a cleaned answer. Of several complete answers the last counts, where a line announces it."""
+        """The items of a cleaned answer. Of several complete answers the last counts, if a line announces it."""
         for final in reversed(list(_FINAL.finditer(part))):
             if self._matcher.at(part, final.start(), final.end()):
                 continue
@@ -219,8 +219,8 @@ class _Reader:
         return linear.read_items(part, self._query.task, self._matcher, self._contains, partial=partial)
 
     def _with_prose(self, part: str, blocks: list[JsonBlock], *, partial: bool) -> ParsedAnswer:
-        """The items of JSON and of the lines around it; what a later part of another kind replaces is superseded."""
-        groups: list[tuple[list[Item], bool]] = []  # of the answer's parts, and whether each is a draft if one follows
+        """The items of JSON and of the lines around it; items are superseded by a later part of another kind."""
+        groups: list[tuple[list[Item], bool]] = []  # items by part; is a part a draft if another follows?
         at, whole = 0, False
         for block in [*blocks, None]:
             end = block.start if block else len(part)
@@ -252,7 +252,7 @@ class _Reader:
         return _WORD.search(line) is not None and not line.endswith((":", "\uff1a", "="))
 
     def json_start(self, part: str) -> int | None:
-        """Where the JSON of an answer begins; None where it is in the linear format, its spans in brackets or not."""
+        """The offset of the JSON in an answer; None for the linear format, with or without brackets around spans."""
         start = json_items.opening(part)
         if start is None:
             return None
@@ -272,7 +272,7 @@ class _Reader:
 
 
 def _from(part: str, start: int) -> str:
-    """The rest of a part at its offsets: what is before it is white space."""
+    """The rest of a part at its offsets, after white space."""
     return "\n" * min(start, 1) + " " * (start - 1) + part[start:]
 
 

@@ -1,4 +1,4 @@
-"""Where the sentences of a text begin."""
+"""Splits a text into sentences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST_ABBREVIATION = 8
 
 
 class Sentences:
-    """The sentences of a text, by a rule: end marks before what is no lower-case letter, without abbreviations."""
+    """The sentences of a text, by rule: they end at end marks, not in abbreviations or before lower-case letters."""
 
     def __init__(self, text: str) -> None:
         self._starts = [0]

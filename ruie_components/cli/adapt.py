@@ -1,4 +1,4 @@
-"""``ruie adapt``: a pool's encoder is trained on the pool, and replaced if that gained anything."""
+"""``ruie adapt``: trains a pool's encoder on the pool, and replaces it if that gained anything."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def adapt(
     name: Annotated[
         str | None, typer.Argument(metavar="POOL", help="Name of the pool. Default: default.", show_default=False)
     ] = None,
-    pool: Annotated[str, typer.Option("--pool", help="The same, as the other commands take it.")] = "default",
+    pool: Annotated[str, typer.Option("--pool", help="The same, as in other commands.")] = "default",
     encoder: Annotated[
         str | None,
         typer.Option(
-            help="The pool's encoder, where it is not the embedded one or one that the store keeps.",
+            help="The pool's encoder, unless it is the embedded one or kept by the store.",
             show_default=False,
         ),
     ] = None,
     start: Annotated[
         str | None,
         typer.Option(
-            help="What the pool was adapted from, where that is not the embedded encoder: a folder or a hub name.",
+            help="The encoder that the pool's was adapted from, unless it is the embedded one: a folder or a hub name.",
             show_default=False,
         ),
     ] = None,
@@ -49,8 +49,11 @@ def adapt(
         Path | None, typer.Option(help="Also write the adapted encoder here; a server needs it.", show_default=False)
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only measure the gain by label voting.")] = False,
-    steps: Annotated[int | None, typer.Option(min=1, help="Of one training.", show_default=False)] = None,
-    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps of one training. Default: by the kind of encoder.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Train a pool's encoder on the pool itself; if that gains anything by label voting, embed the pool again.
@@ -91,7 +94,7 @@ def show_adaptation(result: Adaptation) -> None:
 
 
 def index_figures(check: IndexCheck) -> dict[str, Any]:
-    """What the last check of the index gave, for a program; the recall is ``None`` where no row was looked up."""
+    """The result of the last check of the index, as JSON values; the recall is ``None`` if no row was looked up."""
     return {"index_recall": check.recall if check.checked else None, "index_checked": check.checked}
 
 

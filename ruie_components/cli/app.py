@@ -26,7 +26,7 @@ from ruie_components.extraction import AnswerTruncatedWarning
 
 app = typer.Typer(
     name="ruie",
-    help="Choose demonstrations for an LLM's prompt, and read its answer back as spans of the input.",
+    help="Choose demonstrations for an LLM's prompt, and map its answer to spans of the input.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -47,7 +47,7 @@ app.command()(report)
 app.command()(serve)
 app.add_typer(evaluate_app, name="evaluate")
 for _entry in entry_points(group="ruie.commands"):
-    # The training code adds its commands this way: nothing here may import it.
+    # The training code adds its commands by entry points, because nothing here may import it.
     _command = _entry.load()
     if isinstance(_command, typer.Typer) and _entry.name == "evaluate":
         evaluate_app.registered_commands += _command.registered_commands
@@ -59,9 +59,7 @@ for _entry in entry_points(group="ruie.commands"):
 
 @app.callback(invoke_without_command=True)
 def _options(
-    show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)
-    ] = False,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
     if show_version:
         typer.echo(f"ruie-components {version('ruie-components')}")
@@ -69,9 +67,9 @@ def _options(
 
 
 def main() -> None:
-    """Run the command; what a user did wrong is one message on standard error, never a traceback."""
+    """Run the command; user errors are one message on standard error, without a traceback."""
     write_any_character()
-    warnings.simplefilter("ignore", AnswerTruncatedWarning)  # the commands show it beside the result
+    warnings.simplefilter("ignore", AnswerTruncatedWarning)  # the commands show it with the result
     try:
         app()
     except ImportError as error:
@@ -79,7 +77,7 @@ def main() -> None:
     except (RuieError, OSError) as error:
         _complain(str(error), 1)
     except ValidationError as error:
-        _complain(explain(error).removeprefix("row: "), 2)  # what was typed is no row of a file
+        _complain(explain(error).removeprefix("row: "), 2)  # a command-line value is not a row of a file
     except ValueError as error:
         _complain(str(error), 2)
 
@@ -91,7 +89,7 @@ _OF_TRAINING = {
 
 
 def _with_pip_line(error: ImportError) -> str:
-    # other extras are asked for where they are used; the training code imports what it stands on as it comes
+    # other extras are checked where they are used; the training code imports its dependencies directly
     lacking = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in _OF_TRAINING
     return (
         f'{error}: pip install "ruie-components[train]"' if lacking and "pip install" not in str(error) else str(error)

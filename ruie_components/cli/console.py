@@ -1,4 +1,4 @@
-"""Where the command line writes: results to standard output, everything else to standard error."""
+"""The consoles of the command line: results to standard output, everything else to standard error."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ errors = Console(stderr=True, highlight=False)
 
 
 def write_any_character() -> None:
-    """Let no character end a command: one that the terminal or pipe can't take becomes a question mark.
+    """Make no character fail a command: one that the terminal or pipe can't encode becomes a question mark.
 
-    Standard error needs none of it: Python writes such a character as an escape there.
+    Standard error does not need this: Python escapes such characters there.
     """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
@@ -41,9 +41,9 @@ def _cell(value: Any) -> Any:
 
 
 def write_json(console: Console, value: Any, *, indent: int | None = None) -> None:
-    """Write JSON, on one line unless indented; in ASCII, which loses nothing, where the stream can't take it as it is.
+    """Write JSON, on one line unless indented; in ASCII, without loss, if the stream can't encode it.
 
-    Not by ``console.print_json``: a line has to stay one, whatever the terminal's width.
+    ``console.print_json`` would wrap lines at the terminal's width.
     """
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     try:

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from ruie_components.extraction.extractor import Extractor
 
 
-_NEVER = 1 << 62  # tokens of a chunk where documents are not cut
+_NEVER = 1 << 62  # tokens of a chunk if documents are not cut
 
 
 @dataclass(frozen=True)
 class CorpusOptions:
-    """The options of ``ruie extract`` that only a corpus takes."""
+    """The options of ``ruie extract`` for corpora only."""
 
     max_calls: int | None = None
     max_total_tokens: int | None = None
@@ -37,13 +37,13 @@ class CorpusOptions:
 
     @property
     def given(self) -> str:
-        """The first option that was given, as it is written; empty where none was."""
+        """The first given option, as written on the command line; empty if there is none."""
         given = [name for name, value in asdict(self).items() if value is not None and value is not False]
         return f"--{given[0].replace('_', '-')}" if given else ""
 
     @property
     def shard_of(self) -> tuple[int, int] | None:
-        """``--shard`` as two numbers."""
+        """The two numbers of ``--shard``."""
         if self.shard is None:
             return None
         i, _, n = self.shard.partition("/")
@@ -53,18 +53,19 @@ class CorpusOptions:
 
 
 def chosen(text: str | None, out: Path | None) -> bool:
-    """Whether the argument is a corpus: it names one that exists, and there is a folder to write to."""
+    """Whether the argument is an existing corpus, with a folder for the results."""
     from ruie_components.formats.corpora import is_corpus
 
     of_corpus = text is not None and out is not None and is_corpus(text)
     if of_corpus and out is not None and (out.is_file() or out.suffix.lower() in (".jsonl", ".csv", ".tsv")):
         raise typer.BadParameter(
-            "the results of a corpus are a folder; for one file of results give the texts with --file",
+            "the results of a corpus are a folder; for a single file of results, give the texts with --file",
             param_hint="--out",
         )
     if not of_corpus and out is not None and out.is_dir():
         raise typer.BadParameter(
-            f"{out} is a folder, which only a corpus is written to" + (f"; there is no file {text!r}" if text else ""),
+            f"{out} is a folder, which only a corpus can be written to"
+            + (f"; there is no file {text!r}" if text else ""),
             param_hint="--out",
         )
     return of_corpus
@@ -82,7 +83,7 @@ def run(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Extract from a corpus, and say what was done."""
+    """Extract from a corpus, and print the summary."""
     from ruie_components.extraction.corpus import RESULTS, Budget, extract_corpus
     from ruie_components.extraction.documents import Chunking
     from ruie_components.formats.corpora import count_documents, read_corpus
@@ -147,11 +148,11 @@ def _write_requests(
 
 def merge(
     shards: Annotated[list[Path], typer.Argument(help="The folders of all shards.", exists=True, file_okay=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the whole run.", file_okay=False)],
-    parquet: Annotated[bool, typer.Option("--parquet", help="Write results.parquet too.")] = False,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the merged run.", file_okay=False)],
+    parquet: Annotated[bool, typer.Option("--parquet", help="Also write results.parquet.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put the shards of a corpus, extracted with --shard, together in the corpus's order.
+    """Merge the shards of a corpus, extracted with --shard, in the corpus's order.
 
     For example: ruie merge RUN-1 RUN-2 RUN-3 --out RUN
     """
@@ -174,11 +175,11 @@ def _say(summary: Summary, out: Path, *, as_json: bool) -> None:
     parts = [f"{summary.documents:,} documents in {out}"]
     parts += [f"{summary.resumed:,} of them from before"] if summary.resumed else []
     parts += [f"{summary.annotations:,} annotations"]
-    parts += [f"{summary.failed:,} failed (--retry-failed asks again)"] if summary.failed else []
+    parts += [f"{summary.failed:,} failed (repeat them with --retry-failed)"] if summary.failed else []
     parts += [f"{summary.empty:,} without a text"] if summary.empty else []
     parts += [f"{summary.calls:,} calls, {summary.input_tokens:,} tokens read, {summary.output_tokens:,} written"]
     parts += [f"cost {summary.cost:,.4f}"] if summary.cost is not None else []
     parts += [f"{summary.seconds:,.1f} s, {rate:,.1f} documents/s"] if rate else []
     errors.print("; ".join(parts), markup=False, soft_wrap=True)
     if summary.stopped:
-        errors.print(f"stopped by {summary.stopped}; the same command goes on from there", style="yellow", markup=False)
+        errors.print(f"stopped by {summary.stopped}; the same command resumes", style="yellow", markup=False)

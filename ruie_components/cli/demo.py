@@ -1,4 +1,4 @@
-"""``ruie demo``: one input for each of the four tasks through the whole chain."""
+"""``ruie demo``: runs one input of each task through the whole chain."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rui
 
 
 def demo_queries() -> list[Query]:
-    """One input a task, over schemas of the starter pool."""
+    """One input per task, with schemas of the starter pool."""
     return [
         Query(
             task=Task.NER,
@@ -59,7 +59,7 @@ def demo(
         typer.Option(
             "--model",
             "-m",
-            help="As for extract. Default: Ollama where one answers, else the baseline.",
+            help="As for extract. Default: Ollama if it answers, else a small LLM if installed, else the baseline.",
             show_default=False,
         ),
     ] = None,
@@ -100,7 +100,7 @@ def _show(query: Query, outcome: ExtractionResult) -> None:
 
 
 def _chat_model(name: str | None, options: list[str] | None) -> tuple[ChatModel, str]:
-    """The model that answers, and a line that says which and why."""
+    """The chat model, and a line that says which one was chosen and why."""
     from ruie_components.chat import local_chat_model
     from ruie_components.evaluation import AnswerCache, CachedChatModel
 

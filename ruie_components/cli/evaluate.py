@@ -19,7 +19,7 @@ evaluate_app = typer.Typer(help="Measure extraction and retrieval.", no_args_is_
 
 
 class ConfidenceOption(StrEnum):
-    """Where confidence comes from."""
+    """The source of confidence."""
 
     TOKENS = "tokens"
     AGREEMENT = "agreement"
@@ -37,11 +37,13 @@ def extraction(
         typer.Option(help="Folder of data sets, TASK/NAME/{train,dev,test}.jsonl.gz.", show_default=False),
     ] = None,
     sets: Annotated[
-        list[str] | None, typer.Option("--sets", help="A set, as TASK/NAME; repeat it.", show_default=False)
+        list[str] | None, typer.Option("--sets", help="A set, as TASK/NAME; repeatable.", show_default=False)
     ] = None,
     store: Annotated[
         str | None,
-        typer.Option("--store", "-s", help="A pool of your own instead: a part of it is asked.", show_default=False),
+        typer.Option(
+            "--store", "-s", help="Your own pool instead, a part of which becomes the inputs.", show_default=False
+        ),
     ] = None,
     pool: Pool = "default",
     model: Annotated[
@@ -49,7 +51,7 @@ def extraction(
         typer.Option(
             "--model",
             "-m",
-            help="As for `ruie extract`; repeat it. Options of one model follow its name: 'gguf:PATH mode=chat'. "
+            help="As for `ruie extract`; repeatable. Options of one model follow its name: 'gguf:PATH mode=chat'. "
             "Default: baseline.",
             show_default=False,
         ),
@@ -59,14 +61,16 @@ def extraction(
         list[str] | None,
         typer.Option(
             help="zero-shot, random, bm25, similarity, hybrid, label-vote, mmr, label-coverage, adapted, "
-            "adapted-hybrid, adapted-label-vote, oracle, or METHOD[ENCODER]; repeat it. Default: bm25, similarity.",
+            "adapted-hybrid, adapted-label-vote, oracle, or METHOD[ENCODER]; repeatable. Default: bm25, similarity.",
             show_default=False,
         ),
     ] = None,
     k: Annotated[list[int] | None, typer.Option("-k", "--k", min=1, help="Repeat it. Default: 8.")] = None,
     order: Annotated[
         list[Order] | None,
-        typer.Option(help="Where the most similar stands. Default: similar-last; repeat it.", show_default=False),
+        typer.Option(
+            help="Position of the most similar demonstration; repeatable. Default: similar-last.", show_default=False
+        ),
     ] = None,
     answer_format: Annotated[
         list[AnswerFormat] | None,
@@ -76,7 +80,7 @@ def extraction(
         list[HoldOption] | None,
         typer.Option(
             help="Hold answers by a grammar to the schema's labels, or to spans of the text too, for models that take "
-            "one (gguf, llama.cpp's and vLLM's servers). Default: none; repeat it.",
+            "one (gguf, llama.cpp's and vLLM's servers). Repeatable. Default: none.",
             show_default=False,
         ),
     ] = None,
@@ -90,29 +94,31 @@ def extraction(
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="For --confidence agreement.")] = 5,
     split: Annotated[str, typer.Option(help="The split of the inputs, for --data.")] = "dev",
-    inputs: Annotated[int, typer.Option(min=1, help="Inputs of each set at most.")] = 100,
-    pool_size: Annotated[int, typer.Option(min=1, help="Rows of each pool at most, for --data.")] = 4000,
-    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    inputs: Annotated[int, typer.Option(min=1, help="Maximum number of inputs per set.")] = 100,
+    pool_size: Annotated[int, typer.Option(min=1, help="Maximum number of rows per pool, for --data.")] = 4000,
+    seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
     reference: Annotated[
         str | None,
         typer.Option(help='The setting to compare with, such as "bm25 k=8". Default: the first.', show_default=False),
     ] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Compare strings as the paper does, not spans.")] = False,
     cache: Annotated[
-        Path, typer.Option(help="SQLite file of answers: a killed run resumes, a second look costs nothing.")
+        Path, typer.Option(help="SQLite cache of answers: killed runs resume, and repeated runs cost nothing.")
     ] = Path("answers.sqlite"),
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for tables, plots and error pages.", show_default=False)
     ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 1,
+    concurrency: Annotated[int, typer.Option(min=1, help="Number of concurrent requests.")] = 1,
     price: Annotated[
         tuple[float, float] | None,
-        typer.Option(help="Prices of a million tokens read and written.", show_default=False),
+        typer.Option(help="Prices per million tokens read and written.", show_default=False),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print calls and tokens; ask nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print calls and tokens without calling the model.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
 ) -> None:
-    """F1 of what a language model extracts, for any choice of demonstrations, with intervals and paired tests.
+    """Measure F1 of a language model's extractions by selection of demonstrations, with intervals and paired tests.
 
     For example: ruie evaluate extraction --data DATA --sets NER/mit-movie-trivia --selection bm25 --selection adapted
     -k 4 --model gguf:model.gguf --inputs 100 --out RESULTS
@@ -169,6 +175,6 @@ def extraction(
     failures = sum(one.failures for one in measurements)
     if failures:
         total = sum(len(one.examples) for one in measurements)
-        errors.print(f"{failures:,} of {total:,} requests failed and count as nothing extracted", markup=False)
+        errors.print(f"{failures:,} of {total:,} requests failed and count as empty extractions", markup=False)
         if failures * 2 >= total:
             raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""``ruie import`` and ``ruie export``: annotations of other tools in, results and pools out."""
+"""``ruie import`` and ``ruie export``: imports annotations of other tools, exports results and pools."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ENDINGS = {
 
 Tasks = Annotated[
     list[Task] | None,
-    typer.Option("--task", "-t", help="Only this task; repeat it.", case_sensitive=False, show_default=False),
+    typer.Option("--task", "-t", help="Only this task; repeatable.", case_sensitive=False, show_default=False),
 ]
 
 
@@ -53,7 +53,7 @@ def import_annotations(
         str | None,
         typer.Option(
             help="jsonl, ie-instructions, conll, brat, label-studio, doccano, prodigy, docbin, huggingface or "
-            "langextract. Default: told by content.",
+            "langextract. Default: guessed by content.",
             show_default=False,
         ),
     ] = None,
@@ -70,14 +70,17 @@ def import_annotations(
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first problem.")] = False,
     encoding: Annotated[
         str | None,
-        typer.Option(help="Where it is neither UTF-8 nor has a byte order mark, such as latin-1.", show_default=False),
+        typer.Option(
+            help="Encoding of files that are not UTF-8 and have no byte order mark, such as latin-1.",
+            show_default=False,
+        ),
     ] = None,
     encoder: EncoderOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Import annotations of other tools as labelled examples.
 
-    A row that can't be read is skipped and named with file, line and field; --strict stops there instead.
+    Unreadable rows are skipped and reported with file, line and field; --strict stops instead.
 
     For example: ruie import annotations.json --to rows.jsonl --mapping labels.toml
     """
@@ -139,7 +142,7 @@ def export(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="What `ruie extract --out` wrote, or labelled examples (.jsonl). Not with --store.",
+            help="Results of `ruie extract --out`, or labelled examples (.jsonl). Not with --store.",
             exists=True,
             dir_okay=False,
             show_default=False,
@@ -155,17 +158,17 @@ def export(
         ),
     ] = None,
     store: Annotated[
-        str | None, typer.Option("--store", "-s", help="Store whose pool is written.", show_default=False)
+        str | None, typer.Option("--store", "-s", help="Store whose pool to export.", show_default=False)
     ] = None,
     pool: Pool = "default",
     task: Tasks = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at --to.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing --to.")] = False,
     encoder: EncoderOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write results or a pool in the format of another tool: to be corrected there, counted, or drawn.
+    """Export results or a pool to another tool's format, to correct, count or plot them there.
 
-    What was corrected comes back by `ruie import` and `ruie sync`.
+    Import corrections with `ruie import` and `ruie sync`.
 
     For example: ruie export results.jsonl --to predictions.json --format label-studio
     """
@@ -188,7 +191,7 @@ def export(
     if task:
         examples = [example for example in examples if example.task in task]
     if not examples:
-        raise RuieError("there are no examples to write")
+        raise RuieError("there are no examples to export")
     notes = _write(to, name, examples)
     if name == "jsonl":
         write_descriptions(to, descriptions)
@@ -204,7 +207,7 @@ def export(
 
 
 def write_descriptions(path: Path, descriptions: dict[str, str]) -> None:
-    """Write the descriptions of labels beside a file of examples, where `ruie index` and `ruie sync` look for them."""
+    """Write descriptions of labels beside a file of examples, where `ruie index` and `ruie sync` read them."""
     if descriptions:
         LabelMapping(describe=descriptions).write(descriptions_beside(path))
 
@@ -215,7 +218,7 @@ def _of_store(store: str | None, pool: str, encoder: str | None) -> tuple[list[E
 
 
 def _of_file(path: Path) -> tuple[list[Example], int]:
-    """The examples of results, or of a file of examples, and how many results failed."""
+    """The examples of a file of results or examples, and the number of failed results."""
     _, first = next(iter(read_rows(path)), ("", {}))
     if "extraction" not in first:
         return list(Import([path], strict=True)), 0
@@ -238,9 +241,9 @@ def _write(to: Path, name: str, examples: list[Example]) -> dict[str, int]:
         rows = [row for example in examples for row in span_rows(example, example.id, example.metadata)]
         write_csv(to, list(dict.fromkeys([*COLUMNS, *(key for row in rows for key in row)])), rows)
         empty = sum(not example.spans for example in examples)
-        return {"texts without a span have no line in a table of spans": empty} if empty else {}
+        return {"texts without spans have no row in a table of spans": empty} if empty else {}
     if name == "graphml":
         write_graphml(to, examples)
         without = sum(example.task in (Task.NER, Task.ED) for example in examples)
-        return {"entities alone and event triggers alone are no edges of the graph": without} if without else {}
+        return {"the graph has no edges for entities and event triggers": without} if without else {}
     return export_examples(to, examples, name)

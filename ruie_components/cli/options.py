@@ -23,7 +23,7 @@ from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
 from ruie_components.types import EventQuery, Query, Task
 
-if TYPE_CHECKING:  # commands that need no chat model don't load what one stands on
+if TYPE_CHECKING:  # commands without a chat model don't load its dependencies
     from ruie_components.chat import ChatModel
 
 StorePath = Annotated[
@@ -48,12 +48,14 @@ TextArgument = Annotated[
 ]
 TaskOption = Annotated[
     Task | None,
-    typer.Option("--task", "-t", help="Default: the only task of the pool.", case_sensitive=False, show_default=False),
+    typer.Option(
+        "--task", "-t", help="The task. Default: the pool's only task.", case_sensitive=False, show_default=False
+    ),
 ]
 LabelsOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--label", "-l", help="A label to look for; repeat it. Default: all labels of the pool.", show_default=False
+        "--label", "-l", help="A label to extract; repeatable. Default: all labels of the pool.", show_default=False
     ),
 ]
 EventOption = Annotated[
@@ -62,12 +64,12 @@ EventOption = Annotated[
 ]
 K = Annotated[
     int | None,
-    typer.Option("-k", "--k", min=0, help="How many demonstrations. Default: as tuned, else 8.", show_default=False),
+    typer.Option("-k", "--k", min=0, help="Number of demonstrations. Default: as tuned, else 8.", show_default=False),
 ]
 Method = Annotated[
     str | None,
     typer.Option(
-        help="How they are chosen: similarity, label-vote, hybrid, mmr, label-coverage, random or bm25. Default: as "
+        help="Selection method: similarity, label-vote, hybrid, mmr, label-coverage, random or bm25. Default: as "
         "tuned, else similarity.",
         show_default=False,
     ),
@@ -89,14 +91,14 @@ ModelOptions = Annotated[
         "--model-option",
         metavar="KEY=VALUE",
         help="An option of the model, such as temperature=0, num_predict=4096, reasoning=false, "
-        "base_url=http://localhost:8000/v1; repeat it.",
+        "base_url=http://localhost:8000/v1; repeatable.",
         show_default=False,
     ),
 ]
 
 
 class HoldOption(StrEnum):
-    """What answers are held to."""
+    """The restriction of answers."""
 
     NONE = "none"
     LABELS = "labels"
@@ -104,20 +106,22 @@ class HoldOption(StrEnum):
 
     @property
     def value_or_none(self) -> Hold | None:
-        """As ``Extractor`` takes it."""
+        """The value for ``Extractor``."""
         return None if self is HoldOption.NONE else "labels" if self is HoldOption.LABELS else "spans"
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 MaxTokens = Annotated[
     int | None,
-    typer.Option(min=1, help="Budget of the whole prompt; the least similar are dropped.", show_default=False),
+    typer.Option(
+        min=1, help="Token budget of the prompt; the least similar demonstrations are dropped.", show_default=False
+    ),
 ]
 
 
 @contextmanager
 def opened(store: str | None, pool: str, encoder: str | None) -> Iterator[DemonstrationStore]:
-    """The store that a command was given; the starter pool, in memory, where it was given none."""
+    """The store of a command; by default the starter pool, in memory."""
     if store is None:
         from ruie_components.starter import starter_store
 
@@ -129,7 +133,7 @@ def opened(store: str | None, pool: str, encoder: str | None) -> Iterator[Demons
 
 
 def selector(method: str | None) -> Selector | None:
-    """A selector by the method's name, None for the pool's own; wrong use where there is no such method."""
+    """A selector by the method's name, None for the pool's own; an unknown method is a usage error."""
     try:
         return None if method is None else Selector(method=method)
     except ValueError as error:
@@ -144,7 +148,7 @@ def defaults(
     method: str | None = None,
     k: int | None = None,
 ) -> DemonstrationRetriever:
-    """What was said on the command line of every query."""
+    """The values of the command line for every query."""
     return DemonstrationRetriever(store, selector(method), k, task=task, labels=labels or None, event=_event(event))
 
 
@@ -167,13 +171,13 @@ _PROBABILITIES: dict[str, dict[str, Any]] = {
     "http": {"logprobs": True, "top_logprobs": 10},
     "https": {"logprobs": True, "top_logprobs": 10},
 }
-"""The options with which a provider's models give the probabilities of tokens."""
+"""The options by which a provider's models return token probabilities."""
 
 
 def chat_model(name: str | None, options: list[str] | None, *, probabilities: bool = False) -> ChatModel:
-    """The chat model that a command was given. Where it was given none, the baseline, and a line that says so.
+    """The chat model of a command; by default the baseline, with a note.
 
-    Options of the model alone may follow its name, ``gguf:model.gguf mode=chat``; they go before ``--model-option``.
+    Options may follow the model's name, ``gguf:model.gguf mode=chat``; they take precedence over ``--model-option``.
     """
     from ruie_components.chat import load_chat_model
 
@@ -192,7 +196,7 @@ def chat_model(name: str | None, options: list[str] | None, *, probabilities: bo
 
 
 def model_options(given: list[str]) -> dict[str, Any]:
-    """Values are read as JSON where they are JSON (numbers, true, false, null, lists), else as text."""
+    """Parse model options; values are JSON if possible (numbers, true, false, null, lists), else text."""
     options = {}
     for option in given:
         key, equals, value = option.partition("=")
@@ -206,7 +210,7 @@ def model_options(given: list[str]) -> dict[str, Any]:
 
 
 def the_text(text: str | None) -> str:
-    """The argument, or all of standard input."""
+    """The text of the argument, or of standard input."""
     if text is not None:
         return text
     if sys.stdin.isatty():
@@ -215,13 +219,13 @@ def the_text(text: str | None) -> str:
 
 
 def queries_in(path: Path, asked: DemonstrationRetriever, text_key: str | None = None) -> list[Query]:
-    """The queries of a file of texts: JSON Lines, a JSON array, CSV, TSV, or a line each. Says which it took it for.
+    """The queries of a file of texts: JSON Lines, a JSON array, CSV, TSV, or one per line. Prints the guessed layout.
 
-    What a row says (``task``, ``schema``, an event) goes before what ``asked`` says. Its id and its other keys or
-    columns go with the query.
+    Values of a row (``task``, ``schema``, an event) take precedence over ``asked``. Its id and its other keys or
+    columns stay with the query.
 
     Raises:
-        RowError: A row asks for nothing that can be answered; the message names file and line.
+        RowError: A row is not a valid query; the message names file and line.
     """
     layout = guess_layout(path)
     queries = [_row_query(location, row, asked) for location, row in read_texts(path, layout, text_key=text_key)]

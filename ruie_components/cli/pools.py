@@ -25,7 +25,7 @@ Store = Annotated[str, typer.Option("--store", "-s", help="Folder of the store, 
 
 
 WORTH_ADAPTING = 100
-"""Rows from which on `ruie index` recommends `ruie adapt`."""
+"""Minimum rows for `ruie index` to recommend `ruie adapt`."""
 ADAPTING_GAINS = "F1 of a small LLM 35.0% before, 38.7% after"
 """The averages in docs/evaluation.md."""
 
@@ -36,11 +36,11 @@ def index(
     pool: Pool = "default",
     encoder: EncoderOption = None,
     adapt: Annotated[
-        bool, typer.Option("--adapt", help="Then train the encoder on the pool, as `ruie adapt` does.")
+        bool, typer.Option("--adapt", help="Then train the encoder on the pool, like `ruie adapt`.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add labelled examples to a pool. Rows that are in it stay as they are; an interrupted run resumes."""
+    """Add labelled examples to a pool. Existing rows stay unchanged; an interrupted run resumes."""
     examples = _examples_in(files)
     with closing(DemonstrationStore.create(path=store, pool=pool, encoder=encoder)) as built:
         new = built.add(examples, progress=True)
@@ -77,18 +77,18 @@ def sync(
     store: Store,
     pool: Pool = "default",
     encoder: EncoderOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would change.")] = False,
     allow_empty: Annotated[
-        bool, typer.Option("--allow-empty", help="Let files without examples empty the pool.")
+        bool, typer.Option("--allow-empty", help="Allow files without examples to empty the pool.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a pool equal to files: add, replace and remove rows, and say how many. An interrupted run resumes."""
+    """Make a pool equal to files: add, replace and remove rows. An interrupted run resumes."""
     examples = _examples_in(files)
     if not examples and not allow_empty:
         raise RuieError(
             f"{', '.join(map(str, files))}: no examples, so every row of the pool would be removed; "
-            f"pass --allow-empty if that is what you want"
+            f"pass --allow-empty to allow it"
         )
     if dry_run and not _exists(store):
         result, check = SyncResult(added=len({example.content_id for example in examples})), IndexCheck(0, 0, 0)
@@ -113,7 +113,7 @@ def sync(
 
 
 def _examples_in(files: list[Path]) -> list[Example]:
-    """The examples of files, of which none may have a problem; says their formats where they are other tools'."""
+    """The examples of files, without any problems; prints the formats of other tools' files."""
     source = Import([file for file in files if file.is_dir() or file.stat().st_size], strict=True)
     for path, name in source.report.formats.items():
         if name != "jsonl":
@@ -122,12 +122,12 @@ def _examples_in(files: list[Path]) -> list[Example]:
 
 
 def descriptions_beside(path: Path) -> Path:
-    """Where the descriptions of a file's labels are: ``rows.labels.json`` beside ``rows.jsonl``."""
+    """The file of a file's label descriptions: ``rows.labels.json`` beside ``rows.jsonl``."""
     return path.with_name(f"{path.name.partition('.')[0]}.labels.json")
 
 
 def _describe(store: DemonstrationStore, files: list[Path]) -> None:
-    """Keep in the pool what the files beside these say of labels."""
+    """Add the label descriptions beside these files to the pool."""
     beside = [path for file in files if (path := descriptions_beside(file)).is_file()]
     described = {label: text for path in beside for label, text in LabelMapping.read(path).describe.items()}
     if described and store.tasks:

@@ -1,4 +1,4 @@
-"""``ruie report``: the HTML page of results that were extracted before."""
+"""``ruie report``: an HTML page of earlier results."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _Key = tuple[Task, str, object]
 
 def report(
     results: Annotated[
-        Path, typer.Argument(help="What `ruie extract --out` wrote (.jsonl).", exists=True, dir_okay=False)
+        Path, typer.Argument(help="Results of `ruie extract --out` (.jsonl).", exists=True, dir_okay=False)
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.", dir_okay=False)] = Path("report.html"),
     gold: Annotated[
         Path | None,
         typer.Option(
-            help="Labelled examples (.jsonl). Those of the same texts are shown beside the results.",
+            help="Labelled examples (.jsonl), shown beside results of the same texts.",
             exists=True,
             dir_okay=False,
             show_default=False,
@@ -51,7 +51,7 @@ def report(
     title: Annotated[str, typer.Option(help="The title of the page.")] = "Extractions",
     as_json: AsJson = False,
 ) -> None:
-    """Write one HTML page of results, to look at and to filter by text, label and problem.
+    """Write an HTML page of results, with filters by text, label and problem.
 
     With --gold the page shows gold beside predicted annotations, and can be filtered by kind of error: missed,
     spurious, wrong label.
@@ -79,7 +79,7 @@ def report(
         summary |= {"gold": len(pairs), "precision": score.precision, "recall": score.recall, "f1": score.f1}
         lead = (
             f"F1 {score.f1:.1%} (precision {score.precision:.1%}, recall {score.recall:.1%}) on {len(pairs):,} results "
-            f"with gold annotations: label and offsets must be right."
+            f"with gold annotations: label and offsets must be correct."
         )
     pages.write(out, read, gold=examples, title=title, lead=lead)
     if as_json:
@@ -88,7 +88,7 @@ def report(
     without = sum(result.prompt is None and bool(result.usage.demonstrations) for result in read) if store else 0
     if without:
         errors.print(
-            f"{without:,} of {len(read):,} results are shown without their prompt: demonstrations of theirs are not in "
+            f"{without:,} of {len(read):,} results are shown without prompt: some of their demonstrations are not in "
             f"{store}, pool {pool!r}.",
             markup=False,
             soft_wrap=True,
@@ -97,7 +97,7 @@ def report(
 
 
 def _gold_of(results: Sequence[ExtractionResult], examples: Iterable[Example]) -> list[Example | None]:
-    """The gold example of each result: of the same task, text and event. Of several the one with the result's id."""
+    """The gold example of each result, with the same task, text and event; of several, the one with the result's id."""
     by_key: dict[_Key, list[Example]] = {}
     for example in examples:
         by_key.setdefault(_key(example), []).append(example)

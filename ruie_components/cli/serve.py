@@ -1,4 +1,4 @@
-"""``ruie serve``: a pool as a server for other programs."""
+"""``ruie serve``: serves a pool to other programs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ruie_components.cli.options import (
 
 
 class Transport(StrEnum):
-    """How clients speak to the server."""
+    """The transport between clients and server."""
 
     STDIO = "stdio"
     HTTP = "http"
@@ -37,14 +37,14 @@ def serve(
         Transport, typer.Option(help="stdio: a client starts this command. http: streamable HTTP, at /mcp.")
     ] = Transport.STDIO,
     host: Annotated[
-        str, typer.Option(help="Where to listen; anywhere but on loopback a token is needed.")
+        str, typer.Option(help="Address to listen on; except on loopback a token is required.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port.")] = 8321,
     token: Annotated[
         str | None,
         typer.Option(
             envvar="RUIE_TOKEN",
-            help="What clients must send as a bearer token. Better set RUIE_TOKEN: other users see arguments.",
+            help="Bearer token of clients. Prefer RUIE_TOKEN: other users can see arguments.",
             show_default=False,
         ),
     ] = None,

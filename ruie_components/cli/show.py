@@ -1,4 +1,4 @@
-"""How demonstrations and results look in a terminal."""
+"""Displays demonstrations and results in a terminal."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def annotated(example: Example | Extraction) -> Text:
 
 
 def result(console: Console, outcome: ExtractionResult, *, as_json: bool) -> None:
-    """One result: a line of JSON, or the highlighted text with offsets and what was left out."""
+    """Print a result: a line of JSON, or the highlighted text with offsets and rejected parts."""
     if as_json:
         write_json(console, outcome.to_row())
         return

@@ -1,4 +1,4 @@
-"""``ruie suggest``: which texts of a file to annotate next."""
+"""``ruie suggest``: chooses texts of a file to annotate next."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def suggest(
     pool: Pool = "default",
     n: Annotated[int, typer.Option("-n", min=1, help="How many texts.")] = 50,
     task: TaskOption = None,
-    seed: Annotated[int, typer.Option(help="For the texts drawn at random, to compare with.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random texts for comparison.")] = 0,
     encoder: EncoderOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which texts of a file to annotate next: far from the pool, labels in doubt, different from each other.
+    """Choose texts of a file to annotate next: unlike the pool, with doubtful labels, and different from each other.
 
-    Texts drawn at random are rated beside them.
+    Random texts are rated for comparison.
 
     For example: ruie suggest texts.jsonl --store pool -n 50 --json
     """
@@ -38,7 +38,7 @@ def suggest(
         queries = queries_in(file, defaults(source, task, None, None))
         found = suggest_texts(source, queries, n, task=task, seed=seed, progress=True)
     if not found.chosen:
-        raise RuieError(f"{file}: every text is in the pool already")
+        raise RuieError(f"{file}: every text is already in the pool")
     if as_json:
         write_json(console, {"suggested": _rows(found.chosen), "random": _rows(found.random)}, indent=2)
         return
@@ -46,7 +46,7 @@ def suggest(
         own = "" if each.query.id is None else f"{each.query.id}  "
         text = " ".join(each.query.text.split())
         console.print(f"{each.novelty:.2f}  {each.doubt:.2f}  {own}{text}", markup=False, soft_wrap=True)
-    beside = f"Means {_means(found.chosen)}; of as many drawn at random {_means(found.random)}."
+    beside = f"Means {_means(found.chosen)}; of as many random ones {_means(found.random)}."
     told = f"{len(found.chosen):,} texts, best first: novelty, doubt, text. {beside}"
     errors.print(told, style="dim", markup=False, soft_wrap=True)
 

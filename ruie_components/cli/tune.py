@@ -1,4 +1,4 @@
-"""``ruie tune``: the best settings for a pool and a model, measured on a part of the pool."""
+"""``ruie tune``: searches the best settings for a pool and a model, measured on a part of the pool."""
 
 from __future__ import annotations
 
@@ -24,35 +24,40 @@ def tune(
     task: TaskOption = None,
     model: ModelName = None,
     model_option: ModelOptions = None,
-    calls: Annotated[int, typer.Option(min=1, help="How many prompts may be answered.")] = 600,
+    calls: Annotated[int, typer.Option(min=1, help="Maximum number of prompts to answer.")] = 600,
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help="A method to try; repeat it. Default: similarity, label-vote, hybrid, bm25.", show_default=False
+            help="A method to try; repeatable. Default: similarity, label-vote, hybrid, bm25.", show_default=False
         ),
     ] = None,
-    k: Annotated[list[int] | None, typer.Option("-k", "--k", min=0, help="Repeat it. Default: 4, 8.")] = None,
+    k: Annotated[
+        list[int] | None,
+        typer.Option("-k", "--k", min=0, help="Numbers of demonstrations to try; repeatable. Default: 4, 8."),
+    ] = None,
     order: Annotated[list[Order] | None, typer.Option(help="Repeat it. Default: both.", show_default=False)] = None,
     answer_format: Annotated[
         list[AnswerFormat] | None, typer.Option("--answer-format", help="Repeat it. Default: both.", show_default=False)
     ] = None,
     cache: Annotated[
-        Path, typer.Option(help="SQLite file of answers: an interrupted search resumes, a second one costs nothing.")
+        Path, typer.Option(help="SQLite cache of answers: interrupted searches resume, and repeated ones cost nothing.")
     ] = Path("answers.sqlite"),
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    concurrency: Annotated[int, typer.Option(min=1, help="Number of concurrent requests.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
     always: Annotated[
-        bool, typer.Option("--always", help="Keep the winner even where it is not significantly better.")
+        bool, typer.Option("--always", help="Keep the winner even if it is not significantly better.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print calls and tokens; ask nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print calls and tokens without calling the model.")
+    ] = False,
     encoder: EncoderOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find the method, k, order and answer format that give the best F1, and keep them in the store.
+    """Find the method, k, order and answer format with the best F1, and keep them in the store.
 
     A part of the pool is held out. All settings answer a few of its inputs, the better half answers more, and so on;
-    the winner and the default then answer inputs that were not used. The store keeps the winner where it is
-    significantly better, and `ruie extract`, Extractor and the retrievers take it as their default.
+    the winner and the default then answer unused inputs. The store keeps the winner if it is significantly better, and
+    `ruie extract`, Extractor and the retrievers use it as their default.
 
     For example: ruie tune --store POOL --model gguf:model.gguf --calls 600
     """
@@ -133,4 +138,4 @@ def _show(found: Any, *, kept: bool) -> None:
         said += "the store keeps it." if kept else "the store keeps what it has (--always keeps it nevertheless)."
     console.print(said, markup=False, soft_wrap=True)
     if found.failures:
-        console.print(f"{found.failures:,} of {found.calls:,} requests failed and count as nothing extracted")
+        console.print(f"{found.failures:,} of {found.calls:,} requests failed and count as empty extractions")

@@ -56,7 +56,7 @@ Format = Annotated[
 
 
 class Mentions(StrEnum):
-    """Which mentions of an answered span count."""
+    """The mentions of a span that count."""
 
     FIRST = "first"
     ALL = "all"
@@ -73,11 +73,11 @@ def retrieve(
     method: Method = None,
     encoder: EncoderOption = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Say why each was chosen: ranks, votes, and the labels that it adds.")
+        bool, typer.Option("--explain", help="Explain each choice: ranks, votes, and added labels.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the demonstrations chosen for a text, best first.
+    """Show the demonstrations for a text, best first.
 
     Example: ruie retrieve "Fly me to Rome" --store pool -k 4 --explain
     """
@@ -130,7 +130,7 @@ def extract(
     text: Annotated[
         str | None,
         typer.Argument(
-            help="The text. With --out RUN also a corpus: a file, a folder, or hf:NAME of a Hugging Face data set. "
+            help="The text. With --out RUN, also a corpus: a file, a folder, or hf:NAME of a Hugging Face data set. "
             "Without it, standard input is read.",
             show_default=False,
         ),
@@ -140,7 +140,7 @@ def extract(
         typer.Option(
             "--file",
             "-f",
-            help="Texts: JSON Lines, a JSON array, CSV or TSV with a header, or a text a line; told by content.",
+            help="Texts: JSON Lines, a JSON array, CSV or TSV with a header, or one text per line; guessed by content.",
             exists=True,
             dir_okay=False,
             show_default=False,
@@ -155,13 +155,13 @@ def extract(
         typer.Option(
             "--out",
             "-o",
-            help="File for the results: JSON Lines with everything, or .csv with a line a span. For a corpus a folder. "
+            help="File for results: JSON Lines with everything, or .csv with one row per span. For a corpus, a folder. "
             "An interrupted run resumes from it.",
             show_default=False,
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an --out that was made with other settings.")
+        bool, typer.Option("--overwrite", help="Replace an --out with results of other settings.")
     ] = False,
     model: ModelName = None,
     model_option: ModelOptions = None,
@@ -176,7 +176,7 @@ def extract(
     order: Annotated[
         Order | None,
         typer.Option(
-            help="Where the most similar demonstration is shown. Default: as tuned, else similar-last.",
+            help="Position of the most similar demonstration. Default: as tuned, else similar-last.",
             show_default=False,
         ),
     ] = None,
@@ -189,51 +189,51 @@ def extract(
     ] = HoldOption.NONE,
     max_tokens: MaxTokens = None,
     descriptions: Annotated[
-        bool, typer.Option("--descriptions", help="Show the model what the labels mean, as the pool says.")
+        bool, typer.Option("--descriptions", help="Show the pool's descriptions of labels to the model.")
     ] = False,
     mentions: Annotated[
-        Mentions, typer.Option(help="Give an item of the answer the first mention of its span, or all mentions.")
+        Mentions, typer.Option(help="Assign an item of the answer the first mention of its span, or all mentions.")
     ] = Mentions.FIRST,
-    concurrency: Annotated[int, typer.Option(min=1, help="How many requests are under way at a time.")] = 4,
+    concurrency: Annotated[int, typer.Option(min=1, help="Number of concurrent requests.")] = 4,
     chunk_tokens: Annotated[
-        int, typer.Option(min=0, help="Longer texts are cut into chunks at sentence ends; 0: never.")
+        int, typer.Option(min=0, help="Maximum tokens of a chunk; longer texts are cut at sentence ends; 0: never.")
     ] = Chunking.max_tokens,
     context_sentences: Annotated[
         int, typer.Option(min=0, help="Sentences shown before a chunk.")
     ] = Chunking.context_sentences,
-    passes: Annotated[int, typer.Option(min=1, help="How often a text is read, cut at other places.")] = 1,
+    passes: Annotated[int, typer.Option(min=1, help="Number of passes over a text, each with different chunks.")] = 1,
     max_calls: Annotated[
-        int | None, typer.Option(min=0, help="Of a corpus: stop before more requests.", show_default=False)
+        int | None, typer.Option(min=0, help="For a corpus: stop before more requests.", show_default=False)
     ] = None,
     max_total_tokens: Annotated[
         int | None,
-        typer.Option(min=0, help="Of a corpus: stop before more tokens read and written.", show_default=False),
+        typer.Option(min=0, help="For a corpus: stop before more tokens read and written.", show_default=False),
     ] = None,
     max_cost: Annotated[
         float | None,
-        typer.Option(min=0, help="Of a corpus: stop before more money, by --price.", show_default=False),
+        typer.Option(min=0, help="For a corpus: stop before a higher cost, by --price.", show_default=False),
     ] = None,
     price: Annotated[
         tuple[float, float] | None,
-        typer.Option(help="Prices of a million tokens read and written.", show_default=False),
+        typer.Option(help="Prices per million tokens read and written.", show_default=False),
     ] = None,
     shard: Annotated[
         str | None,
-        typer.Option(metavar="I/N", help="Of a corpus: only every Nth document; see ruie merge.", show_default=False),
+        typer.Option(metavar="I/N", help="For a corpus: only every Nth document; see ruie merge.", show_default=False),
     ] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Of a corpus: ask again about documents that failed.")
+        bool, typer.Option("--retry-failed", help="For a corpus: repeat failed documents.")
     ] = False,
-    parquet: Annotated[bool, typer.Option("--parquet", help="Of a corpus: write results.parquet too.")] = False,
+    parquet: Annotated[bool, typer.Option("--parquet", help="For a corpus: also write results.parquet.")] = False,
     openai_batch: Annotated[
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Of a corpus: write OpenAI batch files for this model; ask nothing.",
+            help="For a corpus: write OpenAI batch files for this model instead of calling it.",
             show_default=False,
         ),
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write an HTML report here.", show_default=False)] = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML report to this file.", show_default=False)] = None,
     encoder: EncoderOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -314,10 +314,10 @@ def extract(
 
 
 def _resume_path(out: Path, extractor: Extractor, overwrite: bool) -> Path:
-    """The file of whole results: ``--out`` itself, or a file beside a table, which can't hold them.
+    """The file of complete results: ``--out`` itself, or a file beside a table, which can't hold them.
 
     Raises:
-        RuieError: It holds results of other settings, and is not to be overwritten.
+        RuieError: It holds results of other settings, without --overwrite.
     """
     from ruie_components.extraction.resume import count_others
 

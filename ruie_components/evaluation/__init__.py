@@ -1,4 +1,4 @@
-"""Extraction measured with a language model in the loop: F1 of what is extracted, for any choice of demonstrations."""
+"""Measures extraction with a language model: F1 for any selection of demonstrations."""
 
 from ruie_components.evaluation.cache import AnswerCache, CachedChatModel
 from ruie_components.evaluation.calibration import calibration_error, outcomes, reliability

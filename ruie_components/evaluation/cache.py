@@ -1,9 +1,9 @@
-"""Answers of chat models in SQLite, so that a killed run resumes and a second look costs nothing.
+"""Caches answers of chat models in SQLite, so that killed runs resume and repeated runs cost nothing.
 
 One table, ``answers(key, model, response, created)``. The key is the SHA-256 of the canonical JSON of
-``[model name, model settings, prompt, constraint]``, where the prompt is both its messages and its text: what a model
-reads of it is the model's business. Truncated answers are kept too, for the same request would be truncated again. With
-an answer the seconds of its request are kept, so that a second look reports what the model took, not the cache.
+``[model name, model settings, prompt, constraint]``, where the prompt is both its messages and its text, because models
+read either. Truncated answers are cached, too: the same request would be truncated again. The duration of the request
+is cached with the answer, so that later runs report the model's time, not the cache's.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class AnswerCache:
     """Responses by request. Threads and processes may share a file.
 
     Args:
-        path: The SQLite file; its folder is created. ``":memory:"`` for none.
+        path: The SQLite file; its folder is created. ``":memory:"``: no file.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -58,7 +58,7 @@ class AnswerCache:
         return Response(**values, tokens=tokens)
 
     def put(self, key: str, model: str, response: Response) -> None:
-        """Keep a response."""
+        """Store a response."""
         tokens = [(token.text, token.logprob, token.alternatives) for token in response.tokens]
         values = {**asdict(replace(response, tokens=())), "tokens": tokens}
         with self._lock:
@@ -76,7 +76,7 @@ def _token(text: str, logprob: float, alternatives: Sequence[Sequence[Any]] = ()
 
 
 def request_key(model: ChatModel, prompt: ModelInput, constraint: Constraint | None = None) -> str:
-    """The key of a request: everything that decides its answer."""
+    """The key of a request: a hash of everything that determines its answer."""
     held = None if constraint is None else [constraint.json_schema, constraint.grammar]
     request = [model.name, dict(model.settings), prompt.text, prompt.messages, held]
     canonical = json.dumps(request, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
@@ -84,12 +84,12 @@ def request_key(model: ChatModel, prompt: ModelInput, constraint: Constraint | N
 
 
 class CachedChatModel:
-    """A chat model that answers from a cache where it can.
+    """A chat model that answers from a cache if possible.
 
     Args:
         model: The chat model.
-        cache: Where its answers are kept.
-        sample: The number of the sample, for a model that answers one prompt in several ways; each is kept.
+        cache: The cache of its answers.
+        sample: The number of the sample, for several sampled answers to one prompt; each is cached.
     """
 
     def __init__(self, model: ChatModel, cache: AnswerCache, sample: int = 0) -> None:
@@ -106,7 +106,7 @@ class CachedChatModel:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The model's, with the number of the sample where there are several."""
+        """The model's, with the number of the sample if there are several."""
         return {**self.model.settings, "sample": self.sample} if self.sample else self.model.settings
 
     @property
@@ -115,7 +115,7 @@ class CachedChatModel:
         return self.model.constraints
 
     def complete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
-        """The cached answer, or the model's, which is cached then."""
+        """The cached answer, else the model's, which is then cached."""
         key = request_key(self, prompt, constraint)
         response = self.cache.get(key)
         if response is None:

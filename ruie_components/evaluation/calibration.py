@@ -1,4 +1,4 @@
-"""Whether confidence can be believed: of what is extracted with 80% confidence, 80% should be right."""
+"""Calibration: of annotations with 80% confidence, 80% should be correct."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BINS = 10
 
 
 class Outcome(NamedTuple):
-    """An extracted annotation: how sure it was, and whether it is right (label and offsets)."""
+    """An extracted annotation: its confidence, and whether it is correct (label and offsets)."""
 
     confidence: float
     is_right: bool
@@ -27,11 +27,11 @@ class Bin(NamedTuple):
     confidence: float
     """Their mean."""
     precision: float
-    """The share of them that is right."""
+    """The share of correct ones."""
 
 
 def outcomes(measurement: Measurement) -> list[Outcome]:
-    """The annotations of a measurement that have a confidence. A repeated one is right as often as the gold has it.
+    """The annotations of a measurement with a confidence. Of repeats, as many are correct as the gold has.
 
     Args:
         measurement: The measurement.

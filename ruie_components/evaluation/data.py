@@ -1,4 +1,4 @@
-"""What is measured on: a pool, and labelled inputs that are not in it."""
+"""Evaluation data: a pool, and labelled inputs that are not in it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class EvaluationSet:
 
     Attributes:
         name: Such as ``NER/mit-movie``.
-        pool: Where demonstrations come from.
-        inputs: What is extracted from, with the gold annotations.
+        pool: The demonstrations to choose from.
+        inputs: The inputs with their gold annotations.
     """
 
     name: str
@@ -38,7 +38,7 @@ def read_set(
 ) -> EvaluationSet:
     """Read a data set: ``FOLDER/NAME/train.jsonl(.gz)`` is the pool, another split has the inputs.
 
-    Rows without annotations are left out: they neither teach nor count.
+    Rows without annotations are left out: they neither help as demonstrations nor count in F1.
 
     Args:
         folder: The folder of data sets.
@@ -46,7 +46,7 @@ def read_set(
         split: The split of the inputs.
         inputs: How many inputs, drawn by the seed.
         pool: How many rows of the pool at most, drawn by the seed.
-        seed: Of the draws.
+        seed: Of the random draws.
 
     Raises:
         FileNotFoundError: A split is missing.
@@ -63,13 +63,13 @@ def read_set(
 def split_pool(
     store: DemonstrationStore, task: Task | str | None = None, *, inputs: int = 100, seed: int = 0
 ) -> EvaluationSet:
-    """Split a pool of one's own: some rows are inputs, the others the pool.
+    """Split your own pool: some rows are inputs, the others the pool.
 
     Args:
         store: The pool.
         task: The task; the pool's only one if not given.
         inputs: How many inputs, at most a quarter of the rows.
-        seed: Of the draw.
+        seed: Of the random draw.
 
     Raises:
         ValueError: The pool has several tasks and none is given, or too few rows.

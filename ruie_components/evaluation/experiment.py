@@ -1,4 +1,4 @@
-"""Sets x selections x k x order x answer format x models: every input extracted from, scored, and kept."""
+"""Experiments over sets x selections x k x order x answer format x models: extracts from every input and scores it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ruie_components.scoring import Counts, score
 from ruie_components.tokenization import tokenize
 from ruie_components.types import Example
 
-_FAILURES_TO_GIVE_UP = 5  # requests that fail before any is answered
+_FAILURES_TO_GIVE_UP = 5  # the run is aborted after this many failures without any answer
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ class Condition:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one condition gave for all inputs of its set.
+    """The results of one condition for all inputs of its set.
 
     Attributes:
         condition: The condition.
         examples: The inputs with their gold annotations.
-        results: What was extracted; a failed request has an ``error``.
+        results: The results; one of a failed request has an ``error``.
         label_f1: For each input the mean label F1 of its demonstrations; NaN without any.
-        label_recall: For each input the share of its labels that its demonstrations show; NaN without any.
+        label_recall: For each input the share of its labels that its demonstrations have; NaN without any.
         shared_words: For each input the mean word F1 (multiset Dice) of its text and its demonstrations' texts; NaN
             without any.
     """
@@ -80,17 +80,17 @@ class Measurement:
 
     @property
     def failures(self) -> int:
-        """Inputs without an answer. They count as nothing extracted."""
+        """The number of inputs without an answer, which count as empty extractions."""
         return sum(result.error is not None for result in self.results)
 
     @property
     def seconds(self) -> float:
-        """Of all requests together."""
+        """The total duration of all requests."""
         return sum(result.usage.seconds for result in self.results)
 
     @property
     def tokens(self) -> tuple[int, int]:
-        """Tokens read and written, as far as the model counts them."""
+        """Tokens read and written, if the model counts them."""
         usages = [result.usage for result in self.results]
         return sum(usage.input_tokens or 0 for usage in usages), sum(usage.output_tokens or 0 for usage in usages)
 
@@ -104,9 +104,9 @@ class Plan:
         models: The chat models.
         selections: Names of selections, see ``SELECTIONS``.
         ks: Numbers of demonstrations.
-        orders: Where the most similar demonstration is shown.
+        orders: Positions of the most similar demonstration.
         formats: Answer formats.
-        holds: What answers are held to; ``None`` for nothing.
+        holds: Restrictions of answers by a grammar; ``None`` for none.
         seed: Of random choice.
 
     Raises:
@@ -129,11 +129,11 @@ class Plan:
 
     @property
     def named_models(self) -> dict[str, ChatModel]:
-        """The models by the names that tell them apart."""
+        """The models by unique names."""
         return dict(zip(distinct_names(self.models), self.models, strict=True))
 
     def conditions(self, data: EvaluationSet) -> list[Condition]:
-        """The conditions of one set. Without demonstrations k and order make no difference: one condition."""
+        """The conditions of one set; without demonstrations there is one condition for all k and orders."""
         found: dict[Condition, None] = {}
         for model, answer_format, hold, name, k, order in product(
             self.named_models, self.formats, self.holds, self.selections, self.ks, self.orders
@@ -155,12 +155,12 @@ class Cell:
 
 
 def cells(plan: Plan, *, retries: int = 2, stores: PoolStores | None = None, progress: bool = False) -> Iterator[Cell]:
-    """The cells of a plan one after the other; no model is called.
+    """The cells of a plan, one by one, without calling a model.
 
     Args:
         plan: What to measure.
-        retries: How often a request that failed for a passing reason is repeated.
-        stores: The stores of the plan's only set, which stay open. Default: they are built for each set.
+        retries: How often to repeat a request after a temporary failure.
+        stores: The stores of the plan's only set, which stay open. Default: built for each set.
         progress: Whether building and adapting pools show progress.
     """
     given = stores
@@ -202,14 +202,14 @@ def measure(
 ) -> list[Measurement]:
     """Run every condition of a plan.
 
-    A request that fails counts as an input from which nothing was extracted, and is counted; only a run whose first
-    requests all fail is given up.
+    A failed request counts as an empty extraction, and failures are counted; a run is aborted only if its first
+    requests all fail.
 
     Args:
         plan: What to measure.
-        concurrency: Requests under way at a time.
-        retries: How often a request that failed for a passing reason is repeated.
-        samples: How many more answers to each prompt are sampled, for confidence by agreement.
+        concurrency: The number of concurrent requests.
+        retries: How often to repeat a request after a temporary failure.
+        samples: How many more answers to sample for each prompt, for confidence by agreement.
         stores: As for ``cells``.
         progress: Whether to show progress on stderr.
 
@@ -241,13 +241,13 @@ def _answer(extractor: Extractor, errors: list[Exception], samples: int, prompt:
             warnings.simplefilter("ignore", AnswerTruncatedWarning)  # counted in the usage
             result = extractor.answer(prompt)
             return _with_agreement(extractor, result, prompt, samples) if samples else result
-    except Exception as error:  # whatever one request dies of, the other results are kept
+    except Exception as error:  # no error of one request may lose the other results
         errors.append(error)
         return failed(prompt.query, prompt, error)
 
 
 def _with_agreement(extractor: Extractor, result: ExtractionResult, prompt: Prompt, samples: int) -> ExtractionResult:
-    """As ``Extractor.agree``, each sample with a key of its own in the cache."""
+    """``Extractor.agree``, with a separate cache key for each sample."""
     model = extractor.model
     others = [
         extractor.with_model(model.resample(i)) if isinstance(model, CachedChatModel) else extractor
@@ -259,7 +259,7 @@ def _with_agreement(extractor: Extractor, result: ExtractionResult, prompt: Prom
 
 
 def _fit(examples: Sequence[Example], chosen: Chosen) -> Iterator[tuple[float, ...]]:
-    """How well demonstrations fit each input: label F1, label recall, and word F1."""
+    """The fit of demonstrations to each input: label F1, label recall, and word F1."""
     f1, recall, words = [], [], []
     for example, demonstrations in zip(examples, chosen, strict=True):
         shown = [label_counts(one.example) for one in demonstrations]
@@ -276,7 +276,7 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def distinct_names(models: Sequence[ChatModel]) -> list[str]:
-    """The names of chat models; where several have one name, each with the settings in which they differ.
+    """Unique names of chat models: equal names get the settings in which the models differ.
 
     Raises:
         ValueError: Two models have the same name and the same settings.

@@ -1,12 +1,12 @@
-"""What predicts F1: rank correlations of what is cheap to know about demonstrations with the F1 of what is extracted.
+"""Predictors of F1: rank correlations of cheap measures of demonstrations with the F1 of extraction.
 
-The cheap values are label F1@k, label recall@k, and word F1 of the texts. Each is correlated (Spearman) four ways, for
-every model and task:
+The cheap measures are label F1@k, label recall@k, and word F1 of the texts. Each is correlated (Spearman) in four ways,
+for every model and task:
 
 - over sets x selections: a point is a measured condition;
-- the same, less the mean of the condition's set: what is left when hard and easy sets are told apart;
+- the same, minus the mean of the condition's set, which removes the difference between hard and easy sets;
 - over single inputs: a point is an input under a condition;
-- the same, less the mean of the input: whether the better demonstrations of one input give the better answer.
+- the same, minus the mean of the input: whether better demonstrations of one input give a better answer.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ PREDICTORS: Mapping[str, str] = {
 }
 """The fields of ``Measurement`` that may predict F1, and their names in tables."""
 
-_LEAST_POINTS = 4  # three points are in perfect order in one case of three
+_LEAST_POINTS = 4  # three points have a perfect rank order in one of three cases by chance
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """How well a value predicts F1.
+    """The correlation of a measure with F1.
 
     Attributes:
         model: The chat model.
         task: The task, or ``all``.
-        over: What a point is.
+        over: The definition of a point.
         predictor: A key of ``PREDICTORS``.
         points: How many points there are.
-        rho: Spearman's rank correlation, -1 to 1; NaN for fewer than four points, or where a side never varies.
+        rho: Spearman's rank correlation, -1 to 1; NaN for fewer than four points, or if a side never varies.
     """
 
     model: str
@@ -60,7 +60,7 @@ class _Point:
 
 
 def correlations(measurements: Sequence[Measurement]) -> list[Correlation]:
-    """The correlations of a run, for every model and task, and for all tasks together where there are several.
+    """The correlations of a run, for every model and task, and for all tasks together if there are several.
 
     Conditions without demonstrations have no values and are left out.
 
@@ -125,7 +125,7 @@ def _rank_correlations(points: Sequence[_Point], *, is_centred: bool) -> Iterato
         sums = np.zeros((groups.max() + 1, table.shape[1]))
         np.add.at(sums, groups, table)
         means = sums / np.bincount(groups)[:, None]
-        table = np.round(table - means[groups], 12)  # what is equal but for rounding errors shall be a tie
+        table = np.round(table - means[groups], 12)  # values that differ only by rounding errors must tie
     for column, name in enumerate(PREDICTORS, 1):
         pairs = table[~np.isnan(table[:, [0, column]]).any(1)][:, [0, column]]
         varies = len(pairs) >= _LEAST_POINTS and (np.ptp(pairs, axis=0) > 1e-12).all()

@@ -1,4 +1,4 @@
-"""The selections that are compared, by name; all but the oracle are what ships."""
+"""The selections to compare, by name; all but the oracle are those of the package."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SELECTIONS = (
     "zero-shot", "random", "bm25", "similarity", "hybrid", "label-vote", "mmr", "label-coverage",
     "adapted", "adapted-hybrid", "adapted-label-vote", "oracle",
 )  # fmt: skip
-"""Names of selections. ``adapted`` is similarity by the encoder adapted to the pool, ``oracle`` the best by labels."""
+"""Names of selections. ``adapted`` is similarity by the adapted encoder, ``oracle`` the best by gold labels."""
 
 _ENCODER = re.compile(r"(?P<method>[\w-]+)\[(?P<encoder>.+)\]")
 _numbers = count()
@@ -30,12 +30,12 @@ _numbers = count()
 
 @dataclass
 class PoolStores:
-    """The stores of one evaluation set, built when a selection needs them.
+    """The stores of one evaluation set, built on first use.
 
     Args:
         data: The set.
         progress: Whether building and adapting show progress.
-        encoder: The encoder of selections that name none. Default: the embedded one.
+        encoder: The encoder of selections without a named one. Default: the embedded one.
     """
 
     data: EvaluationSet
@@ -57,7 +57,7 @@ class PoolStores:
 
     @property
     def adapted(self) -> DemonstrationStore:
-        """The pool by the embedded encoder adapted to it, as ``store.adapt()`` decides."""
+        """The pool with the embedded encoder adapted to it, if ``store.adapt()`` finds a gain."""
         if "adapted" not in self._stores:
             name = f"evaluation-{next(_numbers)}"
             store = DemonstrationStore.create(self.data.pool, pool=name, progress=self.progress)
@@ -91,7 +91,7 @@ def choose(name: str, stores: PoolStores, k: int, *, seed: int = 0) -> Chosen:
 
 
 def check_selection(name: str) -> None:
-    """Raise ``ValueError`` where there is no such selection."""
+    """Raise ``ValueError`` if there is no such selection."""
     _selection(name)
 
 
@@ -116,7 +116,7 @@ def _selection(name: str) -> Callable[[PoolStores, Sequence[Query], int, int], C
 
 
 def _oracle(data: EvaluationSet, k: int) -> Chosen:
-    """The demonstrations with the highest label F1 against the gold labels: what the proxy could reach."""
+    """The demonstrations with the highest label F1 with the gold labels: the upper bound of this proxy."""
     pool = sorted(data.pool, key=lambda example: example.content_id)  # decides ties
     f1 = label_f1_matrix(*count_matrices(data.inputs, pool))
     source = MatrixSource(f1, [example.query for example in data.inputs], pool)

@@ -1,7 +1,7 @@
-"""F1 with its interval, and the difference of two selections on the same inputs with its interval and p-value.
+"""F1 with intervals, and the difference of two selections on the same inputs with interval and p-value.
 
-Both resample inputs (bootstrap; Berg-Kirkpatrick et al. 2012 for the paired test), within each data set, since the sets
-are fixed and the inputs are a sample.
+Both resample inputs (bootstrap; Berg-Kirkpatrick et al. 2012 for the paired test), within each data set, because the
+sets are fixed and the inputs are a sample.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def f1_interval(inputs: Inputs, *, seed: int = 0) -> Interval:
 
 
 def paired_difference(one: Inputs, other: Inputs, *, seed: int = 0) -> Difference:
-    """How much higher ``one``'s F1 is than ``other``'s, over the same inputs.
+    """The difference of F1 between ``one`` and ``other``, over the same inputs.
 
     Args:
         one: The counts of one selection.
@@ -68,14 +68,14 @@ def paired_difference(one: Inputs, other: Inputs, *, seed: int = 0) -> Differenc
         seed: Of the resampling.
 
     Raises:
-        ValueError: The two have other sets, or other numbers of inputs.
+        ValueError: The two have different sets or numbers of inputs.
     """
     if {name: len(counts) for name, counts in one.items()} != {name: len(counts) for name, counts in other.items()}:
         raise ValueError("the two sides of a paired comparison must have the same inputs")
     draws = _draws(one, seed)
     differences = _averages(one, draws) - _averages(other, draws)
     low, high = np.percentile(differences, [2.5, 97.5])
-    # one is added, since a p-value of resampling is never 0 (Davison and Hinkley 1997, section 4.2)
+    # 1 is added, because a p-value by resampling is never 0 (Davison and Hinkley 1997, section 4.2)
     p = 2 * (min((differences <= 0).sum(), (differences >= 0).sum()) + 1) / (RESAMPLES + 1)
     return Difference(_f1(one) - _f1(other), float(low), float(high), float(min(1.0, p)))
 

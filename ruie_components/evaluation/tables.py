@@ -23,11 +23,11 @@ Mode = Literal["span", "paper"]
 
 
 def rows(measurements: Sequence[Measurement], *, prices: tuple[float, float] | None = None) -> list[dict[str, Any]]:
-    """One row a condition, with everything that was measured. F1, precision and recall are in percent.
+    """One row per condition, with all measures. F1, precision and recall are in percent.
 
     Args:
         measurements: The measurements.
-        prices: Of a million tokens read and written, for the cost.
+        prices: Per million tokens read and written, for the cost.
     """
     return [_row(one, prices) for one in measurements]
 
@@ -60,7 +60,7 @@ def _row(one: Measurement, prices: tuple[float, float] | None) -> dict[str, Any]
 
 
 def _known(value: float) -> float | None:
-    """None instead of NaN, which JSON has no word for."""
+    """None instead of NaN, which JSON can't represent."""
     return None if math.isnan(value) else value
 
 
@@ -85,7 +85,7 @@ def averages(
     Args:
         measurements: The measurements.
         reference: The setting to compare with, such as ``bm25 k=8``; the first one if not given.
-        mode: What is compared.
+        mode: ``paper`` or ``span``, as in ``scoring.score``.
 
     Raises:
         ValueError: The reference was not measured.
@@ -116,8 +116,8 @@ def table(
     Args:
         measurements: The measurements.
         reference: The setting to compare with; the first one if not given.
-        mode: What is compared.
-        prices: Of a million tokens read and written, for a column with the cost of a thousand inputs.
+        mode: ``paper`` or ``span``, as in ``scoring.score``.
+        prices: Per million tokens read and written, for a column with the cost of a thousand inputs.
 
     Raises:
         ValueError: The reference was not measured.
@@ -148,7 +148,7 @@ def table(
 
 
 def _taken(parts: Sequence[Measurement], prices: tuple[float, float] | None) -> list[str]:
-    """Tokens and seconds of one input, and the cost of a thousand."""
+    """Tokens and seconds per input, and the cost of a thousand inputs."""
     inputs = sum(len(one.examples) for one in parts)
     read, written = (sum(counts) for counts in zip(*(one.tokens for one in parts), strict=True))
     cells = [f"{(read + written) / inputs:,.0f}" if read else "", f"{sum(one.seconds for one in parts) / inputs:.2g}"]
@@ -160,7 +160,7 @@ def _cost(read: int, written: int, prices: tuple[float, float]) -> float:
 
 
 def calibration_table(measurements: Sequence[Measurement]) -> str:
-    """A Markdown table: for each model and setting how far confidence is from precision; empty without confidence."""
+    """A Markdown table of the gap between confidence and precision by model and setting; empty without confidence."""
     lines = []
     for (model, name), parts in settings(measurements).items():
         if given := [outcome for one in parts for outcome in outcomes(one)]:
@@ -171,7 +171,7 @@ def calibration_table(measurements: Sequence[Measurement]) -> str:
         return ""
     heads = f"| model | selection | annotations | mean confidence | precision | calibration error |\n|{'---|' * 6}"
     notes = f"In percent; expected calibration error over {BINS} bins of equal width."
-    return "\n".join(["How far confidence can be believed:", "", heads, *lines, "", notes])
+    return "\n".join(["Calibration of confidence:", "", heads, *lines, "", notes])
 
 
 def _first_of_each(measurements: Sequence[Measurement]) -> dict[str, Measurement]:
@@ -189,11 +189,10 @@ def write_results(
     reference: str | None = None,
     prices: tuple[float, float] | None = None,
 ) -> list[Path]:
-    """Write the tables, what predicts F1, a page of errors for each condition, and plots.
+    """Write the tables, the predictors of F1, a page of errors for each condition, and plots.
 
     Files are ``results.json``, ``results.csv``, ``results.md``, ``predictors.json``, ``errors/*.html``, and plots
-    (F1 over k, F1 over label F1, precision over confidence), which need matplotlib and are left out where it is not
-    installed.
+    (F1 over k, F1 over label F1, precision over confidence), which are left out if matplotlib is not installed.
 
     Returns:
         The files.

@@ -1,9 +1,9 @@
-"""The best settings for a pool and a model, found on a held-out part of the pool within a budget of calls.
+"""Searches the best settings for a pool and a model on a held-out part of the pool, within a budget of calls.
 
 Successive halving (Jamieson and Talwalkar 2016): all settings answer a few inputs, the better half answers more, and so
-on. Every round has the inputs of the one before, whose answers are known. The default stays in the race. The winner and
-the default then answer inputs that no round has seen, so that the test between them is not one on the inputs by which
-the winner was chosen.
+on. Every round includes the inputs of the previous one, whose answers are known. The default is never eliminated.
+Finally the winner and the default answer inputs of no round, so that they are not tested on the inputs by which the
+winner was chosen.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from ruie_components.store import DemonstrationStore, TunedSettings
 from ruie_components.types import Example, Task
 
 METHODS = ("similarity", "label-vote", "hybrid", "bm25")
-"""The methods that are tried unless others are named."""
+"""The methods to try by default."""
 
 SIGNIFICANT = 0.05
-_SEARCH_SHARE = 0.6  # of the calls; the rest is for the test of the winner
-_LEAST_INPUTS = 4  # that every setting answers in the first round
-_LEAST_TEST = 8  # inputs of the test
+_SEARCH_SHARE = 0.6  # share of the calls; the rest is for the final test
+_LEAST_INPUTS = 4  # inputs that every setting answers in the first round
+_LEAST_TEST = 8  # inputs of the final test
 _MODES = ("completion", "chat")
 
 
 @dataclass(frozen=True)
 class Round:
-    """One round: how many settings answer how many inputs."""
+    """One round: the number of settings, and of inputs that each answers."""
 
     settings: int
     inputs: int
@@ -46,7 +46,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Trial:
-    """What one setting reached in the last round that it was in."""
+    """The result of one setting in its last round."""
 
     settings: TunedSettings
     inputs: int
@@ -55,18 +55,18 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What tuning found.
+    """The result of tuning.
 
     Attributes:
         task: The task.
         trials: All settings, best first: those of later rounds before those of earlier ones.
         winner: The best settings.
-        difference: The winner's F1 less the default's on inputs that no round has seen; ``None`` where the default won.
-        test_inputs: How many inputs these are.
+        difference: The winner's F1 minus the default's on inputs of no round; ``None`` if the default won.
+        test_inputs: The number of these inputs.
         winner_f1: The winner's F1 on them.
         default_f1: The default's.
-        calls: How many prompts were answered, by the model or the cache.
-        failures: How many of them failed, and count as nothing extracted.
+        calls: The number of prompts answered by the model or the cache.
+        failures: The number of failed ones, which count as empty extractions.
     """
 
     task: Task
@@ -87,14 +87,14 @@ class Tuning:
 
 @dataclass(frozen=True)
 class TuningPlan:
-    """What tuning will do.
+    """The plan of tuning.
 
     Attributes:
-        settings: The settings that are tried; the default is the first.
+        settings: The settings to try; the default is the first.
         rounds: The rounds.
         test_inputs: Inputs of the final test.
-        possible: How many settings there would be without a budget.
-        tokens: Tokens to read, about.
+        possible: The number of settings without a budget.
+        tokens: Tokens to read, estimated.
     """
 
     settings: tuple[TunedSettings, ...]
@@ -105,7 +105,7 @@ class TuningPlan:
 
     @property
     def calls(self) -> int:
-        """Prompts that are answered at most."""
+        """The maximum number of prompts to answer."""
         searched = sum(
             one.settings * (one.inputs - before.inputs)
             for before, one in zip((Round(0, 0), *self.rounds), self.rounds, strict=False)
@@ -125,7 +125,7 @@ def plan_tuning(
     formats: Sequence[AnswerFormat] = tuple(AnswerFormat),
     seed: int = 0,
 ) -> TuningPlan:
-    """What ``tune`` will do with these arguments; no model is called.
+    """The plan of ``tune`` for these arguments, without calling a model.
 
     Raises:
         ValueError: As for ``tune``.
@@ -149,24 +149,24 @@ def tune(
     seed: int = 0,
     progress: bool = True,
 ) -> Tuning:
-    """Find the method, k, order, answer format and, for a GGUF file with a template, mode that give the best F1.
+    """Find the method, k, order, answer format and, for a GGUF file with a template, mode with the best F1.
 
-    A part of the pool is held out. An adapted encoder was trained on all of the pool, so the rest is adapted anew for
-    the search. Nothing is written: ``store.set_tuned(task, tuning.winner)`` does that.
+    A part of the pool is held out. An adapted encoder was trained on the whole pool, so the search adapts one to the
+    rest of the pool. Nothing is written: ``store.set_tuned(task, tuning.winner)`` does that.
 
     Args:
         store: The pool.
         model: The chat model.
         task: The task; the pool's only one if not given.
-        calls: How many prompts may be answered.
+        calls: The maximum number of prompts to answer.
         methods: Methods to try.
         ks: Numbers of demonstrations to try.
         orders: Orders to try.
         formats: Answer formats to try.
-        cache: Keeps answers, so that an interrupted search resumes. Default: in memory.
-        concurrency: Requests under way at a time.
-        retries: How often a request that failed for a passing reason is repeated.
-        seed: Of all draws.
+        cache: A cache of answers, from which an interrupted search resumes. Default: in memory.
+        concurrency: The number of concurrent requests.
+        retries: How often to repeat a request after a temporary failure.
+        seed: Of all random draws.
         progress: Whether to show progress on stderr.
 
     Raises:
@@ -214,7 +214,7 @@ class _Search:
             )
 
     def _schedule(self, calls: int) -> tuple[list[TunedSettings], list[Round]]:
-        """The settings that the calls suffice for, drawn by the seed, and the rounds."""
+        """The settings that the calls allow, drawn by the seed, and the rounds."""
         most = len(self._possible)
         while most >= 2:
             if (rounds := _rounds(most, calls, len(self.search_inputs))) is not None:
@@ -330,7 +330,7 @@ def _ranked(racing: Sequence[TunedSettings], known: dict[TunedSettings, Measurem
 
 
 def _rounds(settings: int, calls: int, inputs: int) -> list[Round] | None:
-    """Rounds that halve the settings, each with an equal share of the calls; None where they are too few."""
+    """Rounds that halve the settings, each with an equal share of the calls; None if there are too few calls."""
     count = max(1, math.ceil(math.log2(settings)))
     rounds: list[Round] = []
     answered, racing = 0, settings
@@ -340,12 +340,12 @@ def _rounds(settings: int, calls: int, inputs: int) -> list[Round] | None:
             return rounds or None
         answered += more
         rounds.append(Round(racing, answered))
-        racing = max(2, math.ceil(racing / 2) + 1)  # one place is the default's, should it not be among the better
+        racing = max(2, math.ceil(racing / 2) + 1)  # keep the default, even if it is not in the better half
     return rounds
 
 
 def _in_modes(model: ChatModel) -> dict[str | None, ChatModel]:
-    """A model that reads one string or messages in both modes; any other as it is."""
+    """A model in both modes if it can read one string and messages, else unchanged."""
     if getattr(model, "is_auto", False) and getattr(model, "has_template", False):
         return {mode: model.with_mode(mode) for mode in _MODES}  # type: ignore[attr-defined]
     return {None: model}

@@ -1,4 +1,4 @@
-"""From inputs to extractions: choose demonstrations, write the prompt, call a chat model, read its answer."""
+"""From inputs to extractions: chooses demonstrations, writes the prompt, calls a chat model, reads its answer."""
 
 from ruie_components.extraction.confidence import Confidence
 from ruie_components.extraction.documents import Chunk, Chunking, ChunkResult, DocumentResult

@@ -1,4 +1,4 @@
-"""Many queries: prompts from one search, concurrent requests, every finished result kept at once."""
+"""Many queries: searched together, requested concurrently, every finished result saved at once."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ruie_components.types import Query
 Outcome = ExtractionResult | Exception
 
 _SEARCHED_AT_ONCE = 256
-"""Queries of one search: enough to encode in batches, few enough to keep their demonstrations in memory."""
+"""Queries per search: enough to encode in batches, few enough to keep their demonstrations in memory."""
 
 _HOPELESS = 3
-"""How many first requests must fail for a reason that applies to all before a run is given up."""
+"""The number of first requests that must fail for a reason that applies to all, before a run is aborted."""
 
 WritePrompts = Callable[[Sequence[Query]], Sequence[Prompt | Exception]]
-"""The prompts of queries; in place of one that can't be written its error."""
+"""The prompts of queries, or the error of a prompt that can't be written."""
 
 
 def run(
@@ -41,12 +41,12 @@ def run(
     """The results of queries in their order; see ``Extractor.extract_many``.
 
     Args:
-        queries: The queries; equal ones are asked once.
-        resume: The file of finished results, not yet entered.
+        queries: The queries; equal ones share a request.
+        resume: The file of finished results, not yet opened.
         prompts: Writes prompts.
         answer: Answers a prompt; the event ends its wait for a retry.
         progress: Whether to show a progress bar.
-        concurrency: How many requests are under way at a time.
+        concurrency: The number of concurrent requests.
     """
 
     def outcome(prompt: Prompt | Exception) -> Outcome:
@@ -54,7 +54,7 @@ def run(
             return prompt
         try:
             return answer(prompt, stopped)
-        except Exception as error:  # a request that fails must not cost the other results
+        except Exception as error:  # a failed request must not lose the other results
             return error
 
     stopped = threading.Event()
@@ -71,7 +71,7 @@ def run(
                 for job in as_completed(jobs):
                     state.finish(*jobs[job], job.result())
         finally:
-            stopped.set()  # after Ctrl-C requests under way end, and none begins or is repeated
+            stopped.set()  # after Ctrl-C running requests finish, and no new one starts or is repeated
             pool.shutdown(cancel_futures=True)
         resume.arrange(queries)
     return state.in_order()
@@ -95,7 +95,7 @@ async def arun(
         async with free:
             try:
                 return query, prompt, await answer(prompt)
-            except Exception as error:  # a request that fails must not cost the other results
+            except Exception as error:  # a failed request must not lose the other results
                 return query, prompt, error
 
     await asyncio.to_thread(resume.open)
@@ -123,30 +123,30 @@ def _checked(concurrency: int) -> int:
 
 
 class _Run:
-    """What is finished, what is missing, and whether going on makes sense."""
+    """The finished and missing results of a run, and whether to continue it."""
 
     def __init__(self, queries: Sequence[Query], resume: ResumeFile, advance: Callable[[int], None]) -> None:
         self._queries, self._resume, self._advance = queries, resume, advance
-        self._counts = Counter(queries)  # equal queries are asked once
+        self._counts = Counter(queries)  # equal queries share a request
         self._results: dict[Query, ExtractionResult] = {}
-        self._hopeless: int | None = 0  # None once a request has shown that the model answers
+        self._hopeless: int | None = 0  # None once any request was answered
 
     def restore(self) -> None:
-        """Take the results that an earlier run has finished."""
+        """Take over the finished results of an earlier run."""
         for query, result in self._resume.restore(self._counts):
             self._keep(query, result)
 
     def missing(self) -> Iterator[tuple[Query, ...]]:
-        """The queries that have no result yet, in chunks."""
+        """The queries without a result, in chunks."""
         remaining = iter([query for query in self._counts if query not in self._results])
         while chunk := tuple(itertools.islice(remaining, _SEARCHED_AT_ONCE)):
             yield chunk
 
     def finish(self, query: Query, prompt: Prompt | Exception, outcome: Outcome) -> None:
-        """Keep the result of a query, or the error of one that has none.
+        """Save the result or the error of a query.
 
         Raises:
-            ChatModelError: The first requests have all failed for a reason that applies to every request.
+            ChatModelError: The first requests all failed for a reason that applies to every request.
         """
         if isinstance(outcome, Exception):
             shown = None if isinstance(prompt, Exception) else prompt

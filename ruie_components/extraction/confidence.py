@@ -1,11 +1,11 @@
-"""How sure an answer is of what it says: from the probabilities of its tokens, or from how often samples agree.
+"""The confidence of annotations, from token probabilities or from the agreement of sampled answers.
 
-Nothing here is a number that the model writes about itself.
+It never uses a number that the model writes about itself.
 
-From tokens: an annotation was read from a part of the answer (``Extraction.answer_ranges``). The tokens of the label
-are compared with the other labels of the schema: at each of them the model's probability of this token over that of
-all tokens that go on with any label of the schema. The tokens behind the label are the spans: their joint probability.
-Both are of the model's own distribution, also where a grammar holds the answer: what was forced is seen to be unlikely.
+From tokens: an annotation was read from a part of the answer (``Extraction.answer_ranges``). The label's confidence is
+the product over its tokens: the model's probability of each token, divided by that of all tokens that continue any
+label of the schema. The span's confidence is the joint probability of the tokens after the label. Both use the model's
+own distribution, even under a grammar: a forced token has a low probability.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _SEPARATORS = " \t\n:\"'`*"
 
 @dataclass(frozen=True)
 class Confidence:
-    """How sure an annotation is.
+    """The confidence of an annotation.
 
     Attributes:
         value: Of the whole annotation, 0 to 1: ``span`` times ``label``, or the share of samples that have it.
         span: The joint probability of the tokens of its spans; ``None`` for agreement.
-        label: The probability of its label among those of the schema; ``None`` for agreement, and where the model gave
-            no alternatives to its tokens.
+        label: The probability of its label among those of the schema; ``None`` for agreement, and if the model gave no
+            alternatives to its tokens.
     """
 
     value: float
@@ -45,7 +45,7 @@ def from_tokens(extraction: Extraction, tokens: Sequence[TokenProbability]) -> t
         tokens: Of the answer.
 
     Returns:
-        One for each annotation; none where there are no tokens, or they don't make up the answer.
+        One per annotation; empty if there are no tokens or they don't match the answer.
     """
     offset = "".join(token.text for token in tokens).find(extraction.answer)
     if not tokens or offset < 0 or len(extraction.answer_ranges) != len(extraction.annotations):
@@ -68,7 +68,7 @@ def from_tokens(extraction: Extraction, tokens: Sequence[TokenProbability]) -> t
 
 
 def _label_end(answer: str, label: str, spans: Sequence[Span], begin: int, end: int) -> int:
-    """Where the label of an item ends; its beginning, where the label is not written there."""
+    """The end of an item's label; its beginning if the label is not written there."""
     at = answer.lower().find(label.lower(), begin, end)
     span_at = min((i for span in spans if (i := answer.find(span.text, begin, end)) >= 0), default=end)
     return at + len(label) if at >= 0 and (at <= span_at or at == begin) else begin
@@ -89,14 +89,14 @@ def _among_labels(
         written = answer[begin : max(begin, start)] if start > begin else ""
         own = math.exp(token.logprob)
         others = {text: math.exp(logprob) for text, logprob in token.alternatives if text != token.text}
-        prefix = answer[start:begin] if start < begin else ""  # what the token has before the label, such as a space
+        prefix = answer[start:begin] if start < begin else ""  # the part of the token before the label, such as a space
         rivals = [p for text, p in others.items() if _goes_on(written, text, prefix, labels)]
         probability *= own / (own + sum(rivals)) if own else 0.0
     return probability if is_known else None
 
 
 def _goes_on(written: str, token: str, prefix: str, labels: Sequence[str]) -> bool:
-    """Whether a token continues what is written towards a label, or to its end."""
+    """Whether a token continues the written prefix towards a label, or past its end."""
     text = token.removeprefix(prefix) if prefix else token
     text = text if written else text.lstrip(_SEPARATORS)
     reached = (written + text).lower()
@@ -111,10 +111,10 @@ def _goes_on(written: str, token: str, prefix: str, labels: Sequence[str]) -> bo
 def agreement(extraction: Extraction, samples: Sequence[Extraction]) -> tuple[Confidence, ...]:
     """The share of sampled extractions that have each annotation, with the same label and offsets.
 
-    A repeated annotation needs a repeated one in the sample.
+    A repeated annotation must be repeated in the sample, too.
 
     Args:
-        extraction: What was extracted.
+        extraction: The extraction.
         samples: Extractions of the same query from other answers.
 
     Raises:

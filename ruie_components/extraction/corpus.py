@@ -1,4 +1,4 @@
-"""A corpus of any size: one row a document, in order, in flat memory, and on from where a killed run stopped."""
+"""Extracts from a corpus of any size: one row per document, in order, in constant memory; resumes killed runs."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ RESULTS, RUN, SUMMARY = "results.jsonl", "run.json", "summary.json"
 """The files of a run's folder."""
 
 _SEARCHED_AT_ONCE = 128
-"""Chunks whose demonstrations are searched together."""
+"""The number of chunks whose demonstrations are searched together."""
 
 _HOPELESS = 3
-"""How many documents in a row must fail for a reason that applies to all before a run stops."""
+"""The number of successive documents that must fail for a reason that applies to all, before a run stops."""
 
 Document = tuple[str, Mapping[str, Any]]
-"""Where a document is, and what ``Extractor.extract`` takes."""
+"""The location of a document, and the input of ``Extractor.extract``."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a run may spend, resumed parts included. It stops before the document that would not fit.
+    """The limits of a run, resumed parts included. It stops before the document that would exceed a limit.
 
     A document's tokens are estimated before its requests: its prompts by the extractor's ``count_tokens``, its answers
-    as long as the longest so far (the mean of a document of several requests). What it takes more is spent as well.
+    as long as the longest so far (for several requests, their mean). The actual use counts, even if it is higher.
 
     Args:
-        calls: Requests; repeats after errors of the network are not counted.
+        calls: Requests, without repeats after network errors.
         tokens: Tokens read and written.
         cost: Money, in the currency of ``prices``.
-        prices: Of a million tokens read, and of a million written.
+        prices: Per million tokens read, and per million written.
 
     Raises:
-        ValueError: A limit is negative, or there is a limit of money and no price.
+        ValueError: A limit is negative, or there is a cost limit without prices.
     """
 
     calls: int | None = None
@@ -70,26 +70,26 @@ class Budget:
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"a budget of {name} must be >= 0, got {getattr(self, name)}")
         if self.cost is not None and self.prices is None:
-            raise ValueError("a budget of money needs prices: of a million tokens read, and of a million written")
+            raise ValueError("a budget of money needs prices: per million tokens read, and per million written")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run has done, resumed parts included.
+    """The totals of a run, resumed parts included.
 
     Attributes:
         documents: Rows in the results.
-        resumed: Rows of them that were there before.
-        failed: Documents with an error: no answer for them or for some of their chunks.
+        resumed: Rows among them from earlier calls.
+        failed: Documents with an error: no answer to the document or to some of its chunks.
         empty: Documents without a text.
         annotations: Entities, relations, events or arguments.
         calls: Requests.
         input_tokens: Tokens read, as the model counts them; else estimated.
         output_tokens: Tokens written, likewise.
         cost: By the budget's prices; ``None`` without prices.
-        seconds: Of this call.
+        seconds: Duration of this call.
         complete: Whether every document of the corpus has its row.
-        stopped: Why it is not complete.
+        stopped: Why it is incomplete.
     """
 
     documents: int = 0
@@ -122,30 +122,31 @@ def extract_corpus(
 ) -> Summary:
     """Extract from every document of a corpus into a folder.
 
-    ``out/results.jsonl`` has one row a document, in the order of the corpus, each written as soon as it and all before
-    it are finished. A call with the same corpus, folder and settings goes on behind the last whole row, whatever ended
-    the call before. Texts of any length are cut into chunks. Memory does not grow with the corpus.
+    ``out/results.jsonl`` gets one row per document, in the order of the corpus, written as soon as it and all earlier
+    ones are finished. A call with the same corpus, folder and settings continues after the last complete row, however
+    the earlier call ended. Texts of any length are cut into chunks. Memory does not grow with the corpus.
 
-    A document that fails has a row with an ``error``. Only where documents in a row find no server, no such model or no
-    right to use it, the run ends with that error, and they get no row.
+    A failed document gets a row with an ``error``. The run ends with an error only if successive documents fail because
+    there is no server, no such model or no permission; these get no row.
 
     Args:
         extractor: The extractor.
-        corpus: Documents, as ``formats.corpora.read_corpus`` reads them; the same ones in every call. A row's ``id``
-            is the document's, or else its number in the corpus, from 0.
+        corpus: Documents, as ``formats.corpora.read_corpus`` reads them; the same ones in every call. A row's ``id`` is
+            the document's, else its number in the corpus, from 0.
         out: The folder.
-        chunking: How long documents are cut.
-        concurrency: How many requests are under way at a time.
-        budget: What the run may spend.
-        shard: ``(i, n)``: only the documents whose number leaves rest ``i - 1`` when divided by ``n``.
-        retry_failed: Ask again about the documents whose row has an error.
-        overwrite: Begin anew where the folder has results of other settings.
+        chunking: How to cut long documents.
+        concurrency: The number of concurrent requests.
+        budget: The limits of the run.
+        shard: ``(i, n)``: only documents whose number modulo ``n`` is ``i - 1``.
+        retry_failed: Repeat documents whose row has an error.
+        overwrite: Start over if the folder has results of other settings.
         progress: Whether to show progress on stderr.
-        total: How many documents there are, for the progress bar.
+        total: The number of documents, for the progress bar.
 
     Raises:
         RuieError: The folder has results of other settings or of another corpus, or another process is writing it.
-        RowError: A document can't be read or asked about; the message names file and line. Rows before it are kept.
+        RowError: A document can't be read or is not a valid input; the message names file and line. Earlier rows are
+            kept.
         ChatModelError: The model can't be used.
     """
     if concurrency < 1:
@@ -170,12 +171,12 @@ def corpus_prompts(
     chunking: Chunking | None = None,
     shard: tuple[int, int] | None = None,
 ) -> Iterator[Prompt]:
-    """The prompts of a corpus, chunk by chunk, as ``extract_corpus`` would send them; no model is called.
+    """The prompts that ``extract_corpus`` would send for a corpus, chunk by chunk, without calling a model.
 
     Documents without a text and chunks that are too long for ``max_tokens`` have none.
 
     Raises:
-        RowError: A document can't be read or asked about; the message names file and line.
+        RowError: A document can't be read or is not a valid input; the message names file and line.
     """
     run = _Run(extractor, Path(), chunking or Chunking(), Budget(), 1)
     try:
@@ -247,7 +248,7 @@ _EARLIER = ".earlier.jsonl"
 
 
 def _earlier(folder: Path, *, retry_failed: bool) -> Path | None:
-    """Where the rows are whose errors are asked about again; left over from a killed call too."""
+    """The file of rows that are being retried; a killed call may leave it."""
     results, earlier = folder / RESULTS, folder / _EARLIER
     if retry_failed and results.exists() and not earlier.exists():
         results.rename(earlier)
@@ -255,10 +256,10 @@ def _earlier(folder: Path, *, retry_failed: bool) -> Path | None:
 
 
 def whole_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a results file with the offset behind each, up to one that a killed process left unfinished.
+    """The complete rows of a results file, each with its end offset; a killed process may leave an unfinished row.
 
     Raises:
-        RowError: A line in the midst of the file is not a row.
+        RowError: A line before the last is not a row.
     """
     end = 0
     if not path.exists():
@@ -286,11 +287,11 @@ def _with_earlier(corpus: Iterator[tuple[int, str, dict[str, Any]]], earlier: Pa
 
 @dataclass
 class _Job:
-    """A document on its way."""
+    """A document in progress."""
 
     query: Query
     row: dict[str, Any] | None = None
-    """The row, where nothing is asked."""
+    """The row, if no request is needed."""
     plan: Plan | None = None
     prompts: Sequence[Prompt | Exception] = ()
     answers: Sequence[Future[Outcome] | None] = ()
@@ -305,21 +306,21 @@ class _Run:
     ) -> None:
         self.folder = folder
         self._extractor, self._chunking, self._budget = extractor, chunking, budget
-        self._window = max(4 * concurrency, 32)  # chunks whose answers may wait for an earlier document's
+        self._window = max(4 * concurrency, 32)  # chunks whose answers may wait for an earlier document
         self._executor = ThreadPoolExecutor(concurrency, thread_name_prefix="ruie-corpus")
         self._closed = threading.Event()
         self._jobs: deque[_Job] = deque()
         self._held: list[tuple[_Job, dict[str, Any]]] = []
         self._file: IO[str] | None = None
         self._done = Summary()
-        self._longest = 0.0  # tokens of an answer, the most that a document's requests wrote on average
+        self._longest = 0.0  # tokens of an answer: the highest average over a document's requests
         self._stopped: str | None = None
         self._begin = time.monotonic()
 
     def go(
         self, corpus: Iterator[tuple[int, str, dict[str, Any]]], earlier: Path | None, advance: Callable[[int], None]
     ) -> None:
-        """Work through the corpus."""
+        """Process the corpus."""
         self._advance = advance
         items = _with_earlier(corpus, earlier)
         self._skip(items)
@@ -329,7 +330,7 @@ class _Run:
                 self._submit(jobs)
                 if self._stopped:
                     break
-        except Exception:  # a document that can't be read: what was asked before it is worth its row
+        except Exception:  # a document can't be read: documents before it still get their rows
             self._finish(0)
             raise
         self._finish(0)
@@ -346,7 +347,7 @@ class _Run:
             self._file.close()
 
     def summary(self) -> Summary:
-        """What is done, also written to the folder."""
+        """The summary so far, which is also written to the folder."""
         seconds = round(time.monotonic() - self._begin, 3)
         summary = replace(
             self._done, seconds=seconds, cost=self._cost(self._done.input_tokens, self._done.output_tokens)
@@ -354,10 +355,10 @@ class _Run:
         atomic_write(self.folder / SUMMARY, json.dumps(asdict(summary), indent=1) + "\n")
         return summary
 
-    # Rows that are there.
+    # Existing rows.
 
     def _skip(self, items: Iterator[_Item]) -> None:
-        """Pass over the documents that have rows, check that they are the same, and cut off an unfinished row."""
+        """Skip the documents that have rows, check that they are the same, and remove an unfinished row."""
         path, end = self.folder / RESULTS, 0
         for end, row in whole_rows(path):  # noqa: B007
             number, location, document, _ = next(items, (-1, "", {}, None))
@@ -366,7 +367,7 @@ class _Run:
             if row.get("id") != document.get("id", number) or row["extraction"]["text"] != document.get("text"):
                 raise RuieError(
                     f"row {self._done.documents + 1} of {path} is of another document than {location}: the corpus has "
-                    "changed since the run began; give another folder, or --overwrite to begin anew"
+                    "changed since the run began; give another folder, or --overwrite to start over"
                 )
             self._count(row)
             self._done = replace(self._done, resumed=self._done.resumed + 1)
@@ -394,10 +395,10 @@ class _Run:
             output_tokens=done.output_tokens + (usage["output_tokens"] or 0),
         )
 
-    # Documents on their way.
+    # Documents in progress.
 
     def planned(self, items: Iterator[_Item]) -> Iterator[list[_Job]]:
-        """Jobs with their prompts, so many together that their demonstrations are searched at once."""
+        """Jobs with their prompts, grouped so that their demonstrations are searched together."""
         jobs: list[_Job] = []
         waiting = 0
         try:
@@ -407,7 +408,7 @@ class _Run:
                 if waiting >= min(_SEARCHED_AT_ONCE, self._window) or len(jobs) >= _SEARCHED_AT_ONCE:
                     yield self._with_prompts(jobs)
                     jobs, waiting = [], 0
-        except (RowError, OSError):  # a document that can't be read: those before it get their rows
+        except (RowError, OSError):  # a document can't be read: documents before it still get their rows
             if jobs:
                 yield self._with_prompts(jobs)
             raise
@@ -454,10 +455,10 @@ class _Run:
             self._finish(self._window)
 
     def _over_budget(self, job: _Job) -> str | None:
-        """Why a document does not fit the budget; what is under way is waited for before that is said."""
+        """Why a document does not fit the budget, after all running requests have finished; ``None`` if it fits."""
         counts_answers = self._budget.tokens is not None or self._budget.cost is not None
         if counts_answers and self._jobs and not self._done.calls:
-            self._finish(0)  # the first request runs alone: how long answers are is not known before
+            self._finish(0)  # the first request runs alone: the length of answers is unknown before it
         if (reason := self._reason(job)) and self._jobs:
             self._finish(0)
             reason = self._reason(job)
@@ -483,13 +484,13 @@ class _Run:
     def _ask(self, prompt: Prompt) -> Outcome:
         try:
             return self._extractor.answer(prompt, self._closed)
-        except Exception as error:  # whatever one request dies of, the others go on
+        except Exception as error:  # no error of one request may stop the others
             return error
 
-    # Rows to write.
+    # Writing rows.
 
     def _finish(self, allowed: int) -> None:
-        """Write the oldest documents until so many chunks are left under way."""
+        """Write the oldest documents until at most this many chunks are in progress."""
         while self._jobs and (allowed == 0 or sum(max(job.calls, 1) for job in self._jobs) > allowed):
             job = self._jobs[0]
             row, error = self._answered(job)
@@ -505,7 +506,7 @@ class _Run:
             self._write(row)
 
     def _answered(self, job: _Job) -> tuple[dict[str, Any], Exception | None]:
-        """The row of a document, and the error of a chunk that none of the others had an answer beside."""
+        """The row of a document, and its error if no chunk was answered."""
         if job.row is not None or job.plan is None:
             return job.row or {}, None
         outcomes: list[Outcome] = [
@@ -554,7 +555,7 @@ def _nothing(query: Query, text: str) -> DocumentResult:
 
 
 def _with_tokens(result: ExtractionResult) -> ExtractionResult:
-    """The result with estimated tokens where the model counts none."""
+    """The result, with estimated tokens if the model counts none."""
     usage = result.usage
     if usage.input_tokens is not None and usage.output_tokens is not None:
         return result

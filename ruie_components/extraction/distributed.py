@@ -1,4 +1,4 @@
-"""A small object that a cluster engine can send to its workers: prompts of a batch out, answers of a batch in.
+"""A small object that a cluster engine can send to its workers: it writes prompts and parses answers in batches.
 
 No engine is imported. ``examples/ray_data.py`` and ``examples/spark.py`` show it in Ray Data and Spark.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class BatchExtractor:
-    """Extracts from batches of documents; picklable, for it opens its store on the worker, when it is first used.
+    """Extracts from batches of documents. It is picklable: it opens its store on the worker, on first use.
 
     .. code-block:: python
 
@@ -28,17 +28,17 @@ class BatchExtractor:
         requests = batches.prompts_for(texts)           # to any engine: {"id", "document", "messages"}
         results = batches.parse(answers, texts)         # answers by id: results in the order of the texts
 
-        BatchExtractor("pool", model="http://localhost:8000/v1").extract(texts)    # with a model of its own
+        BatchExtractor("pool", model="http://localhost:8000/v1").extract(texts)    # with its own model
 
     Args:
         store: The folder of a store that every worker can read, or the URL of a Chroma server; ``None`` for the
             starter pool.
-        model: The name of a chat model, for ``extract`` and for calling the object.
+        model: The name of a chat model, for ``extract`` and ``__call__``.
         pool: The name of the pool in the store.
         model_options: Options of the model.
         options: Arguments of ``Extractor``: ``k``, ``task``, ``labels``, ``answer_format``, ``max_tokens``, ...
-        chunking: How long documents are cut; ``None`` for ``Chunking()``.
-        concurrency: Requests of one worker under way at a time.
+        chunking: How to cut long documents; ``None``: ``Chunking()``.
+        concurrency: Concurrent requests of one worker.
     """
 
     store: str | None
@@ -62,7 +62,7 @@ class BatchExtractor:
 
     @property
     def extractor(self) -> Extractor:
-        """The extractor of this process; the first use opens the store."""
+        """The extractor of this process; its first use opens the store."""
         with self._lock:
             if self._opened is None:
                 self._opened = self._open()
@@ -79,7 +79,7 @@ class BatchExtractor:
         return Extractor(store, model, **self.options)
 
     def close(self) -> None:
-        """Let go of the store. The next use opens it again."""
+        """Close the store. The next use opens it again."""
         with self._lock:
             if self._opened is not None:
                 self._opened.store.close()
@@ -89,14 +89,14 @@ class BatchExtractor:
         """The requests of a batch: one for each chunk of each document.
 
         Args:
-            batch: Texts, or mappings with ``text`` and more, as ``Extractor.extract`` takes them.
+            batch: Texts, or mappings with ``text`` and other keys, as for ``Extractor.extract``.
 
         Returns:
             Rows with ``id``, a hash of the messages, ``document``, the index in the batch, and ``messages``, as
             OpenAI's protocol writes them. Equal requests have one id and need one answer.
 
         Raises:
-            ValueError: A document can't be asked about.
+            ValueError: A document is not a valid input.
         """
         from ruie_components.chat.openai_batch import openai_messages, request_id
 
@@ -112,8 +112,8 @@ class BatchExtractor:
         """The results of a batch, in its order.
 
         Args:
-            answers: The answers' texts by the ids that ``prompts_for`` gave, of this batch or of more.
-            batch: The documents that ``prompts_for`` was given, with the same pool and options.
+            answers: The answers' texts by the ids of ``prompts_for``, for this batch or more.
+            batch: The documents given to ``prompts_for``, with the same pool and options.
         """
         from ruie_components.chat import Response
         from ruie_components.chat.openai_batch import request_id
@@ -144,17 +144,17 @@ class BatchExtractor:
         """Extract from a batch with the model of this object; a document that fails has an ``error``.
 
         Raises:
-            ValueError: The object has no model, or a document can't be asked about.
+            ValueError: The object has no model, or a document is not a valid input.
         """
         if self.model is None:
             raise ValueError("this BatchExtractor has no model: give model=, or use prompts_for and parse")
         return self.extractor.extract_documents(batch, self.chunking, progress=False, concurrency=self.concurrency)
 
     def __call__(self, columns: Mapping[str, Any]) -> dict[str, list[Any]]:
-        """Extract from a batch in columns, as Ray Data and pandas hold them.
+        """Extract from a batch of columns, as in Ray Data and pandas.
 
         Args:
-            columns: A column ``text``, and perhaps ``id`` and others, which come back as they are.
+            columns: A column ``text``, and perhaps ``id`` and others, which are returned unchanged.
 
         Returns:
             The columns, and ``result``: the row of each result as JSON.
@@ -165,5 +165,5 @@ class BatchExtractor:
 
 
 def _no_model(messages: Any) -> str:
-    """Stands where no model is asked: ``prompts_for`` and ``parse`` need none."""
+    """A placeholder for the model, which ``prompts_for`` and ``parse`` never call."""
     raise NotImplementedError(messages)

@@ -1,4 +1,4 @@
-"""Documents of any length: cut into chunks at sentence ends, asked chunk by chunk, merged with document offsets."""
+"""Documents of any length: cut into chunks at sentence ends, extracted by chunk, merged with document offsets."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from ruie_components.prompts import TokenCounter, estimate_tokens
 from ruie_components.tokenization import cuts_word
 from ruie_components.types import Argument, Event, EventQuery, Extraction, Query, Rejected, Span, Task
 
-_LARGEST_CONTEXT = 4  # the context takes at most one part of so many of a chunk's budget
+_LARGEST_CONTEXT = 4  # the context takes at most this fraction (1/n) of a chunk's budget
 
 
 @dataclass(frozen=True)
 class Chunking:
-    """How a document is cut.
+    """How to cut a document.
 
     Args:
-        max_tokens: The budget of one chunk with its context, in tokens of the text alone. A shorter text is one chunk.
-        context_sentences: How many sentences before a chunk are shown with it, as far as they take a quarter of the
-            budget at most.
-        passes: How often the document is read. Every pass cuts it at other places; what a later pass adds is kept where
-            it overlaps nothing of its label that an earlier one found.
+        max_tokens: The budget of a chunk with its context, in tokens of the text only. A shorter text is one chunk.
+        context_sentences: How many sentences before a chunk to show with it; they take at most a quarter of the budget.
+        passes: How often to read the document. Every pass cuts it differently; annotations of later passes are kept if
+            they do not overlap an earlier one with the same label.
 
     Raises:
         ValueError: A number is out of range.
@@ -48,7 +47,7 @@ class Chunking:
 class Chunk:
     """A part of a document: ``document[start:end]``, shown together with ``document[context_start:start]``.
 
-    The chunks of one pass follow each other without gaps: each character of the document is in one of them.
+    The chunks of one pass cover the document without gaps or overlaps.
     """
 
     start: int
@@ -60,7 +59,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """What the model answered for one chunk; offsets in ``result`` count from ``chunk.context_start``."""
+    """The result of one chunk; offsets in ``result`` count from ``chunk.context_start``."""
 
     chunk: Chunk
     result: ExtractionResult
@@ -71,8 +70,7 @@ class DocumentResult(ExtractionResult):
     """The result of one document.
 
     ``extraction`` has offsets of the document. ``usage`` is the sum over the chunks. ``error`` says how many chunks
-    failed; what the other chunks gave is in ``extraction`` all the same. ``prompt`` is ``None`` where there are several
-    chunks.
+    failed; ``extraction`` still has the annotations of the others. ``prompt`` is ``None`` if there are several chunks.
 
     Attributes:
         chunks: The results of the chunks, in the order of the text, pass by pass.
@@ -97,7 +95,7 @@ def _chunk_row(part: ChunkResult) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Plan:
-    """A document with its chunks and the query of each."""
+    """A document with its chunks and their queries."""
 
     query: Query
     chunks: tuple[Chunk, ...]
@@ -105,14 +103,14 @@ class Plan:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the document is asked about as it is, in one piece."""
+        """Whether the document is a single chunk."""
         return len(self.queries) == 1 and self.queries[0] == self.query
 
 
 def plan(query: Query, chunking: Chunking, count_tokens: TokenCounter = estimate_tokens) -> Plan:
-    """Cut a document and write the query of each chunk; chunks of white space alone are left out.
+    """Cut a document and make the query of each chunk; chunks of white space are left out.
 
-    For EAE only the chunks that show the trigger are asked about.
+    For EAE only chunks with the trigger are used.
     """
     chunks = [
         chunk
@@ -128,13 +126,13 @@ def plan(query: Query, chunking: Chunking, count_tokens: TokenCounter = estimate
 def cut(
     text: str, chunking: Chunking | None = None, count_tokens: TokenCounter = estimate_tokens, *, read: int = 0
 ) -> list[Chunk]:
-    """The chunks of one pass over a text, in order: ends of sentences, or of words where a sentence is too long.
+    """The chunks of one pass over a text, in order; they end at sentences, or at words within long sentences.
 
     Args:
         text: The document.
         chunking: How to cut it.
         count_tokens: Counts the tokens of a string.
-        read: The pass: the first chunk of a later one is shorter, so that the others end elsewhere.
+        read: The number of the pass; the first chunk of a later pass is shorter, so that the others end elsewhere.
 
     >>> text = "Ada slept. Bob met Cy. Dan ran."
     >>> [text[chunk.start:chunk.end] for chunk in cut(text, Chunking(max_tokens=8, context_sentences=0))]
@@ -163,7 +161,7 @@ def cut(
 
 
 def _pieces(text: str, budget: int, count_tokens: TokenCounter) -> Iterator[tuple[int, int]]:
-    """The sentences of a text; parts of those that are over the budget."""
+    """The sentences of a text; sentences over the budget are cut into parts."""
     for start, end in pairwise([*Sentences(text).starts, len(text)]):
         if start < end:
             yield from _halve(text, start, end, budget, count_tokens)
@@ -179,7 +177,7 @@ def _halve(text: str, start: int, end: int, budget: int, count_tokens: TokenCoun
 
 
 def _near_middle(text: str, start: int, end: int) -> int:
-    """Where to cut a long sentence: behind white space near its middle, else between words, else between letters."""
+    """Where to cut a long sentence: after white space near its middle, else between words, else between letters."""
     middle = (start + end) // 2
     quarter = (end - start) // 4
     kinds: tuple[Callable[[int], bool], ...] = (
@@ -196,7 +194,7 @@ def _near_middle(text: str, start: int, end: int) -> int:
 
 
 def _joins(text: str, at: int) -> bool:
-    """Whether the characters at both sides are parts of what a reader sees as one."""
+    """Whether the characters on both sides are parts of one visible character."""
     after, before = text[at], text[at - 1]
     return unicodedata.category(after) in ("Mn", "Me", "Mc", "Sk", "Cf") or before == "\u200d"
 
@@ -205,7 +203,7 @@ def _about_event(text: str, event: EventQuery, chunks: Sequence[Chunk]) -> list[
     start = event.start if event.start is not None else text.find(event.trigger)
     end = start + len(event.trigger)
     if start < 0:
-        return list(chunks[:1])  # the answer says what it makes of a trigger that is not in the text
+        return list(chunks[:1])  # the answer handles a trigger that is not in the text
     showing = [chunk for chunk in chunks if chunk.context_start <= start and end <= chunk.end]
     touched = [chunk for chunk in chunks if chunk.start < end and start < chunk.end]
     if not showing and touched:  # the trigger itself is cut
@@ -219,7 +217,7 @@ def _chunk_query(query: Query, chunk: Chunk) -> Query:
     if event is not None:
         start = event.start if event.start is not None else query.text.find(event.trigger)
         event = event.model_copy(update={"start": start - chunk.context_start if start >= 0 else None})
-    # checked already, as part of the document
+    # already validated, as part of the document
     if text == query.text:
         return query
     return Query.model_construct(task=query.task, text=text, labels=query.labels, event=event, id=None, metadata={})
@@ -231,30 +229,30 @@ def queries_of(plans: Iterable[Plan]) -> list[Query]:
 
 
 def merge_all(plans: Iterable[Plan], results: Iterable[ExtractionResult]) -> list[DocumentResult]:
-    """The results of several documents from those of all their chunks, in the order of ``queries_of``."""
+    """Merge the results of all chunks of several documents, in the order of ``queries_of``."""
     coming = iter(results)
     return [merge(plan, list(islice(coming, len(plan.queries)))) for plan in plans]
 
 
 def failures(results: Sequence[ExtractionResult]) -> list[int]:
-    """The indices of chunks whose request failed: there was a prompt, and no answer."""
+    """The indices of chunks whose request failed: they have a prompt but no answer."""
     return [i for i, result in enumerate(results) if result.error is not None and result.prompt is not None]
 
 
 def replaced(
     results: Sequence[ExtractionResult], indices: Sequence[int], others: Sequence[ExtractionResult]
 ) -> list[ExtractionResult]:
-    """The results with others at some indices."""
+    """A copy of the results with replacements at some indices."""
     changed = dict(zip(indices, others, strict=True))
     return [changed.get(i, result) for i, result in enumerate(results)]
 
 
 def merge(plan: Plan, results: Sequence[ExtractionResult]) -> DocumentResult:
-    """One result of a document from those of its chunks, with document offsets.
+    """Merge the results of a document's chunks, with document offsets.
 
-    An annotation is kept where at least one of its spans ends behind the chunk's context. One that is wholly in the
-    context belongs to the chunk before, which has judged it; but an entity or trigger whose words occur in the chunk
-    again is moved there, and where the chunk before failed, it stays.
+    An annotation is kept if at least one of its spans ends after the chunk's context. One entirely in the context
+    belongs to the previous chunk, whose result decides; but an entity or trigger whose words occur in the chunk again
+    is moved there, and it is kept if the previous chunk failed.
 
     Args:
         plan: The document.
@@ -283,7 +281,7 @@ def merge(plan: Plan, results: Sequence[ExtractionResult]) -> DocumentResult:
 
 
 _Item = tuple[str, tuple[Span, ...], Confidence | None]
-"""A label, its spans (an entity, head and tail, a trigger, an argument) and how sure it is."""
+"""A label, its spans (an entity, head and tail, a trigger, an argument) and its confidence."""
 
 
 class _Merged:
@@ -293,7 +291,7 @@ class _Merged:
         self._query = query
         self._items: dict[tuple[str, tuple[tuple[int, int], ...]], _Item] = {}
         self._last_read = 0
-        self._earlier: dict[str, list[tuple[Span, ...]]] = {}  # of earlier passes, by label
+        self._earlier: dict[str, list[tuple[Span, ...]]] = {}  # spans of earlier passes, by label
         self._trigger: Span | None = None
 
     def add(self, part: ChunkResult, failed: Sequence[Chunk]) -> None:
@@ -315,7 +313,7 @@ class _Merged:
     def _in_context(
         self, label: str, spans: tuple[Span, ...], chunk: Chunk, failed: Sequence[Chunk]
     ) -> tuple[Span, ...]:
-        """What becomes of an annotation that is wholly in the context; nothing where it is dropped."""
+        """The replacement of an annotation that is entirely in the context; empty if it is dropped."""
         if any(each.start <= span.start < each.end for each in failed for span in spans):
             return spans
         if self._query.task is Task.RE:
@@ -330,7 +328,7 @@ class _Merged:
         return ()
 
     def _is_known(self, label: str, spans: tuple[Span, ...]) -> bool:
-        """Whether an earlier pass has an annotation of this label at overlapping places."""
+        """Whether an earlier pass has an overlapping annotation with this label."""
         return any(
             all(one.start < other.end and other.start < one.end for one, other in zip(spans, others, strict=True))
             for others in self._earlier.get(label, ())
@@ -342,12 +340,12 @@ class _Merged:
 
     @property
     def confidence(self) -> tuple[Confidence, ...]:
-        """Of each annotation; none where one has none."""
+        """The confidence of each annotation; empty if any has none."""
         known = [sure for _, _, sure in self._in_order if sure is not None]
         return tuple(known) if len(known) == len(self._items) else ()
 
     def extraction(self, parts: Sequence[ChunkResult]) -> Extraction:
-        """The whole document's extraction."""
+        """The document's extraction."""
         query = self._query
         items = [(label, spans) for label, spans, _ in self._in_order]
         given: dict[str, Any] = {"task": query.task, "text": query.text, "labels": query.labels}

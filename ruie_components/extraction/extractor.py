@@ -29,7 +29,7 @@ from ruie_components.types import Demonstration, EventQuery, Example, Query, Rej
 
 
 class Extractor:
-    """Extracts with a chat model that is shown the best demonstrations of a store.
+    """Extracts with a chat model, which is shown the best demonstrations of a store.
 
     .. code-block:: python
 
@@ -40,32 +40,31 @@ class Extractor:
         store: The pool of demonstrations.
         model: A name such as ``"ollama:llama3.1:8b"`` (see ``load_chat_model``), a LangChain chat model, a LlamaIndex
             LLM, a ``ChatModel``, or a function from a list of ``(role, content)`` pairs to the answer's text.
-        k: The number of demonstrations; 0 for none. Default: the selector's, which is 8 by default.
-        selector: How demonstrations are chosen. Default, as of ``k``, ``answer_format`` and ``order``: what ``ruie
-            tune`` found best for this pool, else ``Selector()``.
-        task: The task of inputs that name none. Default: the pool's only task.
-        labels: The labels of inputs that name none. Default: all labels of the task in the pool.
-        event: For EAE, the event of inputs that name none.
+        k: The number of demonstrations; 0 for none. Default: the selector's own, which is 8 by default.
+        selector: How demonstrations are chosen. Default, also of ``k``, ``answer_format`` and ``order``: the settings
+            that ``ruie tune`` chose for this pool, else ``Selector()``.
+        task: The task of inputs without one. Default: the pool's only task.
+        labels: The labels of inputs without any. Default: all labels of the task in the pool.
+        event: For EAE, the event of inputs without one.
         answer_format: How answers are written: "linear", the paper's way, or "json".
         order: Where the most similar demonstration is shown: "similar-last", next to the input, or "similar-first".
-        hold: What answers are held to by a grammar, for models that take one: "labels", the labels of the schema, or
-            "spans", these and pieces of the text that begin and end at word boundaries. Default: nothing; answers
-            are read as they come, and what is not in the schema or the text is rejected.
+        hold: The restriction of answers by a grammar, for models that support one: "labels", the labels of the schema,
+            or "spans", also parts of the text that begin and end at word boundaries. Default: none; parts of an answer
+            that are not in the schema or the text are rejected.
         max_tokens: The budget of the whole prompt; the least similar demonstrations are dropped until it fits.
         count_tokens: Counts the tokens of a string, for the budget.
-        instruction: An instruction of your own instead of the task's.
-        descriptions: Show what the labels mean: ``True`` for the descriptions that the pool keeps, or your own by
-            label.
-        fuzzy_threshold: The least similarity, of 100, at which a span of the answer matches one of the text; ``None``
-            for exact and normalized matches only.
-        mentions: "first": one mention for each item of the answer. "all": an entity, trigger or argument also gets the
-            other mentions of its span in the text.
-        retries: How often a request that failed for a passing reason is repeated.
+        instruction: Your own instruction instead of the task's.
+        descriptions: Descriptions of labels to show: ``True`` for those of the pool, or your own by label.
+        fuzzy_threshold: The minimum similarity, of 100, of an answer's span and the text; ``None`` for exact and
+            normalized matches only.
+        mentions: "first": one mention per item of the answer. "all": entities, triggers and arguments also get the
+            other mentions of their spans.
+        retries: How often to repeat a request after a temporary failure.
 
     Raises:
         TypeError: ``model`` is not a chat model, or ``selector`` not a ``Selector``.
-        ValueError: ``k`` is negative, ``answer_format``, ``order`` or ``hold`` unknown, the model's name of no known
-            form, or the model takes no grammar and ``hold`` is given.
+        ValueError: ``k`` is negative; ``answer_format``, ``order``, ``hold`` or the model's name is unknown; or
+            ``hold`` is given and the model takes no grammar.
         ImportError: The model needs a package that is not installed; the message names it.
     """
 
@@ -128,11 +127,11 @@ class Extractor:
         """Extract from one text.
 
         Args:
-            query: A text; a mapping with ``text`` and perhaps ``task``, ``labels``, ``event``; an example, whose
-                query is meant; or a query.
+            query: A text; a mapping with ``text`` and perhaps ``task``, ``labels``, ``event``; an example, which stands
+                for its query; or a query.
 
         Raises:
-            ValueError: The text is empty, or its task or labels can't be told; the message lists the choices.
+            ValueError: The text is empty, or its task or labels are unknown; the message lists the choices.
             ChatModelError: The model can't be reached or used.
             PromptTooLongError: Instruction and input alone are over ``max_tokens``.
             StoreError: The store has no such task, or can't be read.
@@ -153,20 +152,20 @@ class Extractor:
     ) -> list[ExtractionResult]:
         """Extract from many texts, in their order.
 
-        A query that fails does not stop the others: its result has no spans and an ``error``. Only a run whose first
-        three requests all find no server, a silent one, no such model or no right to use it ends with that error.
+        A query that fails does not stop the others: its result has no spans and an ``error``. A run is aborted only if
+        its first three requests all fail because of no server, a timeout, no such model or no permission.
 
         Args:
-            queries: Inputs as ``extract`` takes them; tasks may be mixed. Equal ones are asked once.
-            progress: Whether to show a progress bar on stderr once the work takes longer than a second.
-            concurrency: How many requests are under way at a time.
+            queries: Inputs as for ``extract``; tasks may be mixed. Equal queries share a request.
+            progress: Whether to show a progress bar on stderr if the work takes longer than a second.
+            concurrency: The number of concurrent requests.
             resume: A JSON Lines file. Every result is written to it at once; a later call with the same file and
-                settings asks only for what is missing, failed, empty or truncated.
+                settings repeats only missing, failed, empty and truncated results.
 
         Raises:
-            ValueError: An input has no text, or its task or labels can't be told.
-            RowError: ``resume`` is a file of something else.
-            ChatModelError: The model can't be used at all.
+            ValueError: An input has no text, or its task or labels are unknown.
+            RowError: ``resume`` is a file with other content.
+            ChatModelError: The model can't be used.
         """
         asked = self.queries(queries)
         resumed = self._resume_file(resume)
@@ -198,22 +197,23 @@ class Extractor:
         concurrency: int = 4,
         resume: Path | str | None = None,
     ) -> DocumentResult:
-        """Extract from one text of any length: chunk by chunk, merged with the offsets of the document.
+        """Extract from one text of any length, chunk by chunk, merged with the offsets of the document.
 
-        The text is cut at sentence ends. Each chunk is shown with the sentences before it and has demonstrations of its
-        own. Relations and arguments are found within a chunk and its context. A chunk that fails is asked once more at
-        the end, then reported: the result's ``error`` says which, and its extraction has what the others gave.
+        The text is cut at sentence ends. Each chunk is shown with the sentences before it and has its own
+        demonstrations. Relations and arguments are extracted within a chunk and its context. A failed chunk is repeated
+        once at the end, then reported: the result's ``error`` names it, and the extraction has the annotations of the
+        others.
 
         Args:
-            query: An input as ``extract`` takes it. For EAE only the chunks that show the trigger are asked about.
-            chunking: How to cut it. Default: ``Chunking()``, 512 tokens a chunk.
-            progress: Whether to show a progress bar on stderr once the work takes longer than a second.
-            concurrency: How many requests are under way at a time.
+            query: An input as for ``extract``. For EAE only chunks with the trigger are used.
+            chunking: How to cut it. Default: ``Chunking()``, 512 tokens per chunk.
+            progress: Whether to show a progress bar on stderr if the work takes longer than a second.
+            concurrency: The number of concurrent requests.
             resume: A JSON Lines file of finished chunks, as for ``extract_many``.
 
         Raises:
-            ValueError: The text is empty, or its task or labels can't be told; the message lists the choices.
-            ChatModelError: The model can't be used at all.
+            ValueError: The text is empty, or its task or labels are unknown; the message lists the choices.
+            ChatModelError: The model can't be used.
             PromptTooLongError: The instruction alone is over ``max_tokens``.
             StoreError: The store has no such task, or can't be read.
         """
@@ -249,7 +249,7 @@ class Extractor:
         concurrency: int = 4,
         resume: Path | str | None = None,
     ) -> list[DocumentResult]:
-        """``extract_document`` for several texts, whose chunks are asked about together.
+        """``extract_document`` for several texts, whose chunks are processed together.
 
         For more texts than fit in memory use ``extract_corpus``.
         """
@@ -264,7 +264,7 @@ class Extractor:
         return documents.merge_all(plans, results)
 
     def stream(self, query: QueryInput | Prompt) -> Iterator[ExtractionResult]:
-        """Extract from one text while the model writes: results that grow, the last one whole."""
+        """Extract from one text while the model writes: results grow, and the last one is complete."""
         prompt = self.prompt(query)
         pieces = retry.stream(self.model, prompt, constraint=self._constraint(prompt), retries=self.retries)
         return streaming.stream(pieces, self._growing(prompt))
@@ -280,30 +280,30 @@ class Extractor:
         """The requests and the prompt tokens of a run, without calling the model.
 
         Args:
-            queries: Inputs as ``extract_many`` takes them.
+            queries: Inputs as for ``extract_many``.
 
         Raises:
-            ValueError: An input has no text, or its task or labels can't be told.
+            ValueError: An input has no text, or its task or labels are unknown.
         """
         different = list(dict.fromkeys(self.queries(queries)))
         written = [prompt.tokens for prompt in self.prompts(different) if isinstance(prompt, Prompt)]
         return Estimate(len(written), sum(written), max(written, default=0), len(different) - len(written))
 
-    # The steps, for those who compose them in another way.
+    # The steps, to be composed in other ways.
 
     def queries(self, values: Iterable[QueryInput]) -> list[Query]:
-        """The queries that inputs mean.
+        """The queries of inputs.
 
         Raises:
-            TypeError: One input instead of several.
-            ValueError: An input has no text, or its task or labels can't be told.
+            TypeError: ``values`` is one input instead of several.
+            ValueError: An input has no text, or its task or labels are unknown.
         """
         if isinstance(values, Query | Example | str | Mapping):
             raise TypeError(f"expected a list of inputs, got one {type(values).__name__}")
         return [self.retriever.query(value) for value in values]
 
     def plan(self, query: QueryInput, chunking: Chunking | None = None) -> Plan:
-        """Cut a document into chunks. With ``max_tokens`` a chunk takes at most half of what the instruction leaves.
+        """Cut a document into chunks; with ``max_tokens`` they take at most half of the budget after the instruction.
 
         Raises:
             ValueError: The text is empty, or its task or labels can't be told.
@@ -318,14 +318,14 @@ class Extractor:
         return documents.plan(known, chunking, self.count_tokens)
 
     def prompt(self, query: QueryInput | Prompt) -> Prompt:
-        """Choose the demonstrations and write the prompt; a prompt is returned as it is."""
+        """Choose the demonstrations and write the prompt; a prompt is returned unchanged."""
         if isinstance(query, Prompt):
             return query
         known = self.retriever.query(query)
         return self.write(known, self.retriever.retrieve(known))
 
     def prompts(self, queries: Sequence[Query]) -> list[Prompt | Exception]:
-        """The prompts of many queries, searched at once; in place of one that can't be written its error."""
+        """The prompts of many queries, searched together, or the error of a prompt that can't be written."""
         chosen = self.retriever.retrieve_many(queries)
         return [
             demonstrations if isinstance(demonstrations, Exception) else self._try_to_write(query, demonstrations)
@@ -368,7 +368,7 @@ class Extractor:
     def read(
         self, prompt: Prompt, response: Response, seconds: float = 0.0, *, partial: bool = False
     ) -> ExtractionResult:
-        """Read the response to a prompt; of one that is truncated or unfinished (``partial``) the finished items."""
+        """Read the response to a prompt; from a truncated or unfinished (``partial``) one, only the finished items."""
         extraction = answers.parse(
             response.text,
             prompt.query,
@@ -395,7 +395,7 @@ class Extractor:
     def agree(self, result: ExtractionResult, samples: int = 5) -> ExtractionResult:
         """The result with the share of sampled answers that have each annotation, as its confidence.
 
-        For models that give no probabilities of tokens. It takes ``samples`` more requests.
+        For models without token probabilities. It takes ``samples`` more requests.
 
         .. code-block:: python
 
@@ -403,16 +403,16 @@ class Extractor:
             sampling.agree(extractor.extract("Fly me to Rome")).confidence
 
         Args:
-            result: What was extracted, by this extractor or another one.
-            samples: How many answers to the result's prompt are sampled.
+            result: A result of this extractor or another one.
+            samples: How many answers to the result's prompt to sample.
 
         Raises:
-            ValueError: The result has no prompt, ``samples`` is less than 1, or the model's temperature is 0, at
-                which all answers are the same.
+            ValueError: The result has no prompt, ``samples`` is less than 1, or the model's temperature is 0, so that
+                all answers are equal.
             ChatModelError: The model can't be reached or used.
         """
         if result.prompt is None:
-            raise ValueError("the result has no prompt to sample answers to")
+            raise ValueError("the result has no prompt to sample answers for")
         if self.model.settings.get("temperature") in (0, 0.0):
             raise ValueError(
                 f"the temperature of {self.model.name!r} is 0, so that every answer is the same: give it one, such as "
@@ -422,7 +422,7 @@ class Extractor:
         return replace(result, confidence=agreement(result.extraction, sampled))
 
     def _constraint(self, prompt: Prompt) -> Constraint | None:
-        """What the answer is held to, as far as the model takes it. Others have the instruction alone."""
+        """The constraint on an answer, as far as the model supports one; other models have only the instruction."""
         if self.hold is not None:
             return Constraint(grammar=answers.grammar(prompt.query, self.answer_format, self.hold))
         if self.answer_format is not AnswerFormat.JSON or "json_schema" not in self.model.constraints:
@@ -442,7 +442,7 @@ class Extractor:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides a result beside the query and the pool's rows: other settings' results can't be resumed."""
+        """Everything that determines a result except the query and the pool's rows; resuming needs equal settings."""
         return {
             "model": self.model.name,
             "model_settings": dict(self.model.settings),
@@ -461,7 +461,7 @@ class Extractor:
 
 
 def _in_mode(model: ChatModel, mode: str | None) -> ChatModel:
-    """A model that leaves it open whether it reads one string or messages, in the mode that was tuned."""
+    """The model in the tuned mode, if it can read both one string and messages."""
     return model.with_mode(mode) if mode and getattr(model, "is_auto", False) else model  # type: ignore[attr-defined]
 
 
@@ -477,5 +477,5 @@ def _checked_hold(hold: answers.Hold | None, model: ChatModel) -> answers.Hold |
 
 
 def _seconds(response: Response, start: float) -> float:
-    """The seconds of a request: a cached answer says what it took when it was asked for."""
+    """The duration of a request; for a cached answer that of the original request."""
     return time.perf_counter() - start if response.seconds is None else response.seconds

@@ -1,4 +1,4 @@
-"""Shards of one corpus, extracted on several machines, as one run."""
+"""Merges the shards of one corpus, extracted on several machines, into one run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ruie_components.progress import track
 
 
 def merge_runs(folders: Sequence[Path | str], out: Path | str, *, progress: bool = True) -> Summary:
-    """Put the rows of all shards into one folder, in the order of the corpus.
+    """Merge the rows of all shards into one folder, in the order of the corpus.
 
-    The same shards give the same bytes, so merging again changes nothing. Rows are read one at a time.
+    The result is deterministic, so merging again changes nothing. Rows are read one at a time.
 
     Args:
         folders: The folders of the shards 1/n to n/n, in any order.
@@ -24,7 +24,7 @@ def merge_runs(folders: Sequence[Path | str], out: Path | str, *, progress: bool
         progress: Whether to show progress on stderr.
 
     Raises:
-        RuieError: A shard is missing, there twice, not complete, or of other settings.
+        RuieError: A shard is missing, given twice, incomplete, or made with other settings.
     """
     runs = [(Path(folder), *_read(Path(folder))) for folder in folders]
     settings, n = _same_settings(runs)
@@ -77,7 +77,7 @@ def _same_settings(runs: Sequence[tuple[Path, dict[str, Any], dict[str, Any]]]) 
     for folder, other, _ in others:
         if {**other, "shard": other["shard"][1]} != {**settings, "shard": settings["shard"][1]}:
             raise RuieError(
-                f"{first} and {folder} were extracted with different settings, or are of different shardings"
+                f"{first} and {folder} were extracted with different settings, or with a different number of shards"
             )
     return settings, settings["shard"][1]
 

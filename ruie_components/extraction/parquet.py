@@ -1,4 +1,4 @@
-"""The results of a run as a Parquet file, one row a document."""
+"""Writes the results of a run as a Parquet file, one row per document."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write_parquet(results: Path | str) -> Path:
 
     Raises:
         ImportError: pyarrow is not installed.
-        RowError: The file has a row that is none of a run.
+        RowError: A row of the file is not from a run.
     """
     try:
         import pyarrow as pa

@@ -1,4 +1,4 @@
-"""What comes back for a query: the extraction, what the model was shown, and what it took."""
+"""The result of a query: the extraction, the prompt and the usage."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ from ruie_components.types import Demonstration, EventQuery, Example, Extraction
 
 
 class AnswerTruncatedWarning(UserWarning):
-    """The model was stopped at its token limit before it had finished its answer."""
+    """The answer was cut off at the model's token limit."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What one extraction took.
+    """The usage of one extraction.
 
     Attributes:
-        input_tokens: Tokens of the prompt as the model counted them; ``None`` where it doesn't say.
-        output_tokens: Tokens of the answer as the model counted them; ``None`` where it doesn't say.
-        demonstrations: How many demonstrations the prompt shows.
-        dropped: How many were retrieved but did not fit the token budget.
-        seconds: From the ready prompt to the answer, retries and waits included; of a cached answer the seconds of its
-            request.
-        truncated: Whether the model was stopped at its token limit. The extraction then has the finished items only.
+        input_tokens: Tokens of the prompt as the model counted them; ``None`` if unknown.
+        output_tokens: Tokens of the answer as the model counted them; ``None`` if unknown.
+        demonstrations: The number of demonstrations in the prompt.
+        dropped: The number of retrieved demonstrations that did not fit the token budget.
+        seconds: From the prompt to the answer, retries and waits included; for a cached answer those of its request.
+        truncated: Whether the answer was cut off at the token limit. The extraction then has only the finished items.
     """
 
     input_tokens: int | None = None
@@ -48,13 +47,13 @@ class Usage:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run would take, before it is begun.
+    """An estimate of a run before it starts.
 
     Attributes:
-        requests: How many requests the chat model would get: one for each different query.
-        input_tokens: Tokens of all their prompts, by the extractor's ``count_tokens``.
+        requests: The number of requests: one per different query.
+        input_tokens: Tokens of all prompts, by the extractor's ``count_tokens``.
         longest: Tokens of the longest prompt: the context that the model needs, without the answer.
-        failed: Queries whose prompt can't be written.
+        failed: The number of queries whose prompt can't be written.
     """
 
     requests: int
@@ -68,15 +67,14 @@ class ExtractionResult:
     """The result of one query.
 
     Attributes:
-        extraction: The spans extracted from the text, and which parts of the answer were rejected and why. Empty where
-            ``error`` is set.
-        prompt: What the model was sent; ``None`` where no prompt could be written.
+        extraction: The annotations of the text, and the rejected parts of the answer. Empty if ``error`` is set.
+        prompt: The prompt; ``None`` if it could not be written.
         usage: Tokens, demonstrations, seconds.
-        error: Why there is no answer, for a person to read. Only ``extract_many`` returns results with an error;
+        error: A message that says why there is no answer. Only ``extract_many`` returns results with an error;
             ``extract`` raises it.
-        id: The query's id, where it has one.
-        metadata: The query's metadata: what its row held beside the text, the task and the labels.
-        confidence: How sure each of ``extraction.annotations`` is, where the model gives probabilities of its tokens or
+        id: The query's id, if it has one.
+        metadata: The query's metadata: the other keys of its row.
+        confidence: The confidence of each of ``extraction.annotations``, if the model returns token probabilities or
             ``Extractor.agree`` was called; else empty.
     """
 
@@ -89,7 +87,7 @@ class ExtractionResult:
     confidence: tuple[Confidence, ...] = ()
 
     def __post_init__(self) -> None:
-        # as in Prompt: some serializers bring tuples back as lists
+        # as in Prompt: some serializers return tuples as lists
         object.__setattr__(self, "confidence", tuple(self.confidence))
 
     def __repr__(self) -> str:
@@ -116,7 +114,7 @@ class ExtractionResult:
     def to_row(self) -> dict[str, Any]:
         """A JSON object: the extraction, the ids and scores of the demonstrations, the usage, and the error if any.
 
-        ``from_row`` reads it back. An instruction is in it only where it is not the task's own.
+        ``from_row`` reads it back. The instruction is included only if it is not the task's default.
         """
         row: dict[str, Any] = {} if self.id is None else {"id": self.id}
         row |= {"metadata": self.metadata} if self.metadata else {}
@@ -141,11 +139,11 @@ class ExtractionResult:
 
         Args:
             row: The JSON object.
-            examples: Examples by their content ids. Where all demonstrations of the row are among them, the result
-                has its prompt; otherwise its prompt is ``None``.
+            examples: Examples by their content ids. If they include all demonstrations of the row, the result has its
+                prompt; otherwise its prompt is ``None``.
 
         Raises:
-            ValueError: The row is not one of a result; the message names the field.
+            ValueError: The row is not a valid result; the message names the field.
         """
         try:
             extraction = Extraction.model_validate(row["extraction"])
@@ -163,7 +161,7 @@ class ExtractionResult:
         return cls(extraction, prompt, usage, row.get("error"), row.get("id"), metadata, confidence)
 
     def _confidence_of_spans(self, spans: Sequence[tuple[int, tuple[str, str, Span]]]) -> list[Confidence | None]:
-        """For each span the confidence of its annotation; none for the trigger that an EAE query names."""
+        """The confidence of the annotation of each span, except the given trigger of an EAE query."""
         if not self.confidence:
             return [None] * len(spans)
         task, given = self.extraction.task, iter(self.confidence)
@@ -172,25 +170,25 @@ class ExtractionResult:
         return [self.confidence[item] for item, _ in spans]
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """One flat row a span, as a table or ``pandas.DataFrame`` takes them; keys are as for ``span_rows``.
+        """One flat row per span, for tables or ``pandas.DataFrame``; the keys are those of ``span_rows``.
 
-        Where it is known, ``confidence`` is that of the annotation.
+        ``confidence`` is that of the annotation, if known.
         """
         sure = self._confidence_of_spans(numbered_spans(self.extraction))
         values = [None if each is None else each.value for each in sure]
         return span_rows(self.extraction, self.id, self.metadata, confidence=values)
 
     def to_example(self) -> Example:
-        """The extraction as a labelled example, to be corrected and added to a pool.
+        """The extraction as a labelled example, to correct and add to a pool.
 
         Raises:
-            ValueError: There is an error and so no extraction; or it is of EAE and has no event.
+            ValueError: The result has an error and thus no extraction, or it is for EAE and has no event.
         """
         if self.error is not None:
             raise ValueError(f"the text was not extracted: {self.error}")
         row = self.extraction.model_dump(exclude={"rejected", "answer"}, exclude_defaults=True)
         for span in _dumped_spans(row):
-            span.pop("grounding", None)  # how an answer was found in the text is no part of a label
+            span.pop("grounding", None)  # an example does not record how a span was matched
         return Example.model_validate({**row, "id": self.id, "metadata": self.metadata})
 
 
@@ -217,7 +215,7 @@ def _prompt_of(
     usage: Usage,
     examples: Mapping[str, Example],
 ) -> Prompt | None:
-    """The prompt of a row; ``None`` where there was none, or where one of its demonstrations is missing."""
+    """The prompt of a row; ``None`` if there was none, or if one of its demonstrations is missing."""
     is_eae = extraction.task is Task.EAE
     if "answer_format" not in row or (is_eae and not extraction.events) or not scores.keys() <= examples.keys():
         return None
@@ -241,13 +239,13 @@ def read_results(
 
     Args:
         path: The file.
-        get_examples: Reads examples by their ids, such as ``store.get``. With it results have their prompts.
+        get_examples: Reads examples by their ids, such as ``store.get``. With it, results have their prompts.
 
     Returns:
-        The results, in the file's order. A last line that an interrupted run left unfinished is passed over.
+        The results, in the file's order, without an unfinished last line of an interrupted run.
 
     Raises:
-        RowError: The file can't be read, or a row is not one of a result; the message names file, line and field.
+        RowError: The file can't be read, or a row is not a valid result; the message names file, line and field.
     """
     rows = _finished_rows(path)
     examples: dict[str, Example] = {}
@@ -264,7 +262,7 @@ def read_results(
 
 
 def _finished_rows(path: Path | str) -> list[tuple[str, dict[str, Any]]]:
-    lines = list(read_lines(path, errors="surrogatepass"))  # answers may hold half a surrogate pair
+    lines = list(read_lines(path, errors="surrogatepass"))  # answers may contain half a surrogate pair
     rows = []
     for number, (location, line) in enumerate(lines, start=1):
         try:
@@ -285,7 +283,7 @@ def identified(result: ExtractionResult, query: Query) -> ExtractionResult:
 
 
 def failed(query: Query, prompt: Prompt | None, error: Exception, seconds: float = 0.0) -> ExtractionResult:
-    """The result of a query that has no answer: no spans, and the error as text."""
+    """The result of a failed query: no spans, and the error as text."""
     return ExtractionResult(
         extraction=Extraction(task=query.task, text=query.text, labels=query.labels),
         prompt=prompt,
@@ -310,7 +308,7 @@ def usage_of(
 def warn_truncated(answer: str) -> None:
     """Warn that an answer is incomplete."""
     warnings.warn(
-        f"the model's answer was truncated at its token limit, after {answer[-40:]!r}: only its finished items count. "
+        f"the model's answer was truncated at its token limit, after {answer[-40:]!r}: only finished items are used. "
         "Raise the limit (num_predict for Ollama, max_tokens for others), or give shorter texts.",
         AnswerTruncatedWarning,
         stacklevel=3,

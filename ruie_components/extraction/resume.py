@@ -1,4 +1,4 @@
-"""The file from which an interrupted extraction resumes: one JSON line for every finished result."""
+"""The file from which an interrupted extraction resumes, with a JSON line for every finished result."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from ruie_components.files import atomic_text, open_to_append
 from ruie_components.prompts import Prompt
 from ruie_components.types import Demonstration, Example, Extraction, Query
 
-_START = b'{"key": "'  # how every line begins
+_START = b'{"key": "'  # the beginning of every line
 
 
 class ResumeFile:
-    """Finished results in a file, known again by query and settings. A context manager; without a path it is empty.
+    """Finished results in a file, identified by query and settings. A context manager; without a path it is empty.
 
-    A line that a killed process left incomplete is skipped. A query whose result has an error, no answer or a
-    truncated one is asked again. Lines stay in the order in which answers arrived until
-    ``arrange`` is called at the end of a run. One process at a time may use a file; ``PATH.lock`` ensures it.
+    A line that a killed process left incomplete is skipped. A query whose result has an error, no answer or a truncated
+    one is repeated. Lines are in the order of arrival until ``arrange`` is called at the end of a run. One process at a
+    time may use a file; ``PATH.lock`` ensures it.
 
     Args:
         path: The file; ``None`` for no file.
-        settings: Everything beside the query that decides a result.
-        get_examples: Reads examples from the store by their ids; ids that it lacks are left out.
+        settings: Everything except the query that determines a result.
+        get_examples: Reads examples from the store by their ids, without unknown ids.
         write_prompt: Writes the prompt of a query with given demonstrations, best first.
 
     Raises:
         RuieError: Another process is using the file.
-        RowError: The file holds something else.
+        RowError: The file has other content.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ResumeFile:
         return self
 
     def open(self) -> None:
-        """Lock and read the file, where it isn't open yet."""
+        """Lock and read the file, unless it is already open."""
         if self._path is None or self._file is not None:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ class ResumeFile:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._file:
             self._file.close()
-            with suppress(OSError):  # before the release, so that nobody takes a file that is about to go
+            with suppress(OSError):  # before the release, so that no one locks a file that is about to be deleted
                 Path(self._lock.lock_file).unlink()
             self._lock.release()
 
@@ -91,7 +91,7 @@ class ResumeFile:
             ) from error
 
     def restore(self, queries: Iterable[Query]) -> Iterator[tuple[Query, ExtractionResult]]:
-        """The finished results; none where a query is unknown, or one of its demonstrations has been deleted since."""
+        """The finished results, except of unknown queries and of results with deleted demonstrations."""
         keys = {query: self._key(query) for query in queries}
         rows = {query: self._known[key] for query, key in keys.items() if key in self._known}
         scores = {query: known for query, row in rows.items() if (known := _scores(row)) is not None}
@@ -108,25 +108,27 @@ class ResumeFile:
                 sure = confidence_of(row)
                 result = ExtractionResult(extraction, prompt, Usage(**row["usage"]), confidence=sure)
             except (KeyError, TypeError, ValueError):
-                continue  # deleted, changed by hand, or written by another version
+                continue  # deleted, edited, or written by another version
             if is_finished(result):
                 yield query, result
 
     def put(self, query: Query, result: ExtractionResult) -> None:
-        """Write a result; one with an error is left out."""
+        """Write a result, unless it has an error."""
         if self._file is None or result.error is not None:
             return
         self._file.write(_line({"key": self._key(query), **result.to_row()}))
         self._file.flush()
 
     def arrange(self, queries: Sequence[Query]) -> None:
-        """Put the results of a finished run in the order of its queries, a line each, behind those of other runs."""
+        """Order the results of a finished run by its queries, one line each, after those of other runs."""
         if self._path is None or self._file is None:
             return
         self._file.close()
         others = _read(self._path)
         keys = [(self._key(query), query) for query in queries]
-        lines = [_of_query(others[key], query) for key, query in keys if key in others]  # equal queries, own ids
+        lines = [
+            _of_query(others[key], query) for key, query in keys if key in others
+        ]  # equal queries with different ids
         for row in lines:
             others.pop(row["key"], None)
         with atomic_text(self._path, errors="surrogatepass") as file:
@@ -137,10 +139,10 @@ class ResumeFile:
 
 
 def count_others(path: Path | str, settings: Mapping[str, Any]) -> int:
-    """How many results a file holds that were made with other settings.
+    """The number of results in a file that were made with other settings.
 
     Raises:
-        RowError: It is a file of something else.
+        RowError: The file has other content.
     """
     if not Path(path).exists():
         return 0
@@ -153,12 +155,12 @@ def _hash(content: str) -> str:
 
 
 def is_finished(result: ExtractionResult) -> bool:
-    """Whether there is a whole answer; a query without one is worth asking again."""
+    """Whether there is a complete answer; a query without one is repeated."""
     return result.error is None and not result.usage.truncated and bool(result.extraction.answer.strip())
 
 
 def _scores(row: dict[str, Any]) -> dict[str, float] | None:
-    """The scores of a result's demonstrations by their ids, best first; ``None`` where the row was changed by hand."""
+    """The scores of a result's demonstrations by their ids, best first; ``None`` if the row was edited."""
     try:
         scores = dict(row["demonstrations"])
     except (KeyError, TypeError, ValueError):
@@ -183,12 +185,12 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         for number, line in enumerate(lines):
             if number == 0 and not (line.startswith(_START) or _START.startswith(line)):
                 raise RowError(
-                    f"{path} is not a file of finished results: give `resume` a new file, or one that it wrote before"
+                    f"{path} is not a file of finished results: give `resume` a new file, or one from an earlier run"
                 )
             try:
                 row = json.loads(line.decode("utf-8", "surrogatepass"))
             except ValueError:
-                continue  # incomplete: the process was killed while it wrote
+                continue  # incomplete: the process was killed while writing
             if isinstance(row, dict) and "key" in row:
                 known[row["key"]] = row
     return known

@@ -7,28 +7,27 @@ from typing import Generic, Protocol, TypeVar
 
 from ruie_components.chat.base import Response
 
-_ITEM_ENDS = frozenset(":\n}")  # a linear item is surely finished where the label of the next one is
+_ITEM_ENDS = frozenset(":\n}")  # a linear item is certainly finished when the next label begins
 
-_GROWTH = 1.1  # by which an answer must have grown, so that all readings together take linear time
+_GROWTH = 1.1  # by which an answer must grow between readings, so that all readings take linear time
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
 
 
 class Reader(Protocol[T_co]):
-    """Reads the response so far: with ``partial`` its finished items, ``None`` where there is nothing new to say."""
+    """Reads the response so far: with ``partial`` its finished items, ``None`` if there is nothing new."""
 
     def __call__(self, response: Response, *, partial: bool) -> T_co:
         """Read it."""
 
 
 class GrowingAnswer(Generic[T]):
-    """Collects the pieces of an answer and reads it again when an item may be finished and it is a tenth longer.
+    """Collects the pieces of an answer, and reads it again when an item may be finished and it is a tenth longer.
 
     Args:
         read: Reads the response so far.
-        items: What of a result counts: a result with the same items as the one before is not returned, nor is one
-            without any.
+        items: The items of a result: a result without items or with the same items as the previous one is not returned.
     """
 
     def __init__(self, read: Reader[T], items: Callable[[T], tuple[object, ...]]) -> None:
@@ -38,7 +37,7 @@ class GrowingAnswer(Generic[T]):
         self._last: tuple[object, ...] = ()
 
     def add(self, piece: Response) -> T | None:
-        """Take the next piece; a result where there are new items."""
+        """Take the next piece; returns a result if there are new items."""
         self.response += piece
         length = len(self.response.text)
         if length < self._next_length or _ITEM_ENDS.isdisjoint(piece.text):
@@ -52,12 +51,12 @@ class GrowingAnswer(Generic[T]):
         return result
 
     def end(self) -> T:
-        """The result of the whole answer."""
+        """The result of the complete answer."""
         return self._read(self.response, partial=False)
 
 
 def stream(pieces: Iterator[Response], answer: GrowingAnswer[T]) -> Iterator[T]:
-    """The results that grow with the pieces of an answer; the last one is whole."""
+    """The growing results of an answer's pieces; the last one is complete."""
     for piece in pieces:
         if (result := answer.add(piece)) is not None:
             yield result

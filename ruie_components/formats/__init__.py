@@ -1,4 +1,4 @@
-"""Annotation formats: what people own to examples, and examples back to it; one file a format."""
+"""Annotation formats: converts annotations to examples and back, with one file per format."""
 
 from ruie_components.formats.base import Document, Format, Frame, Link, Mention, Reading, Sample
 from ruie_components.formats.importing import Import, ImportReport, export

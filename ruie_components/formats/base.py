@@ -1,4 +1,4 @@
-"""What a format is, and what passes between formats and examples: documents, the labels in use, problems."""
+"""The format interface, and the data between formats and examples: documents, labels in use, problems."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ruie_components.files import json_values, open_text
 from ruie_components.types import Example, Task
 
 MOST_PROBLEMS = 100
-"""How many problems are kept with their text; all are counted."""
+"""The number of problems that are kept with their text; all are counted."""
 
 
 class Mention(NamedTuple):
-    """Characters ``start`` to ``end`` of a document's text; its type is empty where it is only part of a relation."""
+    """Characters ``start`` to ``end`` of a document's text; its type is empty if it is only part of a relation."""
 
     type: str
     start: int
@@ -46,10 +46,10 @@ class Frame:
 
 @dataclass(slots=True)
 class Document:
-    """A text with everything that is annotated in it, as most annotation tools keep it; it becomes an example a task.
+    """A text with all its annotations, as in most annotation tools; it becomes one example per task.
 
-    ``entities`` are the indices of the mentions that are entities: not triggers, and with a type. ``tasks`` are those
-    that the text was annotated for, where the format says so.
+    ``entities`` are the indices of the mentions that are entities: not triggers, and with a type. ``tasks`` are the
+    tasks that the text was annotated for, if the format tells them.
     """
 
     location: str
@@ -69,7 +69,7 @@ class Document:
         return len(self.mentions) - 1
 
     def add_mention(self, start: int, end: int) -> int:
-        """Add a span that is no entity by itself; returns its index."""
+        """Add a span that is not an entity; returns its index."""
         self.mentions.append(Mention("", start, end))
         return len(self.mentions) - 1
 
@@ -82,7 +82,7 @@ class Schema:
     roles: dict[str, dict[str, None]] = field(default_factory=dict)
 
     def declare(self, task: Task, labels: Iterable[str]) -> None:
-        """Add labels of a task, whether or not a document has them."""
+        """Add labels of a task, even if no document has them."""
         self.labels.setdefault(task, {}).update(dict.fromkeys(labels))
 
     def declare_roles(self, event: str, roles: Iterable[str]) -> None:
@@ -104,14 +104,14 @@ class Schema:
 
 @dataclass
 class Reading:
-    """What a reader reports beside its documents.
+    """A reader's report on its documents.
 
     Attributes:
         strict: Raise the first problem.
-        encoding: The files' encoding where it is neither UTF-8 nor has a byte order mark.
+        encoding: The files' encoding, if it is not UTF-8 and has no byte order mark.
         problems: The first problems, each with file, line and field.
-        count: How many problems there are in all.
-        notes: What was read otherwise than it was written, or not read, and how often.
+        count: The number of all problems.
+        notes: What was changed or left out while reading, and how often.
         schema: The labels in use.
     """
 
@@ -137,14 +137,14 @@ class Reading:
 
 @dataclass(frozen=True)
 class Sample:
-    """The beginning of a file, from which a format tells whether it is its own."""
+    """The beginning of a file, from which a format recognizes its files."""
 
     path: Path
     encoding: str | None = None
 
     @cached_property
     def start(self) -> str:
-        """The first 64 Ki characters; empty for a folder or a file that is no text."""
+        """The first 64 Ki characters; empty for a folder or a binary file."""
         if self.path.is_dir():
             return ""
         try:
@@ -179,17 +179,17 @@ class Sample:
         return rows
 
     def each_row(self, *keys: str) -> bool:
-        """Whether it holds JSON objects, and the first ones all have these keys."""
+        """Whether it holds JSON objects, the first of which all have these keys."""
         return bool(self.rows) and all(key in row for row in self.rows for key in keys)
 
 
 class Format(Protocol):
-    """An annotation format. One of your own is added by the entry point ``ruie.formats``, which names an instance."""
+    """An annotation format. Add your own by the entry point ``ruie.formats``, which names an instance."""
 
     name: str
-    """What ``--format`` takes."""
+    """The value of ``--format``."""
     title: str
-    """For a person, in a list."""
+    """A description for lists."""
 
     def recognizes(self, sample: Sample) -> bool:
         """Whether a file or folder is in this format."""
@@ -206,12 +206,12 @@ class Format(Protocol):
         ...
 
     def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
-        """Write documents to a file or folder; says in ``reading.notes`` what the format can't hold.
+        """Write documents to a file or folder; notes in ``reading.notes`` what the format can't represent.
 
         ``reading.schema`` has all labels.
 
         Returns:
-            How many documents were written.
+            The number of documents.
 
         Raises:
             RuieError: This format can't be written.
@@ -220,14 +220,14 @@ class Format(Protocol):
 
 
 def check_span(document: Document, start: Any, end: Any, field_name: str) -> tuple[int, int]:
-    """Offsets as a format gives them.
+    """Check the offsets of a span.
 
     Raises:
-        RowError: They are no whole numbers, or outside the text; the message names file, line and field.
+        RowError: They are not integers, or outside the text; the message names file, line and field.
     """
     for value in (start, end):
         if not isinstance(value, int) or isinstance(value, bool):
-            raise RowError(f"{document.location}: {field_name}: expected whole numbers as offsets, got {value!r}")
+            raise RowError(f"{document.location}: {field_name}: expected integers as offsets, got {value!r}")
     if not 0 <= start < end <= len(document.text):
         raise RowError(
             f"{document.location}: {field_name}: the span {start}:{end} is empty or outside the text, which has "
@@ -237,10 +237,10 @@ def check_span(document: Document, start: Any, end: Any, field_name: str) -> tup
 
 
 def text_of(value: Any, location: str, field_name: str, *, what: str = "text") -> str:
-    """A string that a format must have.
+    """A required string.
 
     Raises:
-        RowError: It is none, or is blank.
+        RowError: It is not a string, or blank.
     """
     if not isinstance(value, str) or not value.strip():
         raise RowError(f"{location}: {field_name}: expected a {what}, got {_short(value)}")
@@ -248,7 +248,7 @@ def text_of(value: Any, location: str, field_name: str, *, what: str = "text") -
 
 
 def list_of(value: Any, location: str, field_name: str) -> list[Any]:
-    """A list that a format may have; empty for nothing.
+    """An optional list; empty if absent.
 
     Raises:
         RowError: It is something else.
@@ -261,7 +261,7 @@ def list_of(value: Any, location: str, field_name: str) -> list[Any]:
 
 
 def object_of(value: Any, location: str, field_name: str) -> Mapping[str, Any]:
-    """A JSON object that a format must have.
+    """A required JSON object.
 
     Raises:
         RowError: It is something else.
@@ -277,12 +277,12 @@ def _short(value: Any) -> str:
 
 
 def own_id(value: Any) -> str | int | None:
-    """An id of a row as an example takes it."""
+    """The id of a row, as in an example."""
     return value if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
 def metadata_of(row: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
-    """The keys of a row that a format doesn't know, and what is in its own ``meta``."""
+    """The unknown keys of a row, and the content of its ``meta``."""
     left = {key: value for key, value in row.items() if key not in {*known, "meta"}}
     meta = row.get("meta")
     return {**meta, **left} if isinstance(meta, dict) else left | ({"meta": meta} if meta is not None else {})

@@ -1,4 +1,4 @@
-"""brat's standoff files: a text with entities, relations and events beside it (``.ann``, or ``.a1`` and ``.a2``)."""
+"""brat's standoff files: a text, and its annotations in ``.ann``, or ``.a1`` and ``.a2``."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from ruie_components.types import Task
 
 _ENDINGS = (".ann", ".a1", ".a2")
 UNTYPED = "Untyped"
-"""The type that a span gets which is part of a relation or event and no entity; it is read back as such."""
+"""The type of a span that is part of a relation or event but not an entity; it is read back as such."""
 _NOT_IN_A_NAME = re.compile(r"[^\w-]+")
 
 
 class BratFormat:
     """A folder, a ``.txt`` file, or one of its standoff files; each text is a document.
 
-    A span in pieces is read as the stretch from its first to its last character. An event that is an argument is read
-    as its trigger. ``annotation.conf`` of the folder gives the labels, where there is one.
+    A discontinuous span is read from its first to its last character. An event as an argument is read as its trigger.
+    ``annotation.conf`` of the folder defines the labels, if present.
     """
 
     name = "brat"
     title = "brat standoff: .txt with .ann, or .a1 and .a2; a file or a folder"
 
     def recognizes(self, sample: Sample) -> bool:
-        """A standoff file, a text with one, or a folder that has some."""
+        """Whether it is a standoff file, a text with one, or a folder that has some."""
         if sample.path.is_dir():
             return any(_standoff(text) for text in sample.path.rglob("*.txt"))
         return sample.path.suffix in _ENDINGS or (sample.path.suffix == ".txt" and bool(_standoff(sample.path)))
 
     def source(self, path: Path) -> Path:
-        """The folder or text that a file belongs to, so that no text is read twice."""
+        """The folder or text of a file, so that no text is read twice."""
         return path if path.is_dir() else path.with_suffix(".txt")
 
     def read(self, path: Path, reading: Reading) -> Iterator[Document]:
-        """A document a text."""
+        """Read one document per text."""
         texts = sorted(path.rglob("*.txt")) if path.is_dir() else [self.source(path)]
         names: dict[Path, dict[str, str]] = {}
         for text in texts:
@@ -55,13 +55,13 @@ class BratFormat:
                 reading.problem(str(error))
 
     def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
-        """A folder with ``.txt`` and ``.ann`` for each document, and the two files of settings that brat needs."""
+        """Write a folder with ``.txt`` and ``.ann`` for each document, and brat's two configuration files."""
         path.mkdir(parents=True, exist_ok=True)
         used: set[str] = set()
         for number, document in enumerate(documents, start=1):
             stem = _stem(document, number, reading)
             if stem in used:
-                reading.notes["ids that two documents have got a number"] += 1
+                reading.notes["duplicate ids got a number"] += 1
                 stem = f"{stem}-{number}"
             used.add(stem)
             reading.notes["other keys than the id are left out"] += bool(document.metadata)
@@ -82,7 +82,7 @@ class _Standoff:
     def __init__(self, text: Path, files: list[Path], names: dict[str, str], reading: Reading) -> None:
         self._path, self._files, self._names, self._reading = text, files, names, reading
         self._mentions: dict[str, int] = {}
-        self._triggers: dict[str, str] = {}  # events to the ids of their triggers
+        self._triggers: dict[str, str] = {}  # from events to the ids of their triggers
         self._types: dict[str, str] = {}
 
     def document(self) -> Document:
@@ -92,7 +92,7 @@ class _Standoff:
             RowError: An annotation can't be read; the message names file and line.
         """
         if not self._path.is_file():
-            raise RowError(f"{self._files[0] if self._files else self._path}: there is no text beside it")
+            raise RowError(f"{self._files[0] if self._files else self._path}: there is no text file beside it")
         if not self._files:
             raise RowError(f"{self._path}: there is no .ann, .a1 or .a2 file beside it")
         try:
@@ -133,7 +133,7 @@ class _Standoff:
                 case "N":
                     self._reading.notes["normalizations (N) are left out"] += 1
                 case other:
-                    raise RowError(f"{at}: there is no kind of annotation {other!r}")
+                    raise RowError(f"{at}: unknown kind of annotation {other!r}")
         return document
 
     def _lines(self) -> Iterator[tuple[str, list[str]]]:
@@ -163,7 +163,7 @@ class _Standoff:
         if len(columns) > 2 and columns[2].split() != held.split():
             raise RowError(f"{at}: text: found {held!r:.60} at {offsets}, but the annotation says {columns[2]!r:.60}")
         if len(pieces) > 1:
-            self._reading.notes["spans in pieces are read from their first to their last character"] += 1
+            self._reading.notes["discontinuous spans are read from their first to their last character"] += 1
         if columns[0] in self._mentions:
             raise RowError(f"{at}: id: there are two annotations {columns[0]!r}")
         if kind == UNTYPED:
@@ -245,7 +245,7 @@ def _display_names(folder: Path, reading: Reading) -> dict[str, str]:
 
 
 def safe_name(label: str) -> str:
-    """A label as brat takes it: letters, digits, ``_`` and ``-``.
+    """A label in brat's syntax: letters, digits, ``_`` and ``-``.
 
     >>> safe_name("works for")
     'works_for'
@@ -257,7 +257,7 @@ def _stem(document: Document, number: int, reading: Reading) -> str:
     if document.id is None:
         return f"text-{number:06}"
     stem = re.sub(r"[^\w.-]+", "_", str(document.id)).strip("._")[:120] or f"text-{number:06}"
-    reading.notes["ids are changed to names of files"] += stem != document.id
+    reading.notes["ids are changed to file names"] += stem != document.id
     return stem
 
 

@@ -1,4 +1,4 @@
-"""CoNLL: a token and its tag a line, a blank line between sentences; BIO, IOB1, IO, BIOES."""
+"""CoNLL: one token and its tag per line, blank lines between sentences; BIO, IOB1, IO, BIOES."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from ruie_components.types import Task
 _DOCUMENT = "-DOCSTART-"
 _SCHEMES = tuple(f"{letter}-" for letter in "BIESLUM")
 _BLANK = ("\n", "\r\n")
-_LONGEST = 100_000  # tokens of a sentence; more is a file without blank lines
+_LONGEST = 100_000  # maximum tokens of a sentence; more means that blank lines are missing
 
 
 class ConllFormat:
     """Sentences of token lines. The first column is the token, the last one its tag."""
 
     name = "conll"
-    title = "CoNLL / BIO / IOB1 / BIOES: a token and its tag a line"
+    title = "CoNLL / BIO / IOB1 / BIOES: one token and its tag per line"
 
     def recognizes(self, sample: Sample) -> bool:
-        """Nearly all lines have two columns or more and end with a tag."""
+        """Whether nearly all lines have at least two columns and end with a tag."""
         lines = [_columns(line) for line in sample.start.splitlines()[:500] if line.strip()]
-        lines = lines[:-1] or lines  # the sample may cut the last one
+        lines = lines[:-1] or lines  # the last line of the sample may be incomplete
         lines = [columns for columns in lines if columns[0] not in (_DOCUMENT, "#")]
         tagged = sum(len(columns) > 1 and _is_tag(columns[-1]) for columns in lines)
         return bool(lines) and tagged >= 0.9 * len(lines)
 
     def read(self, path: Path, reading: Reading) -> Iterator[Document]:
-        """A document a sentence."""
+        """Read one document per sentence."""
         lines = text_lines(path, encoding=reading.encoding)
         sentence: list[str] = []
         number = 0
@@ -61,13 +61,13 @@ class ConllFormat:
         return {tag[2:] for tag in columns if TAG.fullmatch(tag)}
 
     def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
-        """Token and BIO tag, with a tab between them."""
+        """Write a token and its BIO tag per line, separated by a tab."""
         count = 0
         with atomic_text(path) as file:
             for document in documents:
                 tokens, tags, lost = tags_of_document(document)
                 words = [document.text[start:end] for start, end in tokens]
-                reading.notes["entities inside or across others are left out"] += lost
+                reading.notes["nested and crossing entities are left out"] += lost
                 reading.notes["relations and events are left out"] += bool(document.relations or document.events)
                 reading.notes["ids and other keys are left out"] += document.id is not None or bool(document.metadata)
                 reading.notes["white space between tokens becomes one space"] += " ".join(words) != document.text
@@ -134,7 +134,7 @@ def _careful(path: Path, lines: Iterable[str], before: int, reading: Reading) ->
         tokens.append(word)
         tags.append(tag)
         if len(tokens) >= _LONGEST:
-            wrong = wrong or f"{path}, line {first}: a sentence of {_LONGEST:,} tokens has no blank line behind it"
+            wrong = wrong or f"{path}, line {first}: a sentence of {_LONGEST:,} tokens is not followed by a blank line"
             tokens, tags = tokens[:1], tags[:1]
     if tokens or wrong:
         yield from _sentence(path, first or number, tokens, tags, wrong, reading)

@@ -1,4 +1,4 @@
-"""Documents to examples, an example a task, and back."""
+"""Converts documents to examples, one per task, and back."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ruie_components.formats.fast import plain_example
 from ruie_components.types import Example, Span, Task
 
 _TASKS = tuple(Task)
-_EVENT = "#"  # between a document's id and its event's, in the id of an EAE example
+_EVENT = "#"  # between the ids of document and event in the id of an EAE example
 
 
 def examples_of(document: Document, schema: Schema, tasks: frozenset[Task] | None = None) -> Iterator[Example]:
-    """The examples of a document: one a task of the schema, and for EAE one an event.
+    """The examples of a document: one per task of the schema, and for EAE one per event.
 
     Args:
         document: A text with its annotations.
@@ -26,7 +26,7 @@ def examples_of(document: Document, schema: Schema, tasks: frozenset[Task] | Non
         tasks: Only these.
 
     Raises:
-        RowError: The document makes no valid example; the message names file, line and field.
+        RowError: The document is not a valid example; the message names file, line and field.
     """
     for task in _TASKS:
         wanted = (tasks is None or task in tasks) and (document.tasks is None or task in document.tasks)
@@ -105,7 +105,7 @@ class _Group:
     frames: dict[tuple[str, int, int], list[Frame]] = field(default_factory=dict)
 
     def mention(self, span: Span) -> int:
-        """The mention of a span; an entity there is taken, so that a relation is between entities."""
+        """The mention of a span; an existing entity is reused, so that relations are between entities."""
         index = self.by_span.get(span.offsets)
         if index is None:
             index = self.by_span[span.offsets] = self.document.add_mention(*span.offsets)
@@ -113,9 +113,9 @@ class _Group:
 
 
 def documents_of(examples: Iterable[Example], reading: Reading) -> list[Document]:
-    """The documents of examples: those of one text, and one ``id``, go together. All are in memory.
+    """Join the examples of each text and ``id`` to documents, all in memory.
 
-    ``reading`` collects their labels, and notes what a document can't hold.
+    ``reading`` collects their labels, and notes what a document can't represent.
     """
     groups: dict[tuple[str | None, str], list[Example]] = {}
     for example in examples:

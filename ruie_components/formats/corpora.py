@@ -15,7 +15,7 @@ _TEXTS = (".txt", ".text", ".md")
 _TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".tab")
 _DATASET_FILES = ("dataset_info.json", "dataset_dict.json")
 HUGGING_FACE = "hf:"
-"""How the name of a Hugging Face data set begins."""
+"""The prefix of a Hugging Face data set's name."""
 
 
 def is_corpus(source: str) -> bool:
@@ -24,15 +24,15 @@ def is_corpus(source: str) -> bool:
         return True
     try:
         return Path(source).exists()
-    except (OSError, ValueError):  # a text too long for a name, or with a NUL
+    except (OSError, ValueError):  # a text that is too long for a file name, or has a NUL
         return False
 
 
 def read_corpus(source: str | Path, *, text_key: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The documents of a corpus, one at a time and always in one order, each with its location.
+    """The documents of a corpus, one by one in a fixed order, each with its location.
 
-    A document is a mapping as ``read_texts`` yields them: ``text``, perhaps ``id``, ``task``, ``labels`` and ``event``,
-    and ``metadata`` with all else.
+    A document is a mapping, as from ``read_texts``: ``text``, perhaps ``id``, ``task``, ``labels`` and ``event``, and
+    ``metadata`` with all other keys.
 
     Args:
         source: A file as ``read_texts`` reads it. A folder: each ``.txt`` and ``.md`` file in it or below is a
@@ -50,7 +50,7 @@ def read_corpus(source: str | Path, *, text_key: str | None = None) -> Iterator[
         return
     path = Path(source)
     if not path.exists():
-        raise RowError(f"{path}: there is no such file or folder")
+        raise RowError(f"{path}: no such file or folder")
     if not path.is_dir():
         yield from read_texts(path, text_key=text_key)
     elif any((path / each).is_file() for each in _DATASET_FILES):
@@ -60,7 +60,7 @@ def read_corpus(source: str | Path, *, text_key: str | None = None) -> Iterator[
 
 
 def count_documents(source: str | Path) -> int | None:
-    """About how many documents a corpus has, for a progress bar, without reading their texts; ``None`` if unknown."""
+    """The approximate number of documents, for a progress bar, without reading texts; ``None`` if unknown."""
     path = Path(source)
     if path.is_dir():
         return None if any((path / each).is_file() for each in _DATASET_FILES) else sum(1 for _ in _files(path))
@@ -88,7 +88,7 @@ def _read_folder(folder: Path, text_key: str | None) -> Iterator[tuple[str, dict
             text = "".join(text_lines(path))
             yield str(path), {"text": text, "id": path.relative_to(folder).as_posix()}
     if empty:
-        raise RowError(f"{folder}: the folder has no file that ends in {', '.join((*_TEXTS, *_TABLES))}")
+        raise RowError(f"{folder}: the folder has no files with the endings {', '.join((*_TEXTS, *_TABLES))}")
 
 
 def _read_saved(folder: Path, text_key: str | None) -> Iterator[tuple[str, dict[str, Any]]]:

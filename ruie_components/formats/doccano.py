@@ -32,15 +32,15 @@ class DoccanoFormat:
     title = "Doccano JSON Lines: label(s) as [start, end, label], or entities and relations"
 
     def recognizes(self, sample: Sample) -> bool:
-        """Rows have lists of spans, or entities with start_offset."""
+        """Whether rows have lists of spans, or entities with start_offset."""
         return any(map(_is_doccano, sample.rows)) and not sample.each_row("spans")
 
     def read(self, path: Path, reading: Reading) -> Iterator[Document]:
-        """A document a row."""
+        """Read one document per row."""
         return read_documents(path, reading, lambda location, row: [_document(location, row, reading)])
 
     def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
-        """Rows with entities and relations; those of entities alone with ``label``."""
+        """Write rows with entities and relations; rows with only entities use ``label``."""
         return write_lines(path, (_row(document, reading) for document in documents))
 
 
@@ -88,7 +88,7 @@ def _document(location: str, row: Mapping[str, Any], reading: Reading) -> Docume
 
 def _row(document: Document, reading: Reading) -> dict[str, Any]:
     reading.notes["events are left out"] += bool(document.events)
-    reading.notes["spans of relations that are no entities get the label 'span'"] += any(
+    reading.notes["spans of relations that are not entities get the label 'span'"] += any(
         not document.mentions[index].type for each in document.relations for index in (each.head, each.tail)
     )
     row: dict[str, Any] = {"id": document.id} if document.id is not None else {}

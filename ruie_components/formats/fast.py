@@ -1,6 +1,6 @@
-"""Examples of rows that are plainly valid, checked here and built without pydantic, which costs several times as much.
+"""Builds examples of simple rows with fast checks, without pydantic, which takes several times as long.
 
-What is not plain (another task, other keys, a wrong value) is left to pydantic, which says what is wrong.
+All other rows (another task, other keys, a wrong value) are left to pydantic, which reports errors.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def entity_example(row: Mapping[str, Any]) -> Example | None:
-    """The example of a plain row of named entities; ``None`` where pydantic is to look at it."""
+    """The example of a simple row of named entities; ``None`` if pydantic has to check it."""
     if row.get("task") != "NER" or not row.keys() <= _ROW:
         return None
     schema, entities = row.get("schema"), row.get("entities", ())
@@ -44,14 +44,14 @@ def entity_example(row: Mapping[str, Any]) -> Example | None:
         spans.append((kind, start, end))
     try:
         return plain_example(text, tuple(schema), spans, **own)
-    except TypeError:  # a label that is no string
+    except TypeError:  # a label that is not a string
         return None
 
 
 def plain_example(
     text: Any, labels: tuple[str, ...], spans: Sequence[tuple[str, int, int]], **own: Any
 ) -> Example | None:
-    """The example of a text and its entities as ``(type, start, end)``; ``None`` where something is not plain.
+    """The example of a text and its entities as ``(type, start, end)``; ``None`` if pydantic has to check it.
 
     Raises:
         TypeError: A label can't be hashed.
@@ -80,7 +80,7 @@ def _encodable(text: str) -> bool:
 
 @lru_cache(1024)
 def _checked_labels(labels: tuple[str, ...]) -> dict[str, None]:
-    """The labels as a set in order; empty where pydantic would change or refuse one."""
+    """The labels as an ordered set; empty if pydantic would change or refuse one."""
     try:
         checked = _LABELS.validate_python(labels)
     except ValidationError:
@@ -89,7 +89,7 @@ def _checked_labels(labels: tuple[str, ...]) -> dict[str, None]:
 
 
 def _build(kind: type[Model], values: dict[str, Any], fields: set[str]) -> Model:
-    """A model of values that were checked; ``model_construct`` without its look-up of defaults and aliases.
+    """A model of checked values: ``model_construct`` without its look-up of defaults and aliases.
 
     All models of a kind share the set of their fields, which frozen models never change.
     """

@@ -1,4 +1,4 @@
-"""A graph of relations as GraphML, which Gephi, Cytoscape, yEd and networkx read. It is written only."""
+"""Writes a graph of relations as GraphML, for Gephi, Cytoscape, yEd and networkx."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _KEYS = (
     ("count", "edge", "int"),
     ("texts", "edge", "string"),
 )
-_MOST_TEXTS = 20  # ids of texts named at an edge
+_MOST_TEXTS = 20  # ids of texts per edge
 
 
 def write_graphml(path: str | Path, examples: Iterable[Example]) -> tuple[int, int]:
-    """Write a directed graph: a node a span text, an edge for each kind of relation between two of them.
+    """Write a directed graph: a node per span text, and an edge for each relation type between two nodes.
 
-    Arguments of events (EAE) are edges from the trigger, named by their roles. A node has its ``types`` where entities
-    (NER) of the same text have them, and how many ``mentions`` it has; an edge its ``type``, its ``count``, and the ids
-    of up to twenty ``texts``. Spans are one node where they differ in case and white space only.
+    Arguments of events (EAE) are edges from the trigger, named by their roles. A node has its ``types``, from entities
+    (NER) of the same text, and the number of its ``mentions``; an edge has its ``type``, its ``count``, and the ids of
+    up to twenty ``texts``. Spans that differ only in case and white space share a node.
 
     Args:
         path: The ``.graphml`` file.
         examples: Of any tasks, mixed.
 
     Returns:
-        How many nodes and edges it has.
+        The numbers of nodes and edges.
     """
     names: dict[str, Counter[str]] = {}
     types: dict[str, dict[str, None]] = {}

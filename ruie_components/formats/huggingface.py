@@ -23,13 +23,13 @@ _SAVED = ("dataset_info.json", "dataset_dict.json")
 
 
 class HuggingFaceFormat:
-    """Rows of tokens and tags. Tags are strings, or numbers for which the data set's features give the names."""
+    """Rows of tokens and tags. Tags are strings, or numbers that the data set's features name."""
 
     name = "huggingface"
     title = "Hugging Face token classification: JSON, Parquet, Arrow, or a folder of save_to_disk"
 
     def recognizes(self, sample: Sample) -> bool:
-        """Rows have tokens and tags, or it is a saved data set."""
+        """Whether rows have tokens and tags, or it is a saved data set."""
         if sample.path.is_dir():
             return any((sample.path / name).is_file() for name in _SAVED)
         if sample.path.suffix in (".parquet", ".arrow"):
@@ -37,13 +37,13 @@ class HuggingFaceFormat:
         return bool(sample.rows) and all(_key(row, _TOKENS) and _key(row, _TAGS) for row in sample.rows)
 
     def read(self, path: Path, reading: Reading) -> Iterator[Document]:
-        """A document a row; of a saved DatasetDict all splits."""
+        """Read one document per row; from a saved DatasetDict all splits."""
         if not path.is_dir() and path.suffix not in (".parquet", ".arrow"):
             return read_documents(path, reading, lambda location, row: [_document(location, row, None)])
         return _read_columns(path, reading)
 
     def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
-        """JSON Lines, Parquet (``.parquet``), or a folder as of ``save_to_disk``, with ClassLabel names."""
+        """Write JSON Lines, Parquet (``.parquet``), or a folder like ``save_to_disk``, with ClassLabel names."""
         rows = (_row(document, reading) for document in documents)
         if path.name.removesuffix(".gz").endswith((".jsonl", ".json")):
             return write_lines(path, rows)
@@ -86,7 +86,7 @@ def _document(location: str, row: Mapping[str, Any], names: Sequence[str] | None
         tags = [names[tag] for tag in tags]
     elif not all(isinstance(tag, str) for tag in tags):
         raise RowError(
-            f"{location}: {tags_key}: the tags are numbers, and JSON does not say their names; give the Parquet or "
+            f"{location}: {tags_key}: the tags are numbers, and JSON does not have their names; give the Parquet or "
             f"Arrow file, or write the names into the rows"
         )
     pairs = [(token, tag) for token, tag in zip(tokens, tags, strict=True) if token.strip()]
@@ -156,7 +156,7 @@ def _datasets() -> Any:
 def _row(document: Document, reading: Reading) -> dict[str, Any]:
     tokens, tags, lost = tags_of_document(document)
     words = [document.text[start:end] for start, end in tokens]
-    reading.notes["entities inside or across others are left out"] += lost
+    reading.notes["nested and crossing entities are left out"] += lost
     reading.notes["relations and events are left out"] += bool(document.relations or document.events)
     reading.notes["other keys than the id are left out"] += bool(document.metadata)
     reading.notes["white space between tokens becomes one space"] += " ".join(words) != document.text

@@ -32,27 +32,27 @@ _TASKS = {"NER": Task.NER, "RE": Task.RE, "EET": Task.ED, "ED": Task.ED, "EEA": 
 class IeInstructionsFormat:
     """Rows with a ``sentence`` and its entities, relations or events, each with the text of its spans.
 
-    ``pos`` is unreliable in these files. It is taken where the text is there, otherwise the nearest mention that no
-    other annotation has. Which task a file is of comes from the name of its folder's folder, else from its rows.
+    ``pos`` is unreliable in these files. It is used if the text matches there, else the nearest mention without another
+    annotation. The task of a file is the name of its grandparent folder, else derived from its rows.
     """
 
     name = "ie-instructions"
     title = "IE INSTRUCTIONS (InstructUIE, RUIE): TASK/dataset/SPLIT.json and labels.json"
 
     def recognizes(self, sample: Sample) -> bool:
-        """Rows have a sentence and one of the lists."""
+        """Whether rows have a sentence and one of the lists."""
         return sample.each_row("sentence") and any(
             key in row for row in sample.rows for key in ("entities", "relations", "events")
         )
 
     def read(self, path: Path, reading: Reading) -> Iterator[Document]:
-        """A document a row."""
+        """Read one document per row."""
         task = _TASKS.get(path.absolute().parent.parent.name)
         _declare_labels(path, task, reading)
         return read_documents(path, reading, lambda location, row: [_document(location, row, task)])
 
     def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
-        """A list of sentences, and ``labels.json`` beside it unless there are both entities and relations or events."""
+        """Write a list of sentences, and ``labels.json`` beside it unless entities and other annotations are mixed."""
         count = 0
         labels = path.with_name("labels.json")
         if path != labels:
@@ -67,7 +67,7 @@ class IeInstructionsFormat:
 
 
 def _write_labels(path: Path, reading: Reading) -> None:
-    """The labels of the one task that there is: a list, or event types with their roles."""
+    """Write the labels of the only task: a list, or event types with their roles."""
     by_task = reading.schema.labels
     if set(by_task) in ({Task.NER}, {Task.RE}):
         (labels,) = by_task.values()
@@ -95,7 +95,7 @@ def _declare_labels(path: Path, task: Task | None, reading: Reading) -> None:
 
 
 class _Sentence:
-    """A sentence in which spans are looked up."""
+    """A sentence for looking up spans."""
 
     def __init__(self, location: str, text: str) -> None:
         self.document = Document(location, text)

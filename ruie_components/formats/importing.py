@@ -1,4 +1,4 @@
-"""Examples from files of any format, with a report; and examples to a file of any format."""
+"""Imports examples from files of any format, with a report, and exports them to any format."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ruie_components.types import Example, Task
 
 @dataclass
 class ImportReport:
-    """What an import read and did not read.
+    """The report of an import.
 
     Attributes:
         formats: The format of each file.
-        rows: Texts that were read.
-        examples: Examples that were made, by task.
-        skipped: Rows that were skipped because of a problem.
+        rows: The number of texts read.
+        examples: The number of examples by task.
+        skipped: The number of rows skipped because of a problem.
         problems: The first hundred problems, each with file, line and field.
-        notes: What was read otherwise than it was written, or left out, and how often.
+        notes: What was changed or left out while reading, and how often.
         labels: The labels by task, under their new names.
     """
 
@@ -41,17 +41,17 @@ class ImportReport:
 
 
 class Import:
-    r"""The examples of files, read one at a time as they are iterated over; ``report`` is whole at the end.
+    r"""The examples of files, read one by one during iteration; ``report`` is complete at the end.
 
-    All labels of the files make the schema of each example, so files are read twice: for their labels first.
+    All labels of the files form the schema of each example, so files are read twice, first for their labels.
 
     Args:
-        paths: Files, or folders where the format has them.
-        format: A format's name; by default each file's is guessed.
+        paths: Files, or folders if the format has them.
+        format: A format's name; by default it is guessed for each file.
         mapping: New names of labels.
         tasks: Only these.
         strict: Raise the first problem instead of skipping the row.
-        encoding: Where it is neither UTF-8 nor has a byte order mark.
+        encoding: The encoding of files that are not UTF-8 and have no byte order mark.
 
     Raises:
         RowError: A file's format is not recognized. While iterating in strict mode: a row can't be read.
@@ -104,7 +104,7 @@ class Import:
         first = Reading(encoding=self._encoding)
         for path, one in self._files:
             if isinstance(one, JsonlFormat):
-                continue  # its rows have their own
+                continue  # its rows have their own schema
             try:
                 if isinstance(one, ConllFormat):
                     first.schema.declare(Task.NER, one.labels(path, self._encoding))
@@ -113,7 +113,7 @@ class Import:
                     if isinstance(item, Document):
                         first.schema.collect(item)
             except RowError:
-                pass  # the second time it is reported
+                pass  # the second reading reports it
         labels = {task: dict.fromkeys(sorted(each)) for task, each in first.schema.labels.items()}
         roles = {event: dict.fromkeys(sorted(each)) for event, each in first.schema.roles.items()}
         schema = self._mapping.renamed(Schema(labels, roles))
@@ -128,7 +128,7 @@ class Import:
         known |= {role for roles in schema.roles.values() for role in roles}
         unused = sorted({*self._mapping.rename, *self._mapping.drop} - known)
         if unused:
-            self.report.notes[f"labels of the mapping that no file has: {', '.join(unused)}"] = len(unused)
+            self.report.notes[f"labels of the mapping that occur in no file: {', '.join(unused)}"] = len(unused)
 
     def _of_file(self, path: Path, one: Format, reading: Reading, schema: Schema) -> Iterator[Example]:
         try:
@@ -164,7 +164,7 @@ class Import:
 
 
 def export(path: str | Path, examples: Iterable[Example], format: str) -> dict[str, int]:  # noqa: A002
-    """Write examples to a file or folder. For formats other than jsonl all of them are in memory.
+    """Write examples to a file or folder. For formats other than jsonl all are held in memory.
 
     Args:
         path: A file; for brat, and for Hugging Face without ``.parquet`` or ``.jsonl``, a folder.
@@ -172,7 +172,7 @@ def export(path: str | Path, examples: Iterable[Example], format: str) -> dict[s
         format: A format's name.
 
     Returns:
-        What the format could not hold, and how often.
+        Notes on what the format can't represent, and how often.
 
     Raises:
         ValueError: There is no format of that name.
@@ -193,11 +193,11 @@ def export(path: str | Path, examples: Iterable[Example], format: str) -> dict[s
 
 
 def _note_unheld(documents: Sequence[Document], reading: Reading) -> None:
-    """Labels of schemas that no text has are lost where a format has no list of labels."""
+    """Note labels of schemas that no text has: they are lost if a format has no list of labels."""
     used = Reading()
     for document in documents:
         used.schema.collect(document)
     for task, labels in reading.schema.labels.items():
         unused = sorted(labels.keys() - used.schema.labels.get(task, {}).keys())
         if unused:
-            reading.notes[f"{task} labels without an annotation are only in a list of labels"] += len(unused)
+            reading.notes[f"{task} labels without annotations are only in a list of labels"] += len(unused)

@@ -1,4 +1,4 @@
-"""What formats of JSON rows share: reading each row by a function of the format, and writing JSON Lines."""
+"""Shared by formats of JSON rows: reads each row by a function of the format, and writes JSON Lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ruie_components.types import Example
 
 
 def rows_of(path: Path, reading: Reading) -> Iterator[tuple[str, Any]]:
-    """The values of a JSON array or of JSON Lines, with their locations; a line that is no JSON is reported.
+    """The values of a JSON array or of JSON Lines, with their locations; a line that is not JSON is reported.
 
     Raises:
         RowError: An array can't be read further.
@@ -47,7 +47,7 @@ def _is_lines(path: Path, reading: Reading) -> bool:
 def read_documents(
     path: Path, reading: Reading, read: Callable[[str, Mapping[str, Any]], Iterable[Document]]
 ) -> Iterator[Document]:
-    """The documents that a function makes of each row; a row with an error is reported."""
+    """The documents that a function makes from each row; a row with an error is reported."""
     for location, row in rows_of(path, reading):
         try:
             if not isinstance(row, dict):
@@ -73,7 +73,7 @@ def example_of(location: str, row: Mapping[str, Any]) -> Example:
     """The example of a row of this project's format.
 
     Raises:
-        RowError: It is none; the message names file, line and field.
+        RowError: It is not valid; the message names file, line and field.
     """
     if isinstance(row, dict) and (plain := entity_example(row)) is not None:
         return plain

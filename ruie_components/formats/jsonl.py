@@ -1,4 +1,4 @@
-"""The project's own format: one example a line, ``.jsonl`` or ``.jsonl.gz``."""
+"""The project's own format: one example per line, ``.jsonl`` or ``.jsonl.gz``."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from ruie_components.types import Example
 
 
 def read_examples(path: str | Path) -> Iterator[Example]:
-    """Read examples line by line; empty lines are passed over.
+    """Read examples line by line, skipping empty lines.
 
     Args:
         path: A ``.jsonl`` or ``.jsonl.gz`` file in UTF-8.
 
     Raises:
-        RowError: The file can't be read, or a row is no valid example; the message names file, line and field.
+        RowError: The file can't be read, or a row is not a valid example; the message names file, line and field.
     """
     for location, row in read_rows(path):
         yield example_of(location, row)
 
 
 def write_examples(path: str | Path, examples: Iterable[Example]) -> int:
-    """Write examples, one a line; the file takes its place only when all are written.
+    """Write examples, one per line; the file appears only when all are written.
 
     Args:
         path: A ``.jsonl`` or ``.jsonl.gz`` file.
-        examples: What to write.
+        examples: The examples.
 
     Returns:
-        How many were written.
+        The number of examples.
     """
     count = 0
     with atomic_text(path) as lines:
@@ -52,11 +52,11 @@ class JsonlFormat:
     title = "this project's rows: JSON Lines with task, text, schema"
 
     def recognizes(self, sample: Sample) -> bool:
-        """Some row has a task, a text and a schema; a row that lacks one of them is then named with its line."""
+        """Whether some row has a task, a text and a schema; reading then reports rows that lack one of them."""
         return any({"task", "text"} <= row.keys() and {"schema", "labels"} & row.keys() for row in sample.rows)
 
     def read(self, path: Path, reading: Reading) -> Iterator[Example]:
-        """An example a row."""
+        """Read one example per row."""
         for location, row in rows_of(path, reading):
             try:
                 example = example_of(location, row)
@@ -66,5 +66,5 @@ class JsonlFormat:
                 yield example
 
     def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
-        """The examples of each document."""
+        """Write the examples of each document."""
         return write_examples(path, (each for document in documents for each in examples_of(document, reading.schema)))

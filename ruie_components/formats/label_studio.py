@@ -27,28 +27,28 @@ _MODEL = "ruie"
 
 
 class LabelStudioFormat:
-    """A list of tasks. Offsets are code points or UTF-16 units; the text of each region says which.
+    """A list of tasks. Offsets are code points or UTF-16 units, as the text of each region shows.
 
-    Of several annotations of one task the first that was not cancelled counts. Predictions are read where a task has no
-    ``annotations`` at all, as in a file that is made to be imported there.
+    The first annotation of a task that was not cancelled counts. Predictions are read if a task has no ``annotations``,
+    as in a file for import there.
     """
 
     name = "label-studio"
     title = "Label Studio JSON: tasks with annotations or predictions"
 
     def recognizes(self, sample: Sample) -> bool:
-        """Rows have ``data`` and annotations or predictions."""
+        """Whether rows have ``data`` and annotations or predictions."""
         return sample.each_row("data") and all(
             isinstance(row["data"], dict) and ({"annotations", "completions", "predictions"} & row.keys())
             for row in sample.rows
         )
 
     def read(self, path: Path, reading: Reading) -> Iterator[Document]:
-        """A document an annotated task."""
+        """Read one document per annotated task."""
         return read_documents(path, reading, lambda location, row: _documents(location, row, reading))
 
     def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
-        """Tasks with predictions, to be corrected there; events become regions and relations."""
+        """Write tasks with predictions, to be corrected there; events become regions and relations."""
         count = 0
         with atomic_text(path) as file:
             file.write("[")
@@ -63,7 +63,7 @@ class LabelStudioFormat:
 
 
 def labeling_config(labels: Iterable[str]) -> str:
-    """The labelling interface that a Label Studio project needs for a file of this format, as its XML.
+    """The XML of the labelling interface that a Label Studio project needs for a file of this format.
 
     >>> print(labeling_config(["person"]))
     <View>
@@ -175,7 +175,7 @@ def _region(document: Document, value: Mapping[str, Any], name: str, reading: Re
 
 
 def _from_utf16(text: str, units: Any) -> int:
-    r"""A code point's index for an index in UTF-16 units.
+    r"""Convert an index in UTF-16 units to code points.
 
     >>> _from_utf16("a\U0001f600b", 3)
     2

@@ -16,24 +16,24 @@ _ATTRIBUTES = "attributes"
 
 
 class LangextractFormat:
-    """Example data and annotated documents. Texts of extractions are looked up in order where they have no interval.
+    """Example data and annotated documents. Texts of extractions without an interval are looked up in order.
 
-    Attributes are kept in the example's metadata, as they are no entities.
+    Attributes are kept in the example's metadata, because they are not entities.
     """
 
     name = "langextract"
     title = "langextract's examples and annotated documents"
 
     def recognizes(self, sample: Sample) -> bool:
-        """Rows have a text and extractions."""
+        """Whether rows have a text and extractions."""
         return sample.each_row("text", "extractions")
 
     def read(self, path: Path, reading: Reading) -> Iterator[Document]:
-        """A document a row."""
+        """Read one document per row."""
         return read_documents(path, reading, lambda location, row: [_document(location, row)])
 
     def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
-        """Rows as langextract writes its annotated documents."""
+        """Write rows like langextract's annotated documents."""
         return write_lines(path, (_row(document, reading) for document in documents))
 
 
@@ -41,7 +41,7 @@ def _document(location: str, row: Mapping[str, Any]) -> Document:
     document = Document(location, text_of(row.get("text"), location, "text"), tasks=frozenset({Task.NER}))
     document.id, document.metadata = own_id(row.get("document_id")), metadata_of(row, _KEYS)
     attributes: dict[str, Any] = {}
-    last: dict[str, int] = {}  # where the last mention of a text ends
+    last: dict[str, int] = {}  # the end of a text's last mention
     for index, value in enumerate(list_of(row.get("extractions"), location, "extractions")):
         field = f"extractions[{index}]"
         each = object_of(value, location, field)

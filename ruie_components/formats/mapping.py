@@ -1,4 +1,4 @@
-"""A mapping of labels, read from TOML or JSON: new names, labels to leave out, descriptions."""
+"""A mapping of labels from TOML or JSON: new names, labels to leave out, descriptions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ruie_components.types import Example, Label, Task
 
 
 class LabelMapping(BaseModel):
-    """New names and descriptions of labels: of entities, relations, events and roles alike.
+    """New names and descriptions of the labels of entities, relations, events and roles.
 
     As a TOML file::
 
@@ -33,18 +33,18 @@ class LabelMapping(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rename: dict[str, Label] = Field(default_factory=dict)
-    """The label of the files to the label of the examples. Two may become one."""
+    """From labels in files to labels of examples. Labels may be merged."""
     drop: tuple[str, ...] = ()
-    """Labels of the files that are left out with all their annotations."""
+    """Labels in files to leave out, with all their annotations."""
     describe: dict[str, str] = Field(default_factory=dict)
-    """Descriptions by the label of the examples."""
+    """Descriptions by label of the examples."""
 
     @classmethod
     def read(cls, path: str | Path) -> LabelMapping:
         """Read a ``.toml`` or ``.json`` file.
 
         Raises:
-            RowError: It can't be read, or holds something else.
+            RowError: It can't be read, or has other content.
         """
         path = Path(path)
         try:
@@ -62,12 +62,12 @@ class LabelMapping(BaseModel):
         atomic_write(path, json.dumps(values, ensure_ascii=False, indent=2) + "\n")
 
     def name(self, label: str) -> str | None:
-        """The name of a label; ``None`` where it is left out."""
+        """The new name of a label; ``None`` if it is left out."""
         return None if label in self.drop else self.rename.get(label, label)
 
     @property
     def is_empty(self) -> bool:
-        """Whether it renames and drops nothing."""
+        """Whether it neither renames nor drops labels."""
         return not self.rename and not self.drop
 
     def renamed(self, schema: Schema) -> Schema:
@@ -104,10 +104,10 @@ class LabelMapping(BaseModel):
         return document
 
     def example(self, example: Example) -> Example | None:
-        """The example with the new names; ``None`` where none of its labels is left.
+        """The example with the new names; ``None`` if it has no labels left.
 
         Raises:
-            ValueError: It makes no valid example.
+            ValueError: The result is not a valid example.
         """
         if self.is_empty:
             return example

@@ -33,15 +33,15 @@ class ProdigyFormat:
     title = "Prodigy JSON Lines: spans and relations of accepted texts"
 
     def recognizes(self, sample: Sample) -> bool:
-        """Rows have a text, and spans or Prodigy's own keys."""
+        """Whether rows have a text, and spans or Prodigy's own keys."""
         return sample.each_row("text") and all({"spans", "answer", "_input_hash"} & row.keys() for row in sample.rows)
 
     def read(self, path: Path, reading: Reading) -> Iterator[Document]:
-        """A document an accepted row."""
+        """Read one document per accepted row."""
         return read_documents(path, reading, lambda location, row: _documents(location, row, reading))
 
     def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
-        """Rows with spans, relations and ``answer: accept``."""
+        """Write rows with spans, relations and ``answer: accept``."""
         return write_lines(path, (_row(document, reading) for document in documents))
 
 
@@ -80,7 +80,7 @@ def _side(
     field: str,
     spans: dict[tuple[Any, ...], int],
 ) -> int:
-    """A side of a relation: its span where the row has it, else the entity in which its token is."""
+    """A side of a relation: its span if the row has it, else the entity that contains its token."""
     if isinstance(relation.get(f"{side}_span"), dict):
         given = relation[f"{side}_span"]
         offsets = check_span(document, given.get("start"), given.get("end"), f"{field}.{side}_span")

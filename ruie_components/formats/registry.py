@@ -1,4 +1,4 @@
-"""The formats by name, those of others by entry point, and which one a file is in."""
+"""The registry of formats, including those of entry points; guesses the format of a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ruie_components.formats.prodigy import ProdigyFormat
 from ruie_components.formats.spacy_docbin import DocbinFormat
 
 ENTRY_POINTS = "ruie.formats"
-_BUILT_IN: tuple[Format, ...] = (  # in the order in which they are tried
+_BUILT_IN: tuple[Format, ...] = (  # in the order of guessing
     DocbinFormat(),
     BratFormat(),
     HuggingFaceFormat(),
@@ -36,7 +36,7 @@ _BUILT_IN: tuple[Format, ...] = (  # in the order in which they are tried
 
 @cache
 def formats() -> dict[str, Format]:
-    """All formats by name; those of entry points first, so that one may replace one of these."""
+    """All formats by name; those of entry points take precedence over built-in ones."""
     named = {}
     for entry in entry_points(group=ENTRY_POINTS):
         loaded = entry.load()
@@ -48,7 +48,7 @@ def get_format(name: str) -> Format:
     """A format by its name.
 
     Raises:
-        ValueError: There is none of that name; the message lists them.
+        ValueError: There is no such format; the message lists them.
     """
     if name not in formats():
         raise ValueError(f"there is no format {name!r}; formats are {', '.join(formats())}")
@@ -56,14 +56,14 @@ def get_format(name: str) -> Format:
 
 
 def guess_format(path: str | Path, *, encoding: str | None = None) -> Format:
-    """The format that a file or folder is in, by its content.
+    """Guess the format of a file or folder by its content.
 
     Raises:
-        RowError: It is none of the formats, is empty, or can't be read.
+        RowError: It has no known format, is empty, or can't be read.
     """
     path = Path(path)
     if not path.exists():
-        raise RowError(f"{path}: there is no such file or folder")
+        raise RowError(f"{path}: no such file or folder")
     sample = Sample(path, encoding)
     for each in formats().values():
         if each.recognizes(sample):

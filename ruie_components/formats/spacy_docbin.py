@@ -1,4 +1,4 @@
-"""spaCy's DocBin files (``.spacy``). They need spaCy: ``pip install "ruie-components[formats]"``."""
+"""Reads and writes spaCy's DocBin files (``.spacy``). Requires spaCy: ``pip install "ruie-components[formats]"``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ruie_components.formats.base import Document, Reading, Sample
 from ruie_components.formats.tags import spans_of_tags, tags_of_document
 from ruie_components.types import Task
 
-_LARGEST = 1 << 30  # bytes of an unpacked file
-_GROUP = "sc"  # spaCy's own name of the group that its span categorizer reads
+_LARGEST = 1 << 30  # maximum bytes of an unpacked file
+_GROUP = "sc"  # spaCy's name of the span group for its span categorizer
 _IOB = {0: "", 1: "I", 2: "O", 3: "B"}
 _ID, _META = "ruie_id", "ruie_metadata"
 
@@ -22,19 +22,19 @@ _ID, _META = "ruie_id", "ruie_metadata"
 class DocbinFormat:
     """Entities of ``doc.ents``, and the spans of ``doc.spans["sc"]``, which may overlap.
 
-    The file is msgpack; no code in it is run, and it is unpacked up to 1 GiB. Documents are rebuilt from their words
-    alone, as wrong numbers in other attributes can end spaCy's process.
+    The file is msgpack; reading runs no code, and at most 1 GiB is unpacked. Documents are rebuilt from their words
+    only, because wrong numbers in other attributes can crash spaCy.
     """
 
     name = "docbin"
     title = "spaCy DocBin (.spacy)"
 
     def recognizes(self, sample: Sample) -> bool:
-        """By the name's ending."""
+        """Whether its name ends in ``.spacy``."""
         return sample.path.suffix == ".spacy"
 
     def read(self, path: Path, reading: Reading) -> Iterator[Document]:
-        """A document a Doc."""
+        """Read one document per Doc."""
         _import_spacy()
         from spacy.strings import StringStore
         from spacy.vocab import Vocab
@@ -62,7 +62,7 @@ class DocbinFormat:
                 yield document
 
     def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
-        """A Doc a document, with its entities; those that overlap others are in ``doc.spans["sc"]``."""
+        """Write one Doc per document, with its entities; overlapping ones are in ``doc.spans["sc"]``."""
         _import_spacy()
         from spacy.tokens import Doc, DocBin, Span
         from spacy.vocab import Vocab
@@ -117,7 +117,7 @@ def _unpack(path: Path) -> dict[str, Any]:
         if unpacker.unconsumed_tail:
             raise RowError(f"{path}: more than {_LARGEST >> 30} GiB when unpacked; split the file")
         if not unpacker.eof:
-            raise RowError(f"{path}: the file is cut off")
+            raise RowError(f"{path}: the file is truncated")
         message = srsly.msgpack_loads(raw)
     except zlib.error as error:
         raise RowError(f"{path}: not a DocBin file of spaCy ({error})") from error
@@ -131,10 +131,10 @@ def _unpack(path: Path) -> dict[str, Any]:
 
 
 def _token_rows(message: dict[str, Any]) -> Iterator[tuple[dict[str, list[int]], list[bool]]]:
-    """For each document the columns that are read, by attribute, and the flags of spaces.
+    """The relevant columns of each document by attribute, and its flags of spaces.
 
     Raises:
-        ValueError: The arrays don't fit each other.
+        ValueError: The arrays are inconsistent.
     """
     import numpy as np
     from spacy.attrs import intify_attr
@@ -202,7 +202,7 @@ def _add_spans(
 
 
 def _add_own(document: Document, packed: Any) -> None:
-    """The id and metadata that ``write`` put into the user data."""
+    """The id and metadata that ``write`` stored in the user data."""
     import srsly
 
     if not packed:
@@ -215,7 +215,7 @@ def _add_own(document: Document, packed: Any) -> None:
 
 
 def _words(text: str, tokens: list[tuple[int, int]]) -> tuple[list[str], list[bool]]:
-    """All of a text as spaCy's words, of which some are white space, and whether a space is behind each."""
+    """A text as spaCy's words, some of which are white space, and whether a space follows each."""
     words: list[str] = []
     spaces: list[bool] = []
     at = 0

@@ -1,4 +1,4 @@
-"""One flat row a span, for CSV and data frames."""
+"""Flat rows, one per span, for CSV and data frames."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def span_rows(
 ) -> list[dict[str, Any]]:
     """The rows of a text.
 
-    Keys are ``COLUMNS``, then ``confidence`` where a span has one, then those of the metadata (``metadata.KEY`` where
-    it is one of ``COLUMNS``). ``item`` numbers the entities, relations or events of the text, so that the head and the
-    tail of a relation share a number; ``role`` is "entity", "head", "tail", "trigger", or an argument's role.
+    Keys are ``COLUMNS``, then ``confidence`` if known, then those of the metadata (``metadata.KEY`` if it is one of
+    ``COLUMNS``). ``item`` numbers the entities, relations or events of the text, so that the head and the tail of a
+    relation share a number; ``role`` is "entity", "head", "tail", "trigger", or an argument's role.
     """
     own = {f"metadata.{key}" if key in COLUMNS else key: value for key, value in metadata.items()}
     spans = numbered_spans(annotated)

@@ -1,4 +1,4 @@
-"""Tags of tokens to spans and back: BIO, IOB1, IO and BIOES (BILOU, BMES) in one reader."""
+"""Converts tags of tokens to spans and back: BIO, IOB1, IO and BIOES (BILOU, BMES)."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 
 
 def spans_of_tags(tags: Sequence[str]) -> list[tuple[str, int, int]]:
-    """The ``(type, first token, last token + 1)`` that tags mean, whichever of the schemes they are of.
+    """The spans of tags in any scheme, as ``(type, first token, last token + 1)``.
 
-    A span begins at B, S and U, and at any other tag that does not continue a span of its type; it ends behind E, L, S
-    and U, and where the next token does not continue it.
+    A span begins at B, S and U, and at any other tag that does not continue a span of its type; it ends after E, L, S
+    and U, and if the next token does not continue it.
 
     Raises:
-        ValueError: A tag is of none of the schemes.
+        ValueError: A tag belongs to none of the schemes.
 
     >>> spans_of_tags(["B-city", "I-city", "O", "I-person", "S-city"])
     [('city', 0, 2), ('person', 3, 4), ('city', 4, 5)]
     """
     spans: list[tuple[str, int, int]] = []
-    kind, first, last = "", 0, 0  # of the open span
+    kind, first, last = "", 0, 0  # type of the open span
     for index in [index for index, tag in enumerate(tags) if tag != OUTSIDE]:
         scheme, label = _parts(tags[index])
         if kind and (index > last or label != kind or scheme in "BSU"):
@@ -52,10 +52,10 @@ def _parts(tag: str) -> tuple[str, str]:
 
 
 def tagged_document(location: str, tokens: Sequence[str], tags: Sequence[str]) -> Document:
-    """The document of tagged tokens: joined by spaces, but not between two Chinese or Japanese characters.
+    """The document of tagged tokens, joined by spaces except between Chinese or Japanese characters.
 
     Raises:
-        ValueError: A tag is of no scheme.
+        ValueError: A tag belongs to none of the schemes.
     """
     spans = spans_of_tags(tags)
     text = " ".join(tokens)
@@ -75,7 +75,7 @@ def tagged_document(location: str, tokens: Sequence[str], tags: Sequence[str]) -
 
 
 def _joints(tokens: Sequence[str]) -> list[str]:
-    """What is before each token."""
+    """The separator before each token."""
     joints = [""]
     for last, token in pairwise(tokens):
         joints.append("" if _CJK.match(last[-1:]) and _CJK.match(token[:1]) else " ")
@@ -83,9 +83,10 @@ def _joints(tokens: Sequence[str]) -> list[str]:
 
 
 def tags_of_document(document: Document) -> tuple[list[tuple[int, int]], list[str], int]:
-    """Token offsets and BIO tags of a document, and how many of its entities they can't say.
+    """Token offsets and BIO tags of a document, and the number of entities that tags can't represent.
 
-    Tokens are runs between white space, cut where an entity begins or ends; of entities that overlap the first counts.
+    Tokens are separated by white space, and split where an entity begins or ends; of overlapping entities the first
+    counts.
     """
     cuts = {at for index in document.entities for at in document.mentions[index][1:]}
     tokens: list[tuple[int, int]] = []

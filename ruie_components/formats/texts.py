@@ -1,4 +1,4 @@
-"""Texts without annotations, as people keep them: JSON Lines, a JSON array, CSV, TSV, or a line each."""
+"""Texts without annotations: JSON Lines, a JSON array, CSV, TSV, or one text per line."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _LARGEST_FIELD = 1 << 24
 
 
 class Layout(StrEnum):
-    """How a file holds texts."""
+    """The layout of a file of texts."""
 
     JSONL = "JSON Lines"
     JSON = "a JSON array"
     CSV = "CSV with a header"
     TSV = "TSV with a header"
-    LINES = "a text a line"
+    LINES = "one text per line"
 
 
 def guess_layout(path: str | Path, *, encoding: str | None = None) -> Layout:
-    """How a file holds texts, by its content; where that leaves a doubt, by its name.
+    """Guess the layout of a file by its content, and in doubt by its name.
 
     Raises:
         RowError: The file can't be read.
@@ -48,7 +48,7 @@ def guess_layout(path: str | Path, *, encoding: str | None = None) -> Layout:
         return Layout.CSV if _delimiter(first) != "\t" else Layout.TSV
     for layout, delimiter in ((Layout.TSV, "\t"), (Layout.CSV, _delimiter(first))):
         names = [name.strip().lower() for name in first.split(delimiter)]
-        # a text of one line may begin with "Text, "; a table goes on with as many cells
+        # a text of one line may begin with "Text, "; a table continues with as many cells
         if len(names) > 1 and any(name.strip('"') in _TEXT_KEYS for name in names) and second.count(delimiter):
             return layout
     return Layout.LINES
@@ -70,15 +70,15 @@ def read_texts(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """The texts of a file, one at a time, each with its location: ``FILE, line N``.
 
-    A text comes as a mapping that ``DemonstrationRetriever.query`` and ``Extractor.extract`` take. It has ``text``;
-    where the file has them, ``id`` and, of JSON, ``task``, ``labels`` and ``event``; and ``metadata`` with all other
-    keys or columns. The event of a labelled EAE row is the one that the row is about.
+    A text is a mapping for ``DemonstrationRetriever.query`` and ``Extractor.extract``. It has ``text``; if present
+    ``id`` and, in JSON, ``task``, ``labels`` and ``event``; and ``metadata`` with all other keys or columns. The event
+    of a labelled EAE row is its annotated event.
 
     Args:
         path: A ``.jsonl``, ``.json``, ``.csv``, ``.tsv`` or text file, each also with ``.gz``.
-        layout: How it holds texts; by default ``guess_layout`` says.
+        layout: Its layout; by default that of ``guess_layout``.
         text_key: The key or column of the text; by default ``text``, or else input, sentence, content or document.
-        encoding: Where it is neither UTF-8 nor has a byte order mark.
+        encoding: Its encoding, if it is not UTF-8 and has no byte order mark.
 
     Raises:
         RowError: The file can't be read, or a row has no text; the message names file and line.
@@ -100,7 +100,7 @@ def read_texts(
 
 
 def of_row(location: str, row: dict[str, Any], text_key: str | None) -> dict[str, Any]:
-    """The text of a row, what it says about the query, and the rest as ``metadata``; see ``read_texts``.
+    """The text of a row, its values for the query, and the rest as ``metadata``; see ``read_texts``.
 
     Raises:
         RowError: The row has no text; the message begins with the location.
@@ -126,7 +126,7 @@ def of_row(location: str, row: dict[str, Any], text_key: str | None) -> dict[str
 
 
 def _event_of(row: dict[str, Any]) -> dict[str, Any]:
-    """The event that a labelled EAE row asks about, so that test sets can be asked as they are."""
+    """The event of a labelled EAE row, so that test sets can be used as inputs."""
     match row:
         case {"task": "EAE", "events": [{"type": kind, "trigger": {"text": trigger, "start": start}}]}:
             return {"event": {"type": kind, "trigger": trigger, "start": start}}
@@ -141,7 +141,7 @@ def _key_of_text(row: Any, text_key: str | None) -> str | None:
 
 
 def _read_table(path: Path, text_key: str | None, encoding: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    csv.field_size_limit(max(csv.field_size_limit(), _LARGEST_FIELD))  # the module's own limit is 128 KiB
+    csv.field_size_limit(max(csv.field_size_limit(), _LARGEST_FIELD))  # the module's default limit is 128 KiB
     lines = text_lines(path, encoding=encoding)
     head = list(islice(lines, 1))
     delimiter = _delimiter(head[0] if head else "")

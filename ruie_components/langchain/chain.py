@@ -46,26 +46,26 @@ def create_extraction_chain(
     mentions: Literal["first", "all"] = "first",
     retries: int = 2,
 ) -> ExtractionChain:
-    """A Runnable from an input to an ``ExtractionResult``.
+    """Create a Runnable from an input to an ``ExtractionResult``.
 
     Args:
-        model: A LangChain chat model, or another that ``Extractor`` takes.
+        model: A LangChain chat model, or another model, as for ``Extractor``.
         store: The pool of demonstrations.
         k: The number of demonstrations. Default: the selector's.
-        selector: How demonstrations are chosen. Default, as of ``k``, ``answer_format`` and ``order``: what ``ruie
-            tune`` found best for this pool, else ``Selector()``.
-        task: The task of inputs that name none. Default: the pool's only task.
-        labels: The labels of inputs that name none. Default: all labels of the task in the pool.
-        event: For EAE, the event of inputs that name none.
+        selector: How demonstrations are chosen. Default, also of ``k``, ``answer_format`` and ``order``: the settings
+            that ``ruie tune`` chose for this pool, else ``Selector()``.
+        task: The task of inputs without one. Default: the pool's only task.
+        labels: The labels of inputs without any. Default: all labels of the task in the pool.
+        event: For EAE, the event of inputs without one.
         answer_format: How answers are written: "linear" or "json".
         order: Where the most similar demonstration is shown: "similar-last" or "similar-first".
-        hold: What answers are held to by a grammar, for models that take one: "labels" or "spans".
+        hold: The restriction of answers by a grammar, for models that support one: "labels" or "spans".
         max_tokens: The budget of the whole prompt.
         count_tokens: Counts the tokens of a string, for the budget.
-        instruction: An instruction of your own instead of the task's.
-        fuzzy_threshold: The least similarity, of 100, at which a span of the answer matches one of the text.
+        instruction: Your own instruction instead of the task's.
+        fuzzy_threshold: The minimum similarity, of 100, of an answer's span and the text.
         mentions: Whether an item of the answer gets the "first" mention of its span in the text, or "all" of them.
-        retries: How often a request that failed for a passing reason is repeated.
+        retries: How often to repeat a request after a temporary failure.
 
     .. code-block:: python
 
@@ -101,9 +101,9 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
     """An ``Extractor`` as a Runnable: invoke, batch, stream and their async twins.
 
     The input is a ``Query``, a mapping with ``text`` (and perhaps ``task``, ``labels``, ``event``), or a text. The
-    chat model's run is a child of the chain's, so that callbacks, tags and tracing reach it. ``stream`` yields
-    results that grow by finished items: at first by one, in a long answer by a tenth of it; the last one is whole
-    and has the usage.
+    chat model's run is a child of the chain's, so that callbacks, tags and tracing reach it. ``stream`` yields results
+    that grow by finished items: at first by one, in a long answer by a tenth; the last one is complete and has the
+    usage.
     """
 
     def __init__(self, extractor: Extractor) -> None:
@@ -115,7 +115,7 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
 
     @override
     def invoke(self, input: QueryInput, config: RunnableConfig | None = None, **kwargs: Any) -> ExtractionResult:
-        """Extract from one input. ``kwargs`` go to the chat model."""
+        """Extract from one input. ``kwargs`` are passed to the chat model."""
         return self._call_with_config(self._invoke, input, config, **kwargs)
 
     @override
@@ -172,7 +172,7 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
     def transform(
         self, input: Iterator[QueryInput], config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[ExtractionResult]:
-        """``stream`` with an input that comes in pieces."""
+        """``stream`` with an input that arrives in pieces."""
         yield from self._transform_stream_with_config(input, self._transform, config, **kwargs)
 
     @override
@@ -183,7 +183,7 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
         async for result in self._atransform_stream_with_config(input, self._atransform, config, **kwargs):
             yield result
 
-    # What runs inside LangChain's runs.
+    # Inside LangChain's runs.
 
     def _invoke(
         self, value: QueryInput, run_manager: CallbackManagerForChainRun, config: RunnableConfig, **kwargs: Any
@@ -209,7 +209,7 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
                 return prompt
             try:
                 return self._within(run, one, kwargs).answer(prompt)
-            except Exception as error:  # LangChain raises or returns it, as the caller of batch asked
+            except Exception as error:  # LangChain raises or returns it, as the caller of batch chose
                 return error
 
         with get_executor_for_config(config[0]) as executor:
@@ -229,7 +229,7 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
                 return prompt
             try:
                 return await self._within(run, one, kwargs).aanswer(prompt)
-            except Exception as error:  # LangChain raises or returns it, as the caller of abatch asked
+            except Exception as error:  # LangChain raises or returns it, as the caller of abatch chose
                 return error
 
         prompts = await asyncio.to_thread(self._prompts, values)
@@ -269,7 +269,7 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
         return self.extractor.with_model(model)
 
     def _prompts(self, values: Sequence[QueryInput]) -> list[Prompt | Exception]:
-        """The prompts of many inputs; in place of one that can't be written its error."""
+        """The prompts of many inputs, or the error of a prompt that can't be written."""
         queries = [self._try_to_read(value) for value in values]
         written = iter(self.extractor.prompts([query for query in queries if isinstance(query, Query)]))
         return [next(written) if isinstance(query, Query) else query for query in queries]
@@ -282,7 +282,7 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
 
 
 def _whole(pieces: list[Any]) -> Any:
-    """One input out of the pieces in which the previous step streamed it."""
+    """Join the streamed pieces of one input."""
     whole = pieces[0]
     for piece in pieces[1:]:
         whole = whole + piece

@@ -1,4 +1,4 @@
-"""Chat models as LangChain's: by name, and any chat model of this package."""
+"""LangChain chat models: by name, and from any chat model of this package."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def load_chat_model(name: str, **options: Any) -> BaseChatModel:
     """Load a chat model by its name, as a LangChain chat model.
 
     Args:
-        name: As ``ruie_components.chat.load_chat_model`` takes it: ``baseline``, ``ollama:MODEL``, ``gguf:PATH``,
+        name: As for ``ruie_components.chat.load_chat_model``: ``baseline``, ``ollama:MODEL``, ``gguf:PATH``,
             ``openai:MODEL``, ``PROVIDER:MODEL`` or a URL.
         options: The model's options.
 
     Raises:
-        ValueError: The name is of no known form, or an option is unknown or of a wrong kind.
+        ValueError: The form of the name is unknown, or an option is unknown or of a wrong type.
         ChatModelError: ``OLLAMA_HOST`` is not an address, or a key that the provider needs is missing.
         ImportError: The package that the model needs is not installed; the message names it.
 
@@ -48,7 +48,7 @@ def load_chat_model(name: str, **options: Any) -> BaseChatModel:
 
 
 def to_runnable(model: AnyChatModel) -> Any:
-    """A chat model as a Runnable, so that callbacks and tracing reach it: a LangChain model as it is.
+    """A chat model as a Runnable, so that callbacks and tracing reach it; a LangChain model is returned unchanged.
 
     Raises:
         TypeError: It is not a chat model.
@@ -58,15 +58,14 @@ def to_runnable(model: AnyChatModel) -> Any:
 
 
 class RUIEChatModel(BaseChatModel):
-    """A chat model of this package as a LangChain chat model: ``baseline``, ``gguf:PATH``, a function, an LLM.
+    """A chat model of this package as a LangChain chat model: ``baseline``, ``gguf:PATH``, a function, etc.
 
     Setup:
         ``pip install ruie-components``
 
     Key init args:
-        chat_model: A ``ruie_components.chat.ChatModel``. Its options are its own: temperature and the like are given
-            to it, not here.
-        stop: Sequences before which an answer ends.
+        chat_model: A ``ruie_components.chat.ChatModel``. Options such as temperature are set on it, not here.
+        stop: Stop sequences, which end an answer before them.
 
     Instantiate:
         .. code-block:: python
@@ -94,7 +93,7 @@ class RUIEChatModel(BaseChatModel):
 
     @property
     def constraints(self) -> frozenset[str]:
-        """The fields of ``Constraint`` that ``invoke(..., constraint=...)`` takes."""
+        """The fields of ``Constraint`` that ``invoke(..., constraint=...)`` supports."""
         return self.chat_model.constraints
 
     @property
@@ -193,7 +192,7 @@ class RUIEChatModel(BaseChatModel):
             "model_name": self.chat_model.name,
             "finish_reason": "length" if response.truncated else "stop",
         }
-        if response.tokens:  # in the words of OpenAI's protocol
+        if response.tokens:  # in the format of OpenAI's protocol
             metadata["logprobs"] = {"content": [_logprob(token) for token in response.tokens]}
         return metadata
 

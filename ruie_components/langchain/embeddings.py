@@ -8,20 +8,20 @@ from ruie_components.encoders import TextEncoder
 
 
 class RUIEEmbeddings(Embeddings):
-    """Embeds with the encoder of this package: texts as passages, a query as a query.
+    """LangChain Embeddings by an encoder of this package: documents as passages, queries as queries.
 
     Args:
         encoder: An encoder, such as ``store.encoder`` or ``load_encoder()``.
 
-    A pool's vectors come from blocks with keyword tags (``prompts.render_passage``). Of plain texts the vectors are
-    still useful, but not the ones a store holds.
+    A pool's vectors come from blocks with keyword tags (``prompts.render_passage``). Vectors of plain texts are useful,
+    but differ from those in a store.
     """
 
     def __init__(self, encoder: TextEncoder) -> None:
         self.encoder = encoder
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Unit vectors of texts, each of ``encoder.dimension`` numbers."""
+        """Unit vectors of texts, each with ``encoder.dimension`` numbers."""
         if not texts:
             return []
         return [[float(number) for number in vector] for vector in self.encoder.encode_texts(texts, "passage")]

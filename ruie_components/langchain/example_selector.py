@@ -29,21 +29,21 @@ class RUIEExampleSelector(BaseExampleSelector):
     """Selects the demonstrations for a few-shot prompt, the most similar last, next to the input.
 
     Args:
-        store: The pool of demonstrations. Examples that are added or deleted are added or deleted there.
+        store: The pool of demonstrations, to which examples are added.
         k: The number of demonstrations. Default: the selector's.
-        task: The task of inputs whose variables name none. Default: the pool's only task.
-        labels: The labels of inputs whose variables name none. Default: all labels of the task in the pool.
-        event: For EAE, the event of inputs whose variables name none.
+        task: The task of inputs without one. Default: the pool's only task.
+        labels: The labels of inputs without any. Default: all labels of the task in the pool.
+        event: For EAE, the event of inputs without one.
         selector: How demonstrations are chosen. Default: ``Selector()``.
         text_key: The variable that holds the text. Default: ``text``, else ``input``.
         answer_format: How ``output`` is written: "linear" or "json".
-        bare: Whether inputs are shown as their text alone, without the block of task, schema and ``Output:``. The
-            instruction then lists the labels. Small models may do better with it.
+        bare: Whether to show only the text of inputs, without task, schema and ``Output:``. The instruction then lists
+            the labels. Small models may do better with it.
 
     Every selected example is a dictionary with ``input`` (its block up to ``Output:``, or its text), ``output`` (its
     answer), ``text``, ``task``, ``labels``, ``score`` and ``id``.
 
-    The template of an ``Extractor``'s prompt, with a parser at its end:
+    A chain with the prompt of an ``Extractor`` and a parser:
 
     .. code-block:: python
 
@@ -79,10 +79,10 @@ class RUIEExampleSelector(BaseExampleSelector):
         return f"RUIEExampleSelector({self.retriever!r})"
 
     def query(self, input_variables: Mapping[str, Any]) -> Query:
-        """The query that the variables of a prompt mean.
+        """The query of a prompt's variables.
 
         Raises:
-            ValueError: No text among the variables, or no task or labels to be found.
+            ValueError: The variables have no text, or the task or labels are unknown.
         """
         return self.retriever.query(input_variables)
 
@@ -90,11 +90,11 @@ class RUIEExampleSelector(BaseExampleSelector):
         """The examples for an input.
 
         Args:
-            input_variables: The variables of the prompt; among them the text, and perhaps ``task``, ``labels``,
-                ``event``, or a whole ``query``.
+            input_variables: The variables of the prompt: the text, and perhaps ``task``, ``labels``, ``event``, or a
+                whole ``query``.
 
         Raises:
-            ValueError: No text among the variables, or no task or labels to be found.
+            ValueError: The variables have no text, or the task or labels are unknown.
         """
         chosen = self.retriever.retrieve(input_variables)
         return [self._as_dictionary(demonstration) for demonstration in reversed(chosen)]
@@ -126,7 +126,7 @@ class RUIEExampleSelector(BaseExampleSelector):
 
     @property
     def instruction(self) -> str:
-        """The instruction for the system message. Pass it as ``SystemMessage``: as a template braces would matter.
+        """The instruction for the system message. Pass it as ``SystemMessage``: templates would interpret braces.
 
         Raises:
             ValueError: The pool holds several tasks, and none was given.
@@ -140,7 +140,7 @@ class RUIEExampleSelector(BaseExampleSelector):
 
     @cached_property
     def input_prompt(self) -> HumanMessagePromptTemplate:
-        """The last message of a chat template: the input, written like the demonstrations' inputs."""
+        """The last message of a chat template: the input, rendered like the demonstrations' inputs."""
         return HumanMessagePromptTemplate(prompt=_InputPrompt(selector=self, input_variables=[self._text_key]))
 
     @property
@@ -151,7 +151,7 @@ class RUIEExampleSelector(BaseExampleSelector):
     def example_prompt(self) -> PromptTemplate:
         """The example prompt for ``FewShotPromptTemplate``; braces in texts and in JSON answers are safe in it.
 
-        Only with ``template_format="f-string"``, the default: with "jinja2" texts would be read as templates.
+        It requires ``template_format="f-string"``, the default: "jinja2" would execute texts as templates.
         """
         return _BraceSafePrompt.from_template("{input} {output}")
 
@@ -161,7 +161,7 @@ class RUIEExampleSelector(BaseExampleSelector):
         return ChatPromptTemplate.from_messages([("human", "{input}"), ("ai", "{output}")])
 
     def render_input(self, query: Query) -> str:
-        """An input as this selector shows it: its block up to ``Output:``, or its text alone."""
+        """An input as this selector shows it: its block up to ``Output:``, or only its text."""
         return prompts.one_line(query.text) if self.bare else prompts.render_query(query)
 
     def _as_dictionary(self, demonstration: Demonstration) -> dict[str, Any]:
@@ -178,7 +178,7 @@ class RUIEExampleSelector(BaseExampleSelector):
 
 
 class _Selected(dict[str, Any]):
-    """A selected example, whose missing keys are an error that lists those it has."""
+    """A selected example; a missing key raises an error that lists its keys."""
 
     def __missing__(self, key: str) -> Any:
         raise KeyError(f"an example has no {key!r}; write its prompt with {', '.join(f'{{{name}}}' for name in self)}")
@@ -201,7 +201,7 @@ class _InputPrompt(StringPromptTemplate):
 
 
 class _BraceSafePrompt(PromptTemplate):
-    """A template whose result is formatted a second time, as FewShotPromptTemplate does with its examples."""
+    """A template whose result is formatted again, as FewShotPromptTemplate does with its examples."""
 
     def format(self, **kwargs: Any) -> str:
         """The formatted text, its braces doubled."""

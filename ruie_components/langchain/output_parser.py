@@ -1,4 +1,4 @@
-"""The output parser: a model's answer as an Extraction, also while it is being written."""
+"""The output parser: from a model's answer to an Extraction, also while it is streamed."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from ruie_components.types import Demonstration, Extraction, Query, Task
 
 
 class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
-    """Reads answers in the linear or the JSON form, and finds their spans in the input.
+    """Parses answers in the linear or JSON format, and grounds their spans in the input.
 
-    What stands where in the input can only be said with the query at hand. Give it in one of two ways:
+    Grounding needs the query. Pass it in one of two ways:
 
     .. code-block:: python
 
         chain = prompt | model | UIEOutputParser(query=query)  # one query
 
-        chain = RunnableParallel(query=to_query, answer=prompt | model) | UIEOutputParser()  # another every time
+        chain = RunnableParallel(query=to_query, answer=prompt | model) | UIEOutputParser()  # a different one each time
 
     Key init args:
-        query: The query whose answers are read.
+        query: The query whose answers are parsed.
         task: For the format instructions of a parser without a query.
-        answer_format: The format that the format instructions describe. Both forms are read whatever it says.
+        answer_format: The format that the format instructions describe. Both formats are parsed in any case.
         strict: Whether an answer that can't be read in full raises an ``OutputParserException``, which retry parsers
-            send back to the model. Otherwise what can't be read is reported in ``Extraction.rejected``.
-        demonstrations: What the prompt showed, so that spans that leaked from there are rejected.
+            send back to the model. Otherwise unreadable parts are in ``Extraction.rejected``.
+        demonstrations: The demonstrations of the prompt, so that spans leaked from them are rejected.
         mentions: Whether an item gets the "first" mention of its span in the text, or "all" of them.
     """
 
@@ -126,7 +126,7 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
 
     @override
     def get_format_instructions(self) -> str:
-        """What to tell the model about the form of its answer."""
+        """Instructions for the model about the format of its answer."""
         task = self.query.task if self.query else self.task
         if task is None:
             raise ValueError("the format depends on the task: give UIEOutputParser a query or a task")
@@ -134,7 +134,7 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
 
     @property
     def OutputType(self) -> type[Extraction]:  # noqa: N802  # LangChain's name
-        """What comes out."""
+        """The type of the output."""
         return Extraction
 
     @property
@@ -158,7 +158,7 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
     def _known_query(self) -> Query:
         if self.query is None:
             raise ValueError(
-                "this parser has no query, so it can't say where spans stand: UIEOutputParser(query=...), "
+                "this parser has no query, so it can't locate spans: UIEOutputParser(query=...), "
                 'or pass it {"query": ..., "answer": ...}'
             )
         return self.query
@@ -173,7 +173,7 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
 
 
 class _Pieces:
-    """Takes the pieces of an answer, and perhaps the query among them, and says when there is a new extraction."""
+    """Collects the pieces of an answer, and perhaps the query, and returns new extractions."""
 
     def __init__(self, parser: UIEOutputParser) -> None:
         self._parser = parser
@@ -185,7 +185,7 @@ class _Pieces:
                 self._parser = self._parser._bound({"answer": "", **piece})
             piece = piece.get("answer", "")
         response = read_response(piece)
-        if self._parser.query is None:  # it may come after the first pieces of the answer
+        if self._parser.query is None:  # the query may arrive after the first pieces of the answer
             self._answer.response += response
             return None
         return self._answer.add(response)

@@ -1,4 +1,4 @@
-"""The retriever: for an input the demonstrations that should stand in the prompt, as LangChain documents."""
+"""The retriever: demonstrations for an input, as LangChain documents."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class RUIERetriever(BaseRetriever):
         ``pip install ruie-components``
 
     Key init args:
-        store: Where the demonstrations are.
-        k: How many documents. The selector's own number where one is given, else 8.
-        task, labels, event: What inputs ask for; each call can say otherwise. Without a task the only task of the
-            pool is meant, without labels all its labels. Event argument extraction needs the event: ``EventQuery``.
-        selector: How demonstrations are chosen; ``Selector()`` if not given.
+        store: The pool of demonstrations.
+        k: The number of documents. Default: the selector's, else 8.
+        task, labels, event: Defaults of inputs; each call can override them. The task defaults to the pool's only task,
+        the labels to all its labels. Event argument extraction needs the event: ``EventQuery``.
+        selector: How demonstrations are chosen. Default: ``Selector()``.
 
     Instantiate:
         .. code-block:: python
@@ -115,7 +115,7 @@ class RUIERetriever(BaseRetriever):
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> list[list[Document]]:
-        """Retrieve for many inputs: they are encoded and searched in one go, and each has a run of its own."""
+        """Retrieve for many inputs, which are encoded and searched together; each has its own run."""
         results: list[Found] = []
         for text, one, found in zip(
             inputs, get_config_list(config, len(inputs)), self._search(inputs, **kwargs), strict=True
@@ -126,7 +126,7 @@ class RUIERetriever(BaseRetriever):
                 if not return_exceptions:
                     raise
                 results.append(error)
-        return cast("list[list[Document]]", results)  # as in LangChain: errors only where the caller asked for them
+        return cast("list[list[Document]]", results)  # as in LangChain: return errors only if the caller asked for them
 
     @override
     async def abatch(
@@ -144,7 +144,7 @@ class RUIERetriever(BaseRetriever):
             for text, one, found in zip(inputs, get_config_list(config, len(inputs)), searched, strict=True)
         ]
         results = await asyncio.gather(*runs, return_exceptions=return_exceptions)
-        return cast("list[list[Document]]", results)  # as in LangChain: errors only where the caller asked for them
+        return cast("list[list[Document]]", results)  # as in LangChain: return errors only if the caller asked for them
 
     def _search(
         self,
@@ -155,7 +155,7 @@ class RUIERetriever(BaseRetriever):
         labels: Sequence[str] | None = None,
         event: EventQuery | Mapping[str, Any] | None = None,
     ) -> list[Found]:
-        """The documents of every input; where one can't be searched, its error instead."""
+        """The documents of every input, or the error of an input that can't be searched."""
         retriever = DemonstrationRetriever(self.store, self.selector, self.k, self.task, self.labels, self.event)
         chosen = retriever.retrieve_many(inputs, k=k, task=task, labels=labels, event=event)
         return [one if isinstance(one, Exception) else list(map(to_document, one)) for one in chosen]

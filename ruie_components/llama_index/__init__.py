@@ -1,6 +1,6 @@
 """The LlamaIndex components: retriever, output parser, few-shot prompt, embedding.
 
-They work over the same store and encoder as the LangChain components. A LlamaIndex LLM is a chat model as it is:
+They use the same store and encoder as the LangChain components. A LlamaIndex LLM can be used directly as a chat model:
 ``Extractor(store, llm)``.
 """
 

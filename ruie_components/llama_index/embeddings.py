@@ -12,14 +12,14 @@ from ruie_components.encoders import TextEncoder
 
 
 class RUIEEmbedding(BaseEmbedding):
-    """Embeds with the encoder of this package, for a LlamaIndex index of your own: texts as passages.
+    """A LlamaIndex embedding by an encoder of this package, for your own index: texts are embedded as passages.
 
-    A pool's vectors come from blocks with keyword tags (``prompts.render_passage``). Of plain texts the vectors are
-    still useful, but not the ones a store holds.
+    A pool's vectors come from blocks with keyword tags (``prompts.render_passage``). Vectors of plain texts are useful,
+    but differ from those in a store.
 
     Args:
         encoder: From ``load_encoder``, or a store's ``encoder``.
-        kwargs: What ``BaseEmbedding`` takes.
+        kwargs: Arguments of ``BaseEmbedding``.
     """
 
     _encoder: TextEncoder = PrivateAttr()
@@ -30,7 +30,7 @@ class RUIEEmbedding(BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name LlamaIndex shows."""
+        """The name of the class in LlamaIndex."""
         return "RUIEEmbedding"
 
     def _get_query_embedding(self, query: str) -> list[float]:

@@ -1,4 +1,4 @@
-"""The output parser: a model's answer to one query as an Extraction."""
+"""The output parser: from a model's answer to one query to an Extraction."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ruie_components.types import Demonstration, Extraction, Query
 
 
 class UIEOutputParser(BaseOutputParser):
-    """Reads a model's answer to one query as spans of its text.
+    """Parses a model's answer to one query into spans of its text.
 
     Args:
-        query: What was asked.
-        demonstrations: Those that stood in the prompt, so that what leaked from them is told apart.
-        answer_format: The format that ``format`` asks for. Both formats are read whatever it says.
-        strict: Raise where an answer can't be read, instead of listing it in ``Extraction.rejected``.
+        query: The query.
+        demonstrations: The demonstrations of the prompt, so that spans leaked from them are rejected.
+        answer_format: The format that ``format`` asks for. Both formats are parsed in any case.
+        strict: Raise if an answer can't be read, instead of listing it in ``Extraction.rejected``.
     """
 
     def __init__(
@@ -43,6 +43,6 @@ class UIEOutputParser(BaseOutputParser):
         return answers.parse(output, self.query, strict=self.strict, demonstrations=self.demonstrations)
 
     def format(self, query: str) -> str:
-        """The prompt's text, with the task's instruction before it where it isn't there yet."""
+        """The prompt's text, preceded by the task's instruction unless it already has it."""
         instruction = default_instruction(self.query.task, self.answer_format)
         return query if instruction in query else f"{instruction}\n\n{query}"

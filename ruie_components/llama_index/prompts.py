@@ -32,24 +32,24 @@ def few_shot_prompt(
     selector: Selector | None = None,
     **options: Any,
 ) -> RichPromptTemplate:
-    """A chat prompt that finds its demonstrations when it is formatted, the most similar last.
+    """A chat prompt that retrieves its demonstrations when it is formatted, the most similar last.
 
     .. code-block:: python
 
         prompt = few_shot_prompt(store, task="NER", k=4)
         llm.predict(prompt, text="Ada Lovelace met Charles Babbage.")
-        prompt.format_messages(text="Ada slept.", labels=["person"])  # task, labels, event: for this text alone
+        prompt.format_messages(text="Ada slept.", labels=["person"])  # task, labels, event: for this text only
 
-    It searches as it is formatted, and LlamaIndex formats in the event loop: in async code format it in a thread.
+    Formatting searches the store, and LlamaIndex formats in the event loop: in async code, format in a thread.
 
     Args:
         store: The pool.
-        k: How many demonstrations. The selector's own number where one is given, else 8.
-        task: The task asked for. Default: the pool's only task.
-        labels: The labels asked for. Default: all of the pool.
-        event: For EAE, the event whose arguments are asked for.
+        k: The number of demonstrations. Default: the selector's, else 8.
+        task: The task. Default: the pool's only task.
+        labels: The labels to extract. Default: all of the pool.
+        event: For EAE, the event whose arguments to extract.
         selector: How demonstrations are chosen. Default: ``Selector()``.
-        options: Those of ``prompts.build_prompt``: ``answer_format``, ``max_tokens``, ``count_tokens``,
+        options: Options of ``prompts.build_prompt``: ``answer_format``, ``max_tokens``, ``count_tokens``,
             ``instruction``.
     """
     retriever = DemonstrationRetriever(store, selector, k, task, labels, event)

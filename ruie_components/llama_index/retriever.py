@@ -1,4 +1,4 @@
-"""The retriever: for an input its demonstrations, as LlamaIndex nodes."""
+"""The retriever: demonstrations for an input, as LlamaIndex nodes."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from ruie_components.types import Demonstration, EventQuery, Task
 class RUIERetriever(BaseRetriever):
     """Demonstrations for a text, as LlamaIndex nodes, best first.
 
-    A node's text is the demonstration's block as the prompt shows it, its metadata the example's row, its id the
-    hash of the example's content.
+    A node's text is the demonstration's block in a prompt, its metadata the example's row, its id the hash of the
+    example's content.
 
     Args:
         store: The pool.
-        k: How many demonstrations. The selector's own number where one is given, else 8.
-        task: The task asked for. Default: the pool's only task.
-        labels: The labels asked for. Default: all of the pool.
-        event: For EAE, the event whose arguments are asked for.
+        k: The number of demonstrations. Default: the selector's, else 8.
+        task: The task. Default: the pool's only task.
+        labels: The labels to extract. Default: all of the pool.
+        event: For EAE, the event whose arguments to extract.
         selector: How demonstrations are chosen. Default: ``Selector()``.
-        kwargs: What ``BaseRetriever`` takes.
+        kwargs: Arguments of ``BaseRetriever``.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class RUIERetriever(BaseRetriever):
         return [_node(one) for one in self._retriever.retrieve(query_bundle.query_str)]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        # The store works in this process or waits for a server: either would hold the event loop up.
+        # The store computes in this process or waits for a server; either would block the event loop.
         return await asyncio.to_thread(self._retrieve, query_bundle)
 
 
 def _node(shown: Demonstration) -> NodeWithScore:
     example = shown.example
     node = TextNode(id_=example.content_id, text=render_demonstration(example), metadata=example.to_row())
-    # The block holds all of it already: nothing of the row belongs in a prompt or an embedding a second time.
+    # The block already contains the row, so no metadata belongs in a prompt or an embedding.
     node.excluded_llm_metadata_keys = node.excluded_embed_metadata_keys = list(node.metadata)
     return NodeWithScore(node=node, score=shown.score)

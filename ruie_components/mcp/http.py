@@ -1,4 +1,4 @@
-"""The server over HTTP: on loopback for everyone there, elsewhere behind a bearer token."""
+"""The server over HTTP: open on loopback, elsewhere protected by a bearer token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MIN_TOKEN_LENGTH = 16
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host can be reached from this machine alone.
+    """Whether a host can be reached only from this machine.
 
     >>> is_loopback("localhost"), is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
     (True, True, True, False)
@@ -29,10 +29,10 @@ def is_loopback(host: str) -> bool:
 
 
 class BearerTokenMiddleware:
-    """Lets a request pass that has ``Authorization: Bearer TOKEN``; others get status 401.
+    """Passes requests with ``Authorization: Bearer TOKEN``; others get status 401.
 
     Args:
-        app: The application behind it.
+        app: The wrapped application.
         token: The token.
     """
 
@@ -60,13 +60,13 @@ class BearerTokenMiddleware:
 def http_app(server: MCPServer[Any], host: str = "127.0.0.1", token: str | None = None) -> ASGIApp:
     """The ASGI application of a server, at ``/mcp``.
 
-    On loopback, requests whose ``Host`` or ``Origin`` is another one are refused, so that no web page in a browser
-    reaches the server.
+    On loopback, requests with a different ``Host`` or ``Origin`` are refused, so that no web page in a browser can
+    reach the server.
 
     Args:
         server: From ``create_server``.
-        host: Where it will listen.
-        token: What requests must bear. Needed where ``host`` is not a loopback address.
+        host: The address to listen on.
+        token: The bearer token of requests. Required unless ``host`` is a loopback address.
 
     Raises:
         RuieError: The token is missing or too short.
@@ -83,7 +83,7 @@ def http_app(server: MCPServer[Any], host: str = "127.0.0.1", token: str | None 
 
 
 def _transport_security(host: str) -> TransportSecuritySettings:
-    if not is_loopback(host):  # the names that clients know the machine by are unknown here; the token protects it
+    if not is_loopback(host):  # the names of this machine are unknown here; the token protects the server
         return TransportSecuritySettings(enable_dns_rebinding_protection=False)
     name = f"[{host.strip('[]')}]" if ":" in host else host
     hosts = [f"{each}:*" for each in dict.fromkeys(("127.0.0.1", "localhost", "[::1]", name))]

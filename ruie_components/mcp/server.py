@@ -24,18 +24,18 @@ _ADDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent
 
 
 class ExtractedSpan(BaseModel):
-    """A span of the text, and what it is. The head and the tail of a relation share an ``item``."""
+    """A span of the text with its label. Head and tail of a relation share an ``item``."""
 
     item: int
     type: str
     role: str
     span: str
     start: int = Field(description="Offset of the first character, in Unicode code points.")
-    end: int = Field(description="Offset behind the last character.")
+    end: int = Field(description="Offset after the last character.")
 
 
 class RejectedPart(BaseModel):
-    """A part of the model's answer that is not a result."""
+    """A rejected part of the model's answer."""
 
     reason: str
     label: str
@@ -43,12 +43,12 @@ class RejectedPart(BaseModel):
 
 
 class Extracted(BaseModel):
-    """What was extracted from a text."""
+    """The extraction from a text."""
 
     spans: list[ExtractedSpan]
     rejected: list[RejectedPart]
     demonstrations: int
-    truncated: bool = Field(description="Whether the model was stopped at its token limit.")
+    truncated: bool = Field(description="Whether the answer was cut off at the token limit.")
 
 
 class Retrieved(BaseModel):
@@ -66,20 +66,20 @@ class Retrieval(BaseModel):
 
 
 class Added(BaseModel):
-    """An example that is in the pool now."""
+    """An example that was added to the pool."""
 
     id: str
-    new: bool = Field(description="False where the pool held the same example before.")
+    new: bool = Field(description="False if the pool already had the example.")
 
 
 class Explained(BaseModel):
     """A demonstration, and why it was chosen."""
 
     score: float
-    reason: str = Field(description="Why the selection method chose it: ranks, votes, the labels that it adds.")
+    reason: str = Field(description="Why the selection method chose it: ranks, votes, added labels.")
     text: str
     labels: dict[str, int] = Field(description="Its labels, and how often each occurs.")
-    shared_words: list[str] = Field(description="Words that it shares with the text, in the text's order.")
+    shared_words: list[str] = Field(description="Words shared with the text, in the text's order.")
 
 
 class Explanation(BaseModel):
@@ -90,17 +90,17 @@ class Explanation(BaseModel):
     selector: str
     encoder: str
     demonstrations: list[Explained]
-    labels_shown: dict[str, int] = Field(description="In how many demonstrations each label occurs.")
-    labels_not_shown: list[str] = Field(description="Labels asked for that no demonstration shows.")
+    labels_shown: dict[str, int] = Field(description="The number of demonstrations with each label.")
+    labels_not_shown: list[str] = Field(description="Requested labels that no demonstration has.")
     prompt: str
-    tokens: int = Field(description="Tokens of the prompt, by estimate.")
+    tokens: int = Field(description="Estimated tokens of the prompt.")
 
 
 def create_server(extractor: Extractor, *, read_only: bool = False) -> MCPServer[Any]:
     """An MCP server over one pool and one chat model.
 
     Args:
-        extractor: The pool, the model, and how demonstrations are chosen.
+        extractor: The pool, the model, and the selection of demonstrations.
         read_only: Whether to leave out the tool that adds examples.
 
     .. code-block:: python
@@ -115,7 +115,7 @@ def create_server(extractor: Extractor, *, read_only: bool = False) -> MCPServer
         instructions=(
             "Information extraction with demonstrations from a pool of labelled examples. The pool "
             f"{store.pool!r} holds {', '.join(f'{store.count(task)} {task}' for task in store.tasks) or 'nothing'}. "
-            "Give a task where the pool holds several. For EAE give the event."
+            "Give a task if the pool holds several. For EAE give the event."
         ),
         log_level="WARNING",
     )
@@ -131,7 +131,7 @@ def create_server(extractor: Extractor, *, read_only: bool = False) -> MCPServer
         event: EventQuery | None = None,
         k: int | None = None,
     ) -> Retrieval:
-        """Find the labelled examples that are worth showing to a model for a text, best first."""
+        """Find the labelled examples to show to a model for a text, best first."""
         with _tool_errors():
             asked = await asyncio.to_thread(query, text, task, labels, event)
             shown = await retriever.aretrieve(asked, k=k)
@@ -151,7 +151,7 @@ def create_server(extractor: Extractor, *, read_only: bool = False) -> MCPServer
     async def explain(
         text: str, task: Task | None = None, labels: list[str] | None = None, event: EventQuery | None = None
     ) -> Explanation:
-        """Say which demonstrations are chosen for a text and why, and show the prompt. No model is called."""
+        """Explain which demonstrations are chosen for a text and why, and show the prompt. No model is called."""
         with _tool_errors():
             asked = await asyncio.to_thread(query, text, task, labels, event)
             return await asyncio.to_thread(_explain, extractor, asked)
@@ -170,7 +170,7 @@ def create_server(extractor: Extractor, *, read_only: bool = False) -> MCPServer
 
 @contextmanager
 def _tool_errors() -> Iterator[None]:
-    """What a caller did wrong, or a model that can't be reached, as an error that the caller reads."""
+    """Turn wrong calls and model failures into errors that the caller can read."""
     try:
         yield
     except (RuieError, ValueError, TypeError) as error:

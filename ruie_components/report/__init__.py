@@ -1,4 +1,4 @@
-"""Results for people: highlighted texts in a terminal, and one self-contained HTML page."""
+"""Displays results: highlighted texts in a terminal, and one self-contained HTML page."""
 
 from ruie_components.report.page import render, write
 

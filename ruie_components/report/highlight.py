@@ -1,4 +1,4 @@
-"""Annotated texts cut into segments, and written as HTML or for a terminal. Nested and crossing spans are fine."""
+"""Renders annotated texts as HTML or for a terminal, including nested and crossing spans."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ PALETTE = (
     "#a6e3dc", "#e6e08f", "#c9d4e2", "#efb8ef", "#c3e88d", "#f4a79d",
 )  # fmt: skip
 LINE_STYLES = ("solid", "dashed", "dotted")
-"""Line styles that tell labels apart which share a colour: ``len(PALETTE)`` labels have each style."""
+"""Line styles that distinguish labels of the same colour; ``len(PALETTE)`` labels share a style."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A span to highlight, its label, and the annotation that it is a side of.
+    """A span to highlight, its label, and for a relation its side.
 
     Attributes:
         start: Offset of the first character.
-        end: Offset behind the last character.
-        label: The label that decides the colour.
+        end: Offset after the last character.
+        label: The label, which determines the colour.
         side: For relations ``head`` or ``tail``, else empty.
         number: For relations the number of the relation in the text, from 1; else 0.
     """
@@ -41,7 +41,7 @@ class Mark:
 
     @property
     def caption(self) -> str:
-        """What is written behind the span.
+        """The caption after the span.
 
         >>> Mark(0, 3, "knows", "head", 1).caption, Mark(8, 11, "knows", "tail", 1).caption
         ('1 knows \u2192', '\u2192 1 knows')
@@ -57,13 +57,13 @@ class Mark:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a text in which the same marks hold.
+    """A part of a text with the same marks throughout.
 
     Attributes:
         text: The characters.
-        marks: The marks that hold, outermost first.
-        starting: Those that start with this segment.
-        ending: Those that end with this segment, innermost first. Their captions are written behind it.
+        marks: Its marks, outermost first.
+        starting: Marks that start with this segment.
+        ending: Marks that end with this segment, innermost first. Their captions follow it.
     """
 
     text: str
@@ -73,7 +73,7 @@ class Segment:
 
 
 def marks_of(annotated: Example | Extraction) -> list[Mark]:
-    """The spans of an example or an extraction with their labels. A relation has two, with its number."""
+    """The spans of an example or an extraction with their labels. A relation has two spans, with its number."""
     marks = [Mark(entity.start, entity.end, entity.type) for entity in annotated.entities]
     for number, relation in enumerate(annotated.relations, start=1):
         marks.append(Mark(*relation.head.offsets, relation.type, "head", number))
@@ -107,7 +107,7 @@ def segments(text: str, marks: Iterable[Mark]) -> list[Segment]:
 
 
 def label_indices(labels: Iterable[str]) -> dict[str, int]:
-    """A number for each label, by first occurrence: it decides colour and line style.
+    """A number for each label, by first occurrence, which determines colour and line style.
 
     >>> label_indices(["person", "city", "person"])
     {'person': 0, 'city': 1}
@@ -126,16 +126,16 @@ def css_classes(index: int) -> str:
 
 
 def to_html(text: str, marks: Sequence[Mark], indices: Mapping[str, int] | None = None) -> str:
-    """The text as an HTML fragment: each span coloured, its caption behind it.
+    """The text as an HTML fragment: each span is coloured and followed by its caption.
 
     Colours and lines come from the classes of ``css_classes``, not from style attributes, so that a content security
-    policy can forbid those. Nested marks are nested elements: the innermost has the background, each one a line of its
-    own below the text, and a bar where it starts.
+    policy can forbid those. Nested marks are nested elements: the innermost has the background, and each has its own
+    line below the text and a bar at its start.
 
     Args:
         text: The whole text.
         marks: Its spans.
-        indices: The numbers of the labels, as ``label_indices`` gives them; by default those of the marks.
+        indices: The numbers of the labels from ``label_indices``; by default those of the marks.
     """
     known = indices if indices is not None else label_indices(mark.label for mark in marks)
     parts = []
@@ -156,7 +156,7 @@ def _classes(mark: Mark, indices: Mapping[str, int]) -> str:
 
 
 def to_terminal(text: str, marks: Sequence[Mark]) -> Text:
-    """The text for a terminal (rich): each span coloured, its caption behind it in brackets."""
+    """The text for a terminal (rich): each span is coloured and followed by its caption in brackets."""
     indices = label_indices(mark.label for mark in marks)
     line = Text()
     for segment in segments(text, marks):

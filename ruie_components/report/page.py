@@ -1,7 +1,7 @@
-"""One self-contained HTML page of extractions: spans in their texts, the demonstrations used and why, the prompt.
+"""One self-contained HTML page of extractions: spans in their texts, demonstrations with reasons, prompts.
 
-The page loads nothing from elsewhere. Its content security policy allows its own style sheet and script by their
-hashes and nothing else, so that markup in a text, a label or an answer stays inert even if escaping failed.
+The page loads no external content. Its content security policy allows only its own style sheet and script, by their
+hashes, so markup in texts, labels and answers stays inert even if escaping fails.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ def render(
     title: str = "Extractions",
     lead: str = "",
 ) -> str:
-    """The page: totals, filters, an index, and one article a result.
+    """Render the page: totals, filters, an index, and one article per result.
 
     Args:
-        results: What an ``Extractor`` returned.
-        gold: The labelled example of each result, in the same order, or ``None`` for one that has none. Each article
-            then shows the gold annotations and marks what was missed, what is spurious, and what has the wrong label.
+        results: Results of an ``Extractor``.
+        gold: The labelled example of each result, in the same order, or ``None`` for a result without one. Articles
+            then show the gold annotations and mark missed, spurious and wrongly labelled ones.
         title: The page's title.
-        lead: A sentence below it, such as which model answered.
+        lead: A sentence below the title, such as the name of the model.
 
     Returns:
-        A whole HTML document.
+        A complete HTML document.
 
     Raises:
         ValueError: ``gold`` has another length than ``results``.
@@ -90,7 +90,7 @@ def write(
     """Write the page to a file, creating its folder if necessary, and return its path. Arguments as in ``render``."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # an answer may hold half a surrogate pair: no reason to lose the page
+    # an answer may contain half a surrogate pair, which must not fail the page
     path.write_text(render(results, gold=gold, title=title, lead=lead), "utf-8", errors="replace")
     return path
 
@@ -109,7 +109,7 @@ def _hash(content: str) -> str:
 
 
 def _problems(result: ExtractionResult, gold: Example | None) -> list[str]:
-    """What kinds of problems a result has, in words that the filter offers."""
+    """The kinds of problems of a result, as named in the filter."""
     problems = [str(item.reason) for item in result.extraction.rejected]
     if result.error:
         problems.append("failed")
@@ -180,7 +180,7 @@ def _index(results: Sequence[ExtractionResult]) -> str:
 def _article(number: int, result: ExtractionResult, gold: Example | None, problems: Sequence[str]) -> str:
     extraction = result.extraction
     shown = [mark.label for item in result.demonstrations for mark in highlight.marks_of(item.example)]
-    indices = highlight.label_indices([*extraction.labels, *shown])  # one colour a label in the whole article
+    indices = highlight.label_indices([*extraction.labels, *shown])  # one colour per label in the whole article
     error = f'<p class="problem">Failed: {escape(result.error)}</p>' if result.error else ""
     data = (
         f'data-labels="{escape(json.dumps(sorted(set(extraction.annotation_labels))))}" '
@@ -285,7 +285,7 @@ def _demonstrations(demonstrations: Sequence[Demonstration], indices: Mapping[st
 
 
 def _is_explained(demonstration: Demonstration) -> bool:
-    """Whether its score alone does not say why it was chosen: the method is another than similarity."""
+    """Whether it needs an explanation beyond its score: the method is not similarity."""
     return demonstration.reason is not None and demonstration.reason.method != "similarity"
 
 

@@ -404,7 +404,7 @@ class DemonstrationStore:
     ) -> Adaptation:
         """Train the encoder on this pool, and embed the pool again with it if that gains anything.
 
-        The gain is measured first, by cross-validation and label voting. A pool that was adapted before starts again
+        The gain is measured first, by cross-validation. A pool that was adapted before starts again
         from its first encoder. Interrupting it leaves the pool as it is; in a folder the next call resumes.
 
         Args:

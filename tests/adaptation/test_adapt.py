@@ -244,7 +244,7 @@ def test_a_file_of_scored_candidates_teaches(make_store, tmp_path):
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = make_store(pool).adapt(teacher=path, measure_only=True, steps=40)
     assert found.gains[0].label_f1_after > found.gains[0].label_f1_before + 3
-    with pytest.raises(AdaptationError, match="says nothing about this pool"):
+    with pytest.raises(AdaptationError, match="has no usable scores for this pool"):
         ScoredTeacher(Pool(rows(relation)), zip(ids, others, scores, strict=True))
 
 
@@ -260,7 +260,7 @@ class Constant:
 def test_a_teacher_that_knows_nothing_is_an_error_and_changes_nothing(make_store, score):
     store = make_store(rows(places=PLACES[:2]))
     origin = store.encoder
-    with pytest.raises(AdaptationError, match="says nothing about this pool"):
+    with pytest.raises(AdaptationError, match="has no usable scores for this pool"):
         store.adapt(teacher=Constant(score))
     assert store.encoder is origin
 

@@ -205,7 +205,7 @@ def test_corpora_are_read_from_files_folders_and_saved_data_sets(tmp_path):
     assert [row for _, row in read_corpus(tmp_path / "rows.jsonl")] == [{"text": "Ada."}, {"text": "Bob.", "id": 3}]
     assert count_documents(tmp_path / "rows.jsonl") == 2
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RowError, match=r"no file that ends in \.txt"):
+    with pytest.raises(RowError, match=r"no files with the endings \.txt"):
         list(read_corpus(tmp_path / "empty"))
     with pytest.raises(RowError, match="no such file or folder"):
         list(read_corpus(tmp_path / "nowhere"))

@@ -218,7 +218,7 @@ def test_a_mapping_renames_drops_and_says_what_it_did_not_meet(tmp_path):
     first, second = files
     assert (first.labels, {entity.type for entity in first.entities}) == (("PER",), {"PER"})
     assert second.labels == ("PER",)
-    assert files.report.notes == {"labels of the mapping that no file has: persn": 1}
+    assert files.report.notes == {"labels of the mapping that occur in no file: persn": 1}
     export(tmp_path / "a.jsonl", ALL, "jsonl")
     renamed = list(
         Import([tmp_path / "a.jsonl"], mapping=LabelMapping(rename={"agent": "who", "leave": "go"}, drop=["city"]))
@@ -253,7 +253,7 @@ def test_a_wrong_mapping_says_why(tmp_path, name, content, message):
          "line 2: label[0]: the span 0:9 is empty or outside the text"),
         ("a.jsonl", '{"text":"Ada","label":[[0,3,"p"]]}\n{"text":\n{"text":"E","label":[]}', "line 2: not JSON"),
         ("a.jsonl", '{"text":"A","spans":[]}\n{"text":"A","spans":[{"start":"0","end":1}]}\n{"text":"E","spans":[]}',
-         "line 2: spans[0]: expected whole numbers as offsets, got '0'"),
+         "line 2: spans[0]: expected integers as offsets, got '0'"),
         ("a.json", '[{"tokens":["A"],"tags":["B-p"]},\n{"tokens":["A"],"tags":[]},\n{"tokens":["E"],"tags":["O"]}]',
          "line 2: tags: 0 tags for 1 tokens"),
         ("a.json", '[{"text":"A","extractions":[]},\n{"text":"A","extractions":[{"extraction_class":"p"}]},\n'
@@ -284,7 +284,7 @@ def test_a_row_with_a_problem_is_skipped_counted_and_named_or_stops(tmp_path, na
         ("\nR1\tknows Arg1:T1 Arg2:T2\n", "line 2: there is no annotation 'T1'"),
         ("E1\tmeet:T1\n", "line 1: there is no annotation 'T1'"),
         ("Hello\n", "line 1: expected an id, a tab"),
-        ("Z1\tx\n", "line 1: there is no kind of annotation 'Z'"),
+        ("Z1\tx\n", "line 1: unknown kind of annotation 'Z'"),
     ],
 )
 def test_a_wrong_standoff_line_is_named(tmp_path, annotations, message):

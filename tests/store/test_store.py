@@ -205,7 +205,7 @@ def test_stores_in_memory_share_nothing(encoder):
         assert chromadb.EphemeralClient().list_collections() == []
     with pytest.raises(StoreError, match="closed"):
         first.search(query("Bob"))
-    with pytest.raises(StoreError, match="it ends with its process"):
+    with pytest.raises(StoreError, match="ends with its process"):
         DemonstrationStore.open()
 
 

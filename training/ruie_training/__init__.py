@@ -1,1 +1,1 @@
-"""How the bi-encoder is made: BM25 candidates, LLM preferences, a reward model, distillation, export."""
+"""Trains the bi-encoder: BM25 candidates, LLM preferences, a reward model, distillation, export."""

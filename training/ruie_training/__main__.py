@@ -11,7 +11,7 @@ from ruie_training.cli.train import train_app
 
 
 def main() -> None:
-    """Run it; exit status 0 done, 1 the work failed, 2 wrong use."""
+    """Run it; exit status 0: done, 1: the work failed, 2: usage error."""
     try:
         train_app()
     except (RuieError, ImportError, OSError) as error:

@@ -8,7 +8,7 @@ class TrainingError(RuieError):
 
 
 class LossError(TrainingError):
-    """A loss is no finite number; the trainer adds the step."""
+    """A loss is not a finite number; the trainer adds the step."""
 
 
 class RecipeError(RuieError, ValueError):

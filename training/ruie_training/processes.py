@@ -1,4 +1,4 @@
-"""This process among those that torchrun or accelerate started."""
+"""The rank of this process among those started by torchrun or accelerate."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Process:
-    """The rank of a process, and how many there are."""
+    """The rank of a process, and the number of processes."""
 
     rank: int = 0
     world: int = 1
 
     @classmethod
     def from_environment(cls) -> Process:
-        """From ``RANK`` and ``WORLD_SIZE``; one process where they are absent."""
+        """From ``RANK`` and ``WORLD_SIZE``; by default a single process."""
         return cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes what only one may write."""
+        """Whether this is the first process, which writes shared files."""
         return self.rank == 0

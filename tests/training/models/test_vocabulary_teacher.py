@@ -116,7 +116,7 @@ def test_a_teacher_that_returns_nan_is_refused(tokenizer, teacher, tmp_path):
     with torch.no_grad():
         model.transformers_model.get_input_embeddings().weight[10] = float("nan")
     model.save_pretrained(str(tmp_path), create_model_card=False)
-    with pytest.raises(TrainingError, match="no finite vector for"):
+    with pytest.raises(TrainingError, match="no finite vectors for"):
         teacher_vectors(tokenizer, frequencies_of(tokenizer, ENGLISH), settings(tmp_path))
 
 

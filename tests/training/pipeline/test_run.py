@@ -97,7 +97,7 @@ def test_ablations_change_what_they_name():
         ('extends = "recipe"\nname = "x"', "extends itself"),
         ('extends = "small"\nname = "x"\ndrop = ["rewards"]', "no such section"),
         ('extends = "small"\nname = "x"\ndrop = ["models.lm"]', "drops models.lm"),
-        ('extends = "small-labels"\nname = "x"\n[evaluate]\nlikelihood = true', "asks an LLM for log-likelihoods"),
+        ('extends = "small-labels"\nname = "x"\n[evaluate]\nlikelihood = true', "needs an LLM for log-likelihoods"),
         ('extends = "small-labels"\nname = "x"\n[preferences]\nkeywords = "plain"', '"label-overlap" shows no tags'),
         ("name = ", "not a TOML"),
     ],

@@ -128,7 +128,7 @@ def test_the_context_is_the_models_own(tokenizer, pairs, tiny):
 def test_a_model_of_nan_is_an_error(tokenizer, pairs, tiny):
     broken = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **tiny.size))
     torch.nn.init.constant_(broken.lm_head.weight, math.nan)
-    with pytest.raises(TrainingError, match="no number for 5 of 5 prompts"):
+    with pytest.raises(TrainingError, match="NaN or infinity for 5 of 5 prompts"):
         LocalScorer(broken, tokenizer).score(pairs[:5])
 
 

@@ -38,13 +38,11 @@ def retrieval(
     held_in: Annotated[
         bool, typer.Option("--held-in", help="The held-in sets, queries from their dev splits.")
     ] = False,
-    sets: Annotated[
-        list[str] | None, typer.Option(help="This set, as TASK/NAME; may be repeated.", show_default=False)
-    ] = None,
+    sets: Annotated[list[str] | None, typer.Option(help="A set, as TASK/NAME; repeatable.", show_default=False)] = None,
     language: Annotated[
         list[str] | None,
         typer.Option(
-            help="All sets of this language (de, zh, ...) that are not held out; may be repeated.", show_default=False
+            help="All sets of this language (de, zh, ...) that are not held out; repeatable.", show_default=False
         ),
     ] = None,
     encoder: Annotated[
@@ -58,9 +56,12 @@ def retrieval(
     every_method: Annotated[
         bool, typer.Option("--every-method", help="Also BM25 and every encoder by label voting.")
     ] = False,
-    k: Annotated[list[int] | None, typer.Option(min=1, help="May be repeated. Default: 8.", show_default=False)] = None,
-    queries: Annotated[int, typer.Option(min=1, help="Queries of each set, at most.")] = 500,
-    seed: Annotated[int, typer.Option(help="Of the draw of queries.")] = 0,
+    k: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Numbers of demonstrations; repeatable. Default: 8.", show_default=False),
+    ] = None,
+    queries: Annotated[int, typer.Option(min=1, help="Maximum number of queries per set.")] = 500,
+    seed: Annotated[int, typer.Option(help="Seed of the draw of queries.")] = 0,
     llm: Annotated[
         str | None,
         typer.Option(
@@ -68,7 +69,7 @@ def retrieval(
             show_default=False,
         ),
     ] = None,
-    llm_queries: Annotated[int, typer.Option(min=1, help="Queries of each set that the LLM scores.")] = 100,
+    llm_queries: Annotated[int, typer.Option(min=1, help="Number of queries per set that the LLM scores.")] = 100,
     out: Annotated[
         Path | None,
         typer.Option(help="A folder for results.json, results.md and results.png.", show_default=False),
@@ -76,7 +77,7 @@ def retrieval(
     progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Label F1@k, label recall@k and, with --llm, likelihood@k of encoders, beside random, BM25 and the oracle.
+    """Measure label F1@k, label recall@k and, with --llm, likelihood@k of encoders, random, BM25 and the oracle.
 
     Encoders choose by similarity, the package's default, and BM25 by its scores.
 

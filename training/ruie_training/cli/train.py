@@ -1,4 +1,4 @@
-"""``ruie train``: a recipe and labelled rows become an encoder. Torch is imported only once a stage needs it."""
+"""``ruie train``: trains an encoder by a recipe on labelled rows. Torch is imported only if a stage needs it."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Run folder: a new one, or one of the same recipe to resume.")],
-    pool: Annotated[str, typer.Option(help="Pool to read, where --data is a store.")] = "default",
-    stage: Annotated[list[str] | None, typer.Option(help="Run this stage only. Repeatable.")] = None,
+    pool: Annotated[str, typer.Option(help="Pool to read if --data is a store.")] = "default",
+    stage: Annotated[list[str] | None, typer.Option(help="Run only this stage; repeatable.")] = None,
     until: Annotated[str | None, typer.Option(help="Run the stages up to this one.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be done, how much and roughly how long; do nothing.")
+        bool, typer.Option("--dry-run", help="Print the plan with amounts and rough times, without running it.")
     ] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")] = False,
     progress: Annotated[bool, typer.Option(help="Show progress bars.")] = True,
@@ -57,8 +57,8 @@ def train(
 ) -> None:
     """Train an encoder: mine, preferences, reward, distil, export, evaluate.
 
-    Usually `ruie adapt` is what you want: it trains the encoder on your pool in a minute. Train where you need an
-    encoder for many pools, a transformer, or an LLM's preferences.
+    Usually use `ruie adapt`: it trains the encoder on your pool in a minute. Use `ruie train` for an encoder of many
+    pools, a transformer, or an LLM's preferences.
     """
     from rich.console import Console
 
@@ -93,7 +93,7 @@ def train(
 
 
 def _quiet_trainers() -> None:
-    """Switch off bars and notes of the libraries; the run has its own."""
+    """Silence the libraries' bars and notes; the run has its own."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     import bm25s  # noqa: F401  sets its own level when it is imported
     import datasets

@@ -1,1 +1,1 @@
-"""Data sets and what is drawn from them: the catalog, pools, queries, candidates, groups and their texts."""
+"""Data sets, and the pools, queries, candidates, groups and texts drawn from them."""

@@ -1,6 +1,6 @@
-"""Candidates: for every query the demonstrations that may suit it, as ids and scores; texts are joined late.
+"""Candidates: for every query the possible demonstrations, as ids and scores; texts are joined late.
 
-Mining makes them (scores are BM25's), preferences and the reward model replace the scores.
+Mining creates them with BM25 scores; preferences and the reward model replace the scores.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Candidates:
     scores: tuple[tuple[float, ...], ...]
     """For every query a score for each candidate, higher is better."""
     kind: str = "bm25"
-    """What the scores are."""
+    """The kind of the scores."""
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """What was left out on the way, counted by reason."""
+    """The number of left-out rows, by reason."""
 
     def __post_init__(self) -> None:
         rows = len(self.query_ids), len(self.candidate_ids), len(self.scores)
@@ -62,7 +62,7 @@ class Candidates:
     def shard(self, index: int, count: int) -> Candidates:
         """Every ``count``-th query from ``index`` on, for one of several machines; ``join`` puts shards together.
 
-        The first shard alone carries the counts of what was dropped, so that a join counts it once.
+        Only the first shard has the counts of dropped rows, so that a join counts them once.
         """
         if not 0 <= index < count:
             raise ValueError(f"there is no shard {index} of {count}; shards count from 0")
@@ -72,7 +72,7 @@ class Candidates:
 
     @staticmethod
     def join(parts: Iterable[Candidates]) -> Candidates:
-        """All queries of all parts, in the order of the parts; what they dropped is added up."""
+        """All queries of all parts, in the order of the parts; counts of dropped rows are added up."""
         parts = list(parts)
         kinds = {part.kind for part in parts}
         if len(kinds) != 1:
@@ -89,12 +89,12 @@ class Candidates:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write a JSONL file (gzipped where the name ends with ``.gz``): a header, then a query a line.
+        """Write a JSONL file (gzipped if the name ends with ``.gz``): a header, then one query per line.
 
-        The file appears under its name only when it is whole.
+        The file appears only when it is complete.
 
         Raises:
-            RunError: It can't be written: a full disk, no such folder, no permission.
+            RunError: It can't be written (disk full, no such folder, no permission).
         """
         path = Path(path)
         header = {"candidates": self.kind, "version": _VERSION, "queries": len(self), "dropped": dict(self.dropped)}
@@ -105,14 +105,14 @@ class Candidates:
                     row = {"query": query, "ids": ids, "scores": scores}
                     lines.write(json.dumps(row, separators=(",", ":")) + "\n")
         except OSError as error:
-            raise RunError(f"{path} can't be written: {error}. Free some space or name another folder") from error
+            raise RunError(f"{path} can't be written: {error}. Free some space or give another folder") from error
 
     @classmethod
     def load(cls, path: str | Path) -> Candidates:
-        """Read what ``save`` wrote.
+        """Read a file from ``save``.
 
         Raises:
-            RunError: There is no such file, or it is not whole.
+            RunError: There is no such file, or it is incomplete.
             RowError: A line can't be read; the message names file and line.
         """
         path = Path(path)
@@ -137,14 +137,14 @@ class Candidates:
                 candidates.append(ids)
                 scores.append(values)
         if len(queries) != header["queries"]:
-            raise RunError(f"{path} is not whole: {len(queries)} of {header['queries']} queries; write it again")
+            raise RunError(f"{path} is incomplete: {len(queries)} of {header['queries']} queries; write it again")
         return cls(tuple(queries), tuple(candidates), tuple(scores), header["candidates"], header["dropped"])
 
 
 def by_id(*groups: Iterable[Example]) -> dict[str, Example]:
-    """All examples under their ``content_id``; of two with the same content the first one counts.
+    """All examples by ``content_id``; of several with the same content the first counts.
 
-    Mining leaves out what an earlier set has too, so the first one is the one that candidates were mined with.
+    Mining leaves out rows of earlier sets, so the first one is that of the mined candidates.
     """
     examples: dict[str, Example] = {}
     for group in groups:
@@ -154,7 +154,7 @@ def by_id(*groups: Iterable[Example]) -> dict[str, Example]:
 
 
 def best_first(ids: Sequence[str], scores: Sequence[float]) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Ids and scores by falling score; equal scores keep their order."""
+    """Ids and scores by descending score; equal scores keep their order."""
     order = sorted(range(len(ids)), key=lambda i: -scores[i])
     return tuple(ids[i] for i in order), tuple(scores[i] for i in order)
 

@@ -1,11 +1,11 @@
-"""Labelled rows to train on and to measure with, as data sets with splits and roles.
+"""Labelled rows for training and evaluation, as data sets with splits and roles.
 
 Three sources are understood (``read_sets``):
 
-1. **Rows of your own**: a ``.jsonl`` or ``.jsonl.gz`` file, or a folder of such files, one ``Example`` per line. They
+1. **Your own rows**: a ``.jsonl`` or ``.jsonl.gz`` file, or a folder of such files, one ``Example`` per line. They
    become one set for each task and ``dataset`` of the rows. A fifth of the texts, chosen by a hash, is the dev split;
    the rest is the train split.
-2. **A store**: the folder of a ``DemonstrationStore``; one of its pools, split likewise.
+2. **A store**: the folder of a ``DemonstrationStore``; one of its pools, split in the same way.
 3. **A folder with a catalog**, where sets have roles: ``catalog.json`` and ``TASK/NAME/{train,dev,test}.jsonl.gz``.
    The catalog is a JSON list with an object for each set::
 
@@ -13,7 +13,7 @@ Three sources are understood (``read_sets``):
          "licence": "CC-BY-4.0", "source": "https://example.org/news", "rows": {"train": 800, "dev": 100}}]
 
    ``task``, ``dataset`` and ``role`` (``held-in``, ``held-out``, ``extra``) are required. The others serve the model
-   card and the conditions of a recipe; rows that are not counted there are counted in the files.
+   card and the conditions of a recipe; missing numbers of rows are counted in the files.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ from ruie_components.tokenization import text_hash
 from ruie_components.types import Example, Task
 
 CATALOG = "catalog.json"
-_DATABASE = "chroma.sqlite3"  # every store folder holds it
-_DEV_SHARE = 5  # every fifth text of rows without splits is in the dev split
+_DATABASE = "chroma.sqlite3"  # every store folder has this file
+_DEV_SHARE = 5  # without splits, every fifth text is in the dev split
 
 
 class DataError(RuieError, ValueError):
-    """Data are missing, can't be read, or no set meets the conditions of a recipe."""
+    """Data are missing or unreadable, or no set meets the conditions of a recipe."""
 
 
 class Role(StrEnum):
-    """What a set may be used for."""
+    """The permitted use of a set."""
 
     HELD_IN = "held-in"
-    """Trained on (its train split), and chosen by (its dev split)."""
+    """For training (train split) and model selection (dev split)."""
     HELD_OUT = "held-out"
-    """Measured at the end only; its train split serves as a pool."""
+    """For final evaluation only; its train split serves as a pool."""
     EXTRA = "extra"
-    """Trained on, and measured apart."""
+    """For training, and evaluated separately."""
     OWN = "own"
-    """Rows without a catalog: the train split is trained on, the dev split measured."""
+    """Rows without a catalog: the train split is for training, the dev split for evaluation."""
 
 
 class DataSet(BaseModel):
-    """One set: its catalog entry and its splits."""
+    """A data set: its catalog entry and its splits."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -72,7 +72,7 @@ class DataSet(BaseModel):
     rows: Mapping[str, int] = {}
     folder: Path = Path()
     splits: Mapping[str, tuple[Example, ...]] = Field(default={}, exclude=True, repr=False)
-    """The rows of each split where they are not files of ``folder``."""
+    """The rows of each split, unless they are files in ``folder``."""
 
     @property
     def name(self) -> str:
@@ -84,8 +84,8 @@ class DataSet(BaseModel):
 
         Args:
             split: ``train``, ``dev`` or ``test``.
-            limit: The most rows to return, drawn without replacement and kept in the file's order. None: all.
-            seed: Of the draw.
+            limit: The maximum number of rows, drawn without replacement and kept in the file's order. None: all.
+            seed: Of the random draw.
 
         Raises:
             DataError: There is no such split.
@@ -98,7 +98,7 @@ class DataSet(BaseModel):
         return [rows[index] for index in chosen]
 
     def size(self, split: str) -> int:
-        """How many rows a split has.
+        """The number of rows of a split.
 
         Raises:
             DataError: There is no such split.
@@ -108,7 +108,7 @@ class DataSet(BaseModel):
         return self.rows[split] if split in self.rows else sum(1 for _ in read_lines(self._file(split)))
 
     def content_hash(self, *splits: str) -> str:
-        """A hash over the content of splits (all splits where none is named), in hexadecimal digits.
+        """A hash over the content of splits (by default all), in hexadecimal digits.
 
         Raises:
             DataError: There is no such split.
@@ -136,7 +136,7 @@ def read_sets(source: str | Path, pool: str = "default") -> list[DataSet]:
 
     Args:
         source: See the top of this module.
-        pool: The pool, where ``source`` is a store.
+        pool: The pool, if ``source`` is a store.
 
     Raises:
         DataError: There are no data, or a catalog is not valid.
@@ -165,7 +165,7 @@ def own_sets(examples: Iterable[Example], name: str) -> list[DataSet]:
 
     Args:
         examples: The rows.
-        name: The set's name where a row has no ``dataset``.
+        name: The set's name for rows without ``dataset``.
 
     Raises:
         DataError: There are too few different texts for a train and a dev split.
@@ -217,18 +217,18 @@ def choose(
     tasks: Iterable[Task | str] | None = None,
     purpose: str = "",
 ) -> list[DataSet]:
-    """The sets that meet every condition given; a condition that is None lets all pass.
+    """The sets that meet every condition; None is no condition.
 
-    A set without a catalog (role ``own``) meets the conditions on role, licence and language: nothing is known of them.
+    A set without a catalog (role ``own``) meets all conditions on role, licence and language, which are unknown.
 
     Args:
         sets: The sets to choose from.
         names: ``TASK/NAME`` of each.
-        roles: What they may be used for.
+        roles: Their roles.
         permissive: Whether their licence is permissive.
-        languages: Codes as the catalog writes them.
+        languages: Language codes, as in the catalog.
         tasks: Their tasks.
-        purpose: What the sets are for, for error messages, such as "the stage evaluate".
+        purpose: The purpose of the sets, for error messages, such as "the stage evaluate".
 
     Raises:
         DataError: A name is unknown, or no set is left; the message names the condition that leaves none.
@@ -269,5 +269,5 @@ def choose(
 
 
 def training_sets(folder: str | Path) -> list[DataSet]:
-    """The sets that weights which ship may be trained on: permissive, and not held out."""
+    """The sets for training weights that ship: permissive, and not held out."""
     return choose(read_catalog(folder), roles=(Role.HELD_IN, Role.EXTRA), permissive=True)

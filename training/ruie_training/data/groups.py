@@ -1,4 +1,4 @@
-"""From scored candidates to the groups a model is trained on: one positive and some negatives of each query."""
+"""From scored candidates to training groups: one positive and some negatives of each query."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def split_by_score(
 
     Args:
         ids: The candidates of one query.
-        scores: A score for each; higher is better. Equal scores fall in the given order.
+        scores: A score for each; higher is better. Equal scores keep the given order.
         top: How many positives.
-        bottom: How many negatives; -1 for all that are no positives.
+        bottom: How many negatives; -1 for all that are not positives.
 
     Returns:
         Positives best first, and negatives worst first. A positive is never a negative.
@@ -46,26 +46,26 @@ def split_by_score(
 
 @dataclass(frozen=True)
 class Groups:
-    """What groups are drawn from: for each query its positives and negatives.
+    """The positives and negatives of each query, from which groups are drawn.
 
-    ``Groups.of`` makes one. A query that can't fill a group is left out and counted in ``dropped``.
+    Created by ``Groups.of``. A query that can't fill a group is left out and counted in ``dropped``.
     """
 
     queries: tuple[str, ...]
     positives: tuple[tuple[Scored, ...], ...]
     negatives: tuple[tuple[Scored, ...], ...]
     size: int
-    """Passages a group: one positive and ``size - 1`` negatives."""
+    """Passages per group: one positive and ``size - 1`` negatives."""
     seed: int
     dropped: Mapping[str, int]
-    """How many queries were left out, by reason."""
+    """The number of left-out queries, by reason."""
 
     @classmethod
     def of(cls, candidates: Candidates, *, top: int = 3, bottom: int = 16, size: int = 8, seed: int = 0) -> Groups:
         """Split the candidates of each query by their scores.
 
         Raises:
-            TrainingError: A score is no number, or no query has enough candidates.
+            TrainingError: A score is not a number, or no query has enough candidates.
         """
         dropped: Counter[str] = Counter()
         rows: list[tuple[str, tuple[Scored, ...], tuple[Scored, ...]]] = []
@@ -89,14 +89,14 @@ class Groups:
         return cls(queries, tops, bottoms, size, seed, dict(dropped))
 
     def __len__(self) -> int:
-        """How many queries can be trained on."""
+        """The number of usable queries."""
         return len(self.queries)
 
     def draw(self, row: int, epoch: int) -> list[Scored]:
-        """A group of one query, the positive first: the same for the same seed, query and epoch.
+        """A group of one query, with the positive first; the same for the same seed, query and epoch.
 
-        A positive that scores no better than a negative is no positive: with equal scores at the border the best one
-        is taken instead.
+        A positive that does not score higher than a negative is replaced by the best one, for equal scores at the
+        border.
         """
         chance = random.Random(f"{self.seed} {epoch} {self.queries[row]}")  # noqa: S311  a draw, not a secret
         negatives = chance.sample(self.negatives[row], self.size - 1)
@@ -114,16 +114,16 @@ def _check_scores(query: str, ids: Sequence[str], scores: Sequence[float]) -> No
     wrong = [name for name, score in zip(ids, scores, strict=True) if not math.isfinite(score)]
     if wrong:
         raise TrainingError(
-            f"candidate {wrong[0]} of query {query} has a score that is no finite number; score this query again "
+            f"candidate {wrong[0]} of query {query} has a score that is not a finite number; score this query again "
             f"(the stage before this one wrote {len(wrong)} such scores for it)"
         )
 
 
 class GroupRows:
-    """Turns row numbers into the texts of freshly drawn groups: the transform of a data set of row numbers.
+    """The transform of a data set of row numbers, which draws groups and renders their texts.
 
-    Ids become texts only when a batch is read, so that the data set stays small whatever the texts are. ``epoch`` is
-    set by the trainer's callback at the start of each epoch, so that each epoch draws other groups.
+    Texts are rendered only when a batch is read, so the data set stays small. The trainer's callback sets ``epoch`` at
+    the start of each epoch, so that each epoch draws different groups.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class GroupRows:
         queries = [self.query_text(self.groups.queries[row]) for row in batch["row"]]
         passages = [[self.passage_text(name) for name, _ in group] for group in drawn]
         if self.hard:
-            # ListNetLoss takes the softmax of its labels: 100 and zeros are a one and zeros, so this is cross-entropy.
+            # ListNetLoss takes the softmax of its labels: 100 and zeros become one and zeros, so this is cross-entropy.
             labels = [[100.0, *repeat(0.0, self.groups.size - 1)] for _ in drawn]
             return {"query": queries, "passages": passages, "labels": labels}
         names = ["positive", *(f"negative_{i}" for i in range(1, self.groups.size))]

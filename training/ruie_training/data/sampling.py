@@ -1,4 +1,4 @@
-"""The examples that a recipe trains on: which sets, how many rows of each, and which of them are queries."""
+"""Samples a recipe's training examples: sets, rows of each, and queries among them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Material:
 
     @cached_property
     def examples(self) -> dict[str, Example]:
-        """Every example under its ``content_id``."""
+        """Every example by ``content_id``."""
         return by_id(self.pool)
 
 
 def choose_training_sets(sets: Sequence[DataSet], data: Data) -> list[DataSet]:
-    """The sets that a recipe trains on, by name.
+    """The training sets of a recipe, by name.
 
     Raises:
         DataError: A set is unknown, or none is left.
@@ -47,7 +47,7 @@ def choose_training_sets(sets: Sequence[DataSet], data: Data) -> list[DataSet]:
 
 
 def read_material(sets: Sequence[DataSet], data: Data, seed: int) -> Material:
-    """Read the pools and draw the queries; the same seed draws the same.
+    """Read the pools and draw the queries, reproducibly by seed.
 
     Raises:
         DataError: A set has no train split.
@@ -60,7 +60,7 @@ def read_material(sets: Sequence[DataSet], data: Data, seed: int) -> Material:
         chance = random.Random(f"{seed} {dataset.name}")  # noqa: S311  a draw, not a secret
         rows = dataset.examples("train")
         kept = _thin_empty(rows, data.empty_share, chance)
-        dropped["row: nothing annotated, beyond the share of such rows"] += len(rows) - len(kept)
+        dropped["row: no annotations, beyond the share of such rows"] += len(rows) - len(kept)
         own = _draw(kept, data.pool_per_set, chance)
         pool += own
         queries += _draw(own, data.queries_per_set, chance)
@@ -68,7 +68,7 @@ def read_material(sets: Sequence[DataSet], data: Data, seed: int) -> Material:
 
 
 def _thin_empty(rows: Sequence[Example], share: float, chance: random.Random) -> list[Example]:
-    """All annotated rows, and as many empty ones as make up at most ``share``."""
+    """All annotated rows, and empty ones up to at most ``share``."""
     empty = [i for i, row in enumerate(rows) if not row.annotation_labels]
     annotated = len(rows) - len(empty)
     limit = len(empty) if share == 1 else int(share / (1 - share) * annotated)

@@ -1,1 +1,1 @@
-"""Retrieval measured by the labels of what is retrieved, and by the likelihood of the gold answer."""
+"""Evaluates retrieval by the labels of demonstrations, and by the likelihood of the gold answer."""

@@ -26,25 +26,25 @@ def likelihood_at(
 ) -> dict[Key, NDArray[np.float64]]:
     """The average log-likelihood of each query's gold answer, given its first k demonstrations, best last.
 
-    A query counts at a k only where the prompts of all methods fit the model's context, so that all methods are
-    measured on the same queries.
+    A query counts at a k only if the prompts of all methods fit the model's context, so that all methods are measured
+    on the same queries.
 
     Args:
         llm: The model.
         queries: Examples with their gold answers.
         pool: The demonstrations.
         chosen: The pool's rows that each method chose, best first, (queries, k); -1 means none.
-        limit: Queries to score, at most. None: all.
-        seed: Of their draw.
+        limit: The maximum number of queries to score. None: all.
+        seed: Of their random draw.
 
     Returns:
-        By method and k, in nats a token, (queries,); NaN for a query that was not drawn or did not fit.
+        By method and k, in nats per token, (queries,); NaN for a query that was not drawn or did not fit.
     """
     drawn = list(range(len(queries)))
     if limit is not None and limit < len(queries):
         drawn = sorted(random.Random(seed).sample(drawn, limit))  # noqa: S311  a draw, not a secret
     keys = list(chosen)
-    # All in one call: a scorer then reads what prompts have in common once.
+    # All in one call, so that a scorer reads common parts of prompts once.
     prompts = [([pool[row] for row in rows[i] if row >= 0], queries[i]) for rows in chosen.values() for i in drawn]
     scores = np.array(llm.likelihoods(prompts)).reshape(len(keys), len(drawn))
     likelihoods = {}

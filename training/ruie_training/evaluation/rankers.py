@@ -1,7 +1,7 @@
 """Ways to rank a pool for its queries: random, BM25, an encoder, one adapted to the pool, the oracle.
 
-A ranker gives a matrix of scores, and a ``Selector`` chooses by it. Scores are plain matrix products, so that no figure
-depends on an approximate index.
+A ranker returns a matrix of scores, by which a ``Selector`` chooses. Scores are exact, so no figure depends on an
+approximate index.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from ruie_components.types import Example
 Scores = NDArray[np.float32]
 Rows = NDArray[np.int64]
 Ranker = Callable[[Sequence[Example], Sequence[Example]], Scores]
-"""Takes queries and pool, gives scores of shape (queries, pool); higher is better."""
+"""Takes queries and pool, returns scores of shape (queries, pool); higher is better."""
 Retriever = Callable[[Sequence[Example], Sequence[Example], Sequence[int]], Mapping[int, Rows]]
-"""Takes queries, pool and several k, gives for each k the chosen rows of the pool, best first, (queries, k).
+"""Takes queries, pool and several k, returns for each k the chosen rows of the pool, best first, (queries, k).
 
-A row with the query's own text is left out. Where fewer than k are left, -1 fills up.
+A row with the query's own text is left out. If fewer than k are left, the rest is -1.
 """
 
 
 def rank_randomly(seed: int = 0) -> Ranker:
-    """Scores drawn at random: the floor."""
+    """Random scores: the lower bound."""
 
     def rank(queries: Sequence[Example], pool: Sequence[Example]) -> Scores:
         return np.random.default_rng(seed).random((len(queries), len(pool)), np.float32)
@@ -58,16 +58,16 @@ def rank_by_encoder(encoder: Encoder) -> Ranker:
 
 
 def rank_by_labels(queries: Sequence[Example], pool: Sequence[Example]) -> Scores:
-    """The label F1 of the gold labels, which no retriever knows: the ceiling."""
+    """Label F1 with the gold labels, which no retriever knows: the upper bound."""
     return label_f1_matrix(*count_matrices(queries, pool))
 
 
 def rank_by_adapted(source: Any = None, **options: Any) -> Ranker:
-    """Cosine of an encoder that was adapted to the pool; where that gained nothing, of the encoder as it was.
+    """Cosine of an encoder adapted to the pool, or of the original encoder if that gained nothing.
 
     Args:
-        source: What ``load_encoder`` takes.
-        **options: Those of ``DemonstrationStore.adapt``.
+        source: As for ``load_encoder``.
+        **options: Options of ``DemonstrationStore.adapt``.
     """
 
     def rank(queries: Sequence[Example], pool: Sequence[Example]) -> Scores:
@@ -81,7 +81,7 @@ def rank_by_adapted(source: Any = None, **options: Any) -> Ranker:
 
 
 def once(rank: Ranker) -> Ranker:
-    """The same ranker, which keeps the scores of the last set."""
+    """The same ranker, which caches the scores of the last set."""
     last: list[Any] = []
 
     def remembered(queries: Sequence[Example], pool: Sequence[Example]) -> Scores:
@@ -94,7 +94,7 @@ def once(rank: Ranker) -> Ranker:
 
 
 def by_selection(method: str, rank: Ranker) -> Retriever:
-    """What ``Selector(method)`` chooses by a ranker's scores in place of an encoder's cosines.
+    """The choices of ``Selector(method)`` by a ranker's scores instead of an encoder's cosines.
 
     Args:
         method: ``label-vote``, ``similarity`` ...
@@ -109,7 +109,7 @@ def by_selection(method: str, rank: Ranker) -> Retriever:
 
 
 def select(method: str, scores: Scores, queries: Sequence[Example], pool: Sequence[Example], k: int) -> Rows:
-    """What ``Selector(method, k=k)`` chooses, best first, without an approximate index.
+    """The choices of ``Selector(method, k=k)`` by exact scores, best first.
 
     Args:
         method: ``label-vote``, ``similarity`` ...
@@ -119,7 +119,7 @@ def select(method: str, scores: Scores, queries: Sequence[Example], pool: Sequen
         k: How many demonstrations.
 
     Returns:
-        Rows of the pool, (queries, k), filled up with -1.
+        Rows of the pool, (queries, k), padded with -1.
     """
     source = MatrixSource(scores, [example.query for example in queries], pool)
     rows = np.full((len(queries), k), -1, np.int64)
@@ -135,7 +135,7 @@ def by_each_method(name: str, rank: Ranker) -> dict[str, Retriever]:
 
 
 def in_every_table(middle: Mapping[str, Retriever], *, seed: int = 0) -> dict[str, Retriever]:
-    """Random and BM25, then what is given, then the oracle."""
+    """Random and BM25, then the given retrievers, then the oracle."""
     floor = {
         "random": by_selection("similarity", rank_randomly(seed)),
         "BM25": by_selection("similarity", rank_by_bm25),

@@ -2,8 +2,8 @@
 
 With an LLM also the log-likelihood of the gold answer, given the demonstrations of each retriever.
 
-The pool is a set's train split. The queries are drawn from its dev split where the set is held in or extra, from its
-test split where it is held out. A query's own text never counts as a demonstration.
+The pool is a set's train split. The queries are drawn from its dev split if the set is held-in or extra, from its test
+split if it is held-out. A query's own text never counts as a demonstration.
 
 ``ruie evaluate retrieval --data FOLDER --held-out --out FOLDER`` prints the table and writes results.json, results.md
 and results.png.
@@ -50,7 +50,7 @@ class Measured:
     queries: int
     pool: int
     likelihood: Mapping[tuple[str, int], NDArray[np.float64]] = field(default_factory=dict)
-    """In nats a token; empty without an LLM."""
+    """In nats per token; empty without an LLM."""
 
 
 def measure(
@@ -68,11 +68,11 @@ def measure(
     Args:
         dataset: The set.
         retrievers: Methods by name.
-        ks: How many demonstrations count.
-        queries: The most queries, drawn by ``seed``. None: all.
+        ks: Numbers of demonstrations.
+        queries: The maximum number of queries, drawn by ``seed``. None: all.
         seed: Of the draw.
         llm: Scores the gold answers.
-        llm_queries: Queries that it scores, at most. None: all.
+        llm_queries: The maximum number of queries that it scores. None: all.
     """
     split = "test" if dataset.role is Role.HELD_OUT else "dev"
     examples = dataset.examples(split, limit=queries, seed=seed)
@@ -109,7 +109,7 @@ def interval(means: NDArray[np.float64]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class _Mean:
-    """A mean and its resampled means; all NaN where nothing is known."""
+    """A mean and its resampled means; all NaN without values."""
 
     value: float
     draws: NDArray[np.float64]
@@ -151,7 +151,7 @@ class _Row:
     label_recall: _Mean
     likelihood: _Mean
     scored: int
-    """Queries that the LLM has scored."""
+    """The number of queries that the LLM has scored."""
     measured: Measured
 
 
@@ -205,11 +205,11 @@ def evaluate(
     Args:
         sets: The sets.
         retrievers: Methods by name, in the order of the table's columns.
-        ks: How many demonstrations count.
-        queries: The most queries of each set. None: all.
+        ks: Numbers of demonstrations.
+        queries: The maximum number of queries of each set. None: all.
         seed: Of the draw of queries.
-        llm: Scores the gold answers; without it their likelihood is not measured.
-        llm_queries: Queries of a set that it scores, at most. None: all.
+        llm: Scores the gold answers; by default their likelihood is not measured.
+        llm_queries: The maximum number of queries of a set that it scores. None: all.
         progress: Show a bar on stderr.
     """
     measured = {}
@@ -229,9 +229,9 @@ def default_retrievers(
     """Random, BM25, every encoder by similarity (the package's default), the oracle.
 
     Args:
-        encoders: What ``load_encoder`` takes; None is the embedded encoder.
-        adapt: Whether there is also every encoder adapted to a set's pool.
-        every_method: Whether there are also BM25 and every encoder by label voting.
+        encoders: As for ``load_encoder``; None is the embedded encoder.
+        adapt: Whether to add every encoder adapted to a set's pool.
+        every_method: Whether to add BM25 and every encoder by label voting.
     """
     retrievers: dict[str, Retriever] = {}
     if every_method:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 AVERAGE = "average"
-"""The data set of the figures that are the mean over all sets."""
+"""The data set name of the mean over all sets."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Figure:
     queries: int
     pool: int
     seconds: float
-    """For encoding and scoring pool and queries."""
+    """Seconds of encoding and scoring pool and queries."""
     likelihood: float | None = None
-    """Of the gold answer, in nats a token. None: without an LLM, or where no prompt fits its context."""
+    """Likelihood of the gold answer, in nats per token. None: no LLM, or no prompt fits its context."""
     likelihood_interval: tuple[float, float] | None = None
     likelihood_queries: int = 0
-    """Queries that the LLM has scored: their prompts fit its context with every method."""
+    """The number of queries that the LLM has scored: their prompts fit its context with every method."""
 
 
 def table(figures: Sequence[Figure], k: int) -> str:
@@ -62,9 +62,9 @@ def table(figures: Sequence[Figure], k: int) -> str:
 
 
 def seconds_table(figures: Sequence[Figure]) -> str:
-    """A Markdown table of the seconds that each method took for each set, all k together.
+    """A Markdown table of the seconds of each method for each set, over all k.
 
-    Methods that share their scores take the time once: the first of them has it.
+    Methods that share scores count their time once, at the first method.
     """
     methods = list(dict.fromkeys(figure.method for figure in figures))
     rows: dict[str, dict[str, float]] = {}
@@ -88,7 +88,7 @@ _UNITS = {
     "label_recall": _Unit("label recall", "percent", ".1f"),
     "likelihood": _Unit("likelihood", "nats a token", ".3f"),
 }
-"""How each measure is written."""
+"""The title and unit of each measure."""
 
 
 def _measures(figures: Sequence[Figure]) -> list[str]:

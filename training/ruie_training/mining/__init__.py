@@ -1,1 +1,1 @@
-"""Mining: for every query the demonstrations that may suit it."""
+"""Mining: selects candidate demonstrations for every query."""

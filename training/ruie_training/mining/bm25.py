@@ -1,4 +1,4 @@
-"""Mining: BM25's candidates from its pool for every query (paper, pipeline step 1).
+"""Mining: every query's candidates from its pool by BM25 (paper, pipeline step 1).
 
 The query is the unfinished block (task, schema, input), a document is the finished block of a demonstration. A
 candidate whose text is the query's own is left out.
@@ -26,7 +26,7 @@ Row = tuple[tuple[str, ...], tuple[float, ...]]  # ids and scores of one query's
 Advance = Callable[[int], None]
 Search = Callable[[Sequence[Sequence[str]], int], Ranked]
 
-_BATCH = 2048  # queries a call: enough to keep all processors busy, few enough for a bar that moves
+_BATCH = 2048  # queries per call: enough to keep all processors busy, few enough for a moving progress bar
 
 
 def mine(
@@ -39,19 +39,19 @@ def mine(
     backend: Backend = "bm25s",
     progress: bool = True,
 ) -> Candidates:
-    """The k best demonstrations of a pool for every query, by BM25 (k1 1.5, b 0.75, rank_bm25's ``BM25Okapi``).
+    """The k best demonstrations of a pool for every query, by BM25 (k1 1.5, b 0.75, as rank_bm25's ``BM25Okapi``).
 
     Args:
         queries: The labelled rows to find candidates for; they may be the pool's own.
-        pool: Demonstrations of the queries' task and schema. Of rows with the same content the first one counts.
-        k: How many candidates a query gets at most.
+        pool: Demonstrations of the queries' task and schema. Of rows with the same content the first counts.
+        k: The maximum number of candidates of a query.
         minimum: A query with fewer candidates is left out.
-        keep_empty: Whether rows with nothing annotated stay, as queries and as candidates.
-        backend: ``rank_bm25`` is the reference: the same lists, hundreds of times slower.
+        keep_empty: Whether to keep rows without annotations as queries and candidates.
+        backend: ``rank_bm25`` is the reference, with equal lists and hundreds of times slower.
         progress: Show a bar on stderr.
 
     Returns:
-        Candidates best first, equal scores in the pool's order; ``dropped`` counts what was left out and why.
+        Candidates best first, equal scores in the pool's order; ``dropped`` counts left-out rows by reason.
 
     Raises:
         TrainingError: Nothing is left: no queries, no pool, or no query with ``minimum`` candidates.
@@ -72,8 +72,8 @@ def mine_sets(
 ) -> Candidates:
     """``mine`` for many sets at once: a query's candidates come from the rows of its own task and data set.
 
-    A row that has the same content in two sets counts in the first one only: ids know no set. A set that leaves
-    nothing to train on is left out, and counted.
+    A row with the same content in two sets counts only in the first, because ids do not include the set. A set without
+    usable queries is left out, and counted.
 
     Raises:
         TrainingError: No set has a query with ``minimum`` candidates.
@@ -145,10 +145,10 @@ def _search(queries: Sequence[Example], pool: Sequence[Example], k: int, search:
     texts: dict[str, int] = {}
     text_of = np.array([texts.setdefault(text_hash(example.text), len(texts)) for example in pool])
     own = np.array([texts.get(text_hash(example.text), -1) for example in queries])
-    more = np.where(own < 0, 0, np.bincount(text_of)[own])  # candidates to fetch beyond k, as they will be left out
+    more = np.where(own < 0, 0, np.bincount(text_of)[own])  # fetched beyond k, because some will be left out
     names = np.array([example.content_id for example in pool], object)
     rows: dict[int, Row] = {}
-    order = np.argsort(more, kind="stable")  # a text with many copies makes few batches fetch more, not all
+    order = np.argsort(more, kind="stable")  # only batches with a text of many copies fetch more
     for start in range(0, len(order), _BATCH):
         batch = order[start : start + _BATCH]
         tokens = [query_tokens(queries[i].query) for i in batch]
@@ -164,7 +164,7 @@ def _search(queries: Sequence[Example], pool: Sequence[Example], k: int, search:
 
 
 def _distinct(examples: Sequence[Example], keep_empty: bool, dropped: Counter[str], role: str) -> list[Example]:
-    """The rows without repeats, and without those that have nothing annotated unless ``keep_empty``."""
+    """The rows without repeats, and unless ``keep_empty`` without rows that have no annotations."""
     kept: dict[str, Example] = {}
     for example in examples:
         if not keep_empty and not example.annotation_labels:

@@ -1,4 +1,4 @@
-"""Candidates beyond BM25's: the most similar ones by an encoder, and random ones."""
+"""Candidates other than BM25's: the most similar ones by an encoder, and random ones."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def mine_dense(
     Args:
         queries: The labelled rows to find candidates for.
         pool: The demonstrations; a row with the query's own text is left out.
-        encoder: What embeds both.
-        k: How many candidates a query gets at most.
+        encoder: The encoder of both.
+        k: The maximum number of candidates of a query.
         progress: Show a bar on stderr.
 
     Returns:
@@ -76,14 +76,14 @@ def mine_dense(
 def add_random(
     mined: Candidates, queries: Mapping[str, Example], pools: Iterable[Sequence[Example]], count: int, seed: int
 ) -> Candidates:
-    """Add random candidates to those that were mined, drawn from the pool of each query.
+    """Add random candidates from the pool of each query to the mined ones.
 
     Args:
-        mined: For every query its candidates.
+        mined: The candidates of every query.
         queries: Every query by its id.
-        pools: Rows that are candidates of each other's queries; each id occurs in one of them.
-        count: How many more a query gets at most; rows that it has already and rows of its own text are left out.
-        seed: Of the draw.
+        pools: Pools of rows; each id occurs in one of them.
+        count: The maximum number of added candidates of a query, without repeats and rows of its own text.
+        seed: Of the random draw.
 
     Returns:
         The same queries; added candidates come last and have the lowest score of the query's mined ones.

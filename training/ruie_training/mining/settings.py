@@ -15,6 +15,6 @@ class Mine(Section):
     k: Positive = 100
     """Candidates of each query."""
     ranker: Literal["bm25", "embedded"] = "bm25"
-    """``bm25`` (paper), or ``embedded``: the nearest by the encoder that comes with the package."""
+    """``bm25`` (paper), or ``embedded``: the nearest by the package's encoder."""
     random: int = Field(0, ge=0)
     """Random candidates added to each query's list, drawn from the query's own set."""

@@ -27,7 +27,7 @@ Rows = NDArray[np.int64]
 STEPS = 200
 TEMPERATURE = 0.05
 TEACHER = 10.0
-"""What label F1 is multiplied by."""
+"""The factor of label F1."""
 
 
 class AdaptableCheckpoint:
@@ -37,8 +37,8 @@ class AdaptableCheckpoint:
         encoder: The start, with its prefixes, layout and keyword strategy.
         pool: The pool.
         teacher: As in ``ruie_components.adaptation.adapt``.
-        steps: Of one training.
-        seed: Of all draws.
+        steps: Steps of one training.
+        seed: Of all random draws.
         progress: Show bars on stderr.
     """
 
@@ -79,7 +79,7 @@ class AdaptableCheckpoint:
         )
 
     def train(self, rows: Rows, advance: Callable[[int], None]) -> SentenceTransformersEncoder:
-        """The encoder trained on these rows."""
+        """Train the encoder on these rows."""
         kept = {self._pool.examples[row].content_id for row in rows}
         with tempfile.TemporaryDirectory() as scratch:
             model = load_bi_encoder(self._encoder.name, self._settings)
@@ -126,7 +126,7 @@ class AdaptableCheckpoint:
         card: str,
     ) -> Path:
         """Write it as ONNX."""
-        del weight  # there is only one
+        del weight  # the only weight is 1
         model = trained.model.to("cpu")
         config = EncoderConfig(
             name=name,
@@ -142,17 +142,17 @@ class AdaptableCheckpoint:
 
 
 def _length(encoder: SentenceTransformersEncoder) -> int | None:
-    """The maximum number of tokens of a transformer; None for static vectors, which read all."""
+    """The maximum number of tokens of a transformer; None for static vectors, which have no limit."""
     return int(encoder.model.max_seq_length) if encoder.model.transformers_model is not None else None
 
 
 def _learning_rate(encoder: SentenceTransformersEncoder) -> float:
-    """The paper's for a transformer; static vectors take far larger steps."""
+    """The paper's for a transformer; static vectors need far larger steps."""
     return 3e-5 if encoder.model.transformers_model is not None else 1e-2
 
 
 def _scored(pool: Pool, teacher: TeacherSource, *, seed: int, progress: bool) -> tuple[Candidates, float]:
-    """Candidates with the teacher's scores, and what these are multiplied by."""
+    """Candidates with the teacher's scores, and the factor of the scores."""
     if isinstance(teacher, str | Path):
         return Candidates.load(teacher), 1.0
     if isinstance(teacher, Candidates):
@@ -171,7 +171,7 @@ def _scored(pool: Pool, teacher: TeacherSource, *, seed: int, progress: bool) ->
 
 
 def _among(scored: Candidates, kept: set[str]) -> Candidates:
-    """The queries and candidates that are among these ids."""
+    """The queries and candidates with these ids."""
     queries, names, scores = [], [], []
     for query, ids, values in scored:
         chosen = [i for i, name in enumerate(ids) if name in kept]

@@ -1,4 +1,4 @@
-"""Distillation: a bi-encoder that learns to score as the teacher does (paper, section on distillation)."""
+"""Distillation: trains a bi-encoder to score like the teacher (paper, section on distillation)."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class _Trainer(WithoutCard, SentenceTransformerTrainer):  # type: ignore[misc]  
 
 
 def load_bi_encoder(source: str | Path, settings: Distil, *, seed: int = 123) -> SentenceTransformer:
-    """A bi-encoder, ready to be trained: a sentence-transformers checkpoint, or a plain transformer with mean pooling.
+    """Load a bi-encoder for training: a sentence-transformers checkpoint, or a plain transformer with mean pooling.
 
     Args:
         source: A folder or a hub name, or ``embedded`` for the token vectors of the encoder in the package. As a
-            starting point these count a repeated token in full, not to the power that the package's encoder uses.
-        settings: With any keyword strategy but ``none`` the two tags become tokens of their own.
-        seed: Of the rows of new tokens.
+            starting point, these count a repeated token fully, without the package's count exponent.
+        settings: With any keyword strategy except ``none`` the two tags become tokens.
+        seed: Of the vectors of new tokens.
 
     Raises:
         TrainingError: There is no such model.
@@ -48,7 +48,7 @@ def load_bi_encoder(source: str | Path, settings: Distil, *, seed: int = 123) ->
         model = _embedded() if str(source) == EMBEDDED else SentenceTransformer(str(source))
     except (OSError, ValueError) as error:
         raise TrainingError(f"no encoder can be loaded from {source}: {error}") from error
-    if isinstance(model[0], StaticEmbedding):  # knows no longest text by itself, but the exported encoder will
+    if isinstance(model[0], StaticEmbedding):  # has no maximum length itself, but the exported encoder will
         model[0].tokenizer.enable_truncation(settings.max_length)
     if model.transformers_model is not None:
         model.max_seq_length = settings.max_length
@@ -71,10 +71,10 @@ def _embedded() -> SentenceTransformer:
 
 
 def freeze_positions(model: SentenceTransformer) -> int:
-    """Keep the position embeddings as they are.
+    """Freeze the position embeddings.
 
     Returns:
-        How many parameters that is; 0 for a model without position embeddings.
+        The number of frozen parameters; 0 for a model without position embeddings.
     """
     frozen = 0
     for name, parameter in model.named_parameters():
@@ -111,10 +111,10 @@ def train_bi_encoder(
     Args:
         model: From ``load_bi_encoder``; it is trained in place and saved to ``folder / "model"``.
         teacher: Candidates with the teacher's raw scores.
-        examples: Every query and candidate under its ``content_id``.
+        examples: Every query and candidate by ``content_id``.
         settings: Groups, rendering, loss and optimisation.
-        folder: Checkpoints go here; training resumes from the last one.
-        seed: Of the draws and of the order.
+        folder: The folder of checkpoints; training resumes from the last one.
+        seed: Of the random draws and the order.
         metrics: A JSONL file to append to.
         progress: Show a bar on stderr.
         tensorboard: Also log for TensorBoard.
@@ -123,7 +123,7 @@ def train_bi_encoder(
         ``queries``, ``dropped`` by reason, ``frozen`` parameters, ``steps``, ``seconds``, ``loss``.
 
     Raises:
-        TrainingError: Too few queries or candidates, or a loss that is no number.
+        TrainingError: Too few queries or candidates, or the loss is not a number.
     """
     scaled = tuple(tuple(score * settings.teacher_scale for score in scores) for scores in teacher.scores)
     groups = Groups.of(replace(teacher, scores=scaled), **settings.groups.model_dump(), seed=seed)

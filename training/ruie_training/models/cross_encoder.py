@@ -1,7 +1,7 @@
-"""The reward model: a cross-encoder that learns an LLM's preferences and then scores every candidate.
+"""The reward model: a cross-encoder that learns an LLM's preferences and scores every candidate.
 
-It reads the query with its gold output and the candidate with its output, annotated spans between keyword tags on both
-sides (paper, section on the keyword-enhanced reward model).
+It reads the query with its gold output and the candidate with its output, with keyword tags around annotated spans on
+both sides (paper, section on the keyword-enhanced reward model).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
     "train_reward",
 ]
 
-_NO_TOKEN_TYPES = {"model_input_names": ["input_ids", "attention_mask"]}  # the paper's ELECTRA is given none
+_NO_TOKEN_TYPES = {"model_input_names": ["input_ids", "attention_mask"]}  # none for the paper's ELECTRA
 
 
 class _Trainer(WithoutCard, CrossEncoderTrainer):  # type: ignore[misc]  # sentence-transformers is not typed here
@@ -43,13 +43,13 @@ class _Trainer(WithoutCard, CrossEncoderTrainer):  # type: ignore[misc]  # sente
 def load_cross_encoder(
     source: str | Path, *, keywords: KeywordStrategy, max_length: int = 512, seed: int = 987
 ) -> CrossEncoder:
-    """A cross-encoder with one output, ready to be trained.
+    """Load a cross-encoder with one output for training.
 
     Args:
         source: A path or a hub name.
-        keywords: With any strategy but ``none`` the two tags become tokens of their own.
-        max_length: Tokens of query and candidate together; longer pairs are cut, the longer side first.
-        seed: Of the weights that the checkpoint lacks: a head, the rows of new tokens.
+        keywords: With any strategy except ``none`` the two tags become tokens.
+        max_length: Tokens of query and candidate together; longer pairs are truncated, the longer side first.
+        seed: Of weights that the checkpoint lacks: a head, vectors of new tokens.
 
     Raises:
         TrainingError: There is no such model.
@@ -65,13 +65,13 @@ def load_cross_encoder(
 
 
 def add_keyword_tokens(model: Any) -> int:
-    """Make the keyword tags tokens of their own, with new rows in the embeddings.
+    """Add the keyword tags as tokens, with new rows in the embeddings.
 
     Args:
         model: A ``CrossEncoder`` or ``SentenceTransformer`` whose first module is a transformer.
 
     Returns:
-        How many tokens were new.
+        The number of new tokens.
     """
     added = int(model.tokenizer.add_tokens([OPEN, CLOSE]))
     if added:
@@ -91,15 +91,15 @@ def train_reward(
     progress: bool = True,
     tensorboard: bool = False,
 ) -> dict[str, Any]:
-    """Train on groups of the LLM's preferences, with softmax cross-entropy of the positive.
+    """Train on groups of the LLM's preferences, by softmax cross-entropy of the positive.
 
     Args:
         model: From ``load_cross_encoder``; it is trained in place and saved to ``folder / "model"``.
         preferences: Candidates with the LLM's scores.
-        examples: Every query and candidate under its ``content_id``.
+        examples: Every query and candidate by ``content_id``.
         settings: Groups, rendering and optimisation.
-        folder: Checkpoints go here; training resumes from the last one.
-        seed: Of the draws and of the order.
+        folder: The folder of checkpoints; training resumes from the last one.
+        seed: Of the random draws and the order.
         metrics: A JSONL file to append to.
         progress: Show a bar on stderr.
         tensorboard: Also log for TensorBoard.
@@ -108,21 +108,21 @@ def train_reward(
         ``queries``, ``dropped`` by reason, ``steps``, ``seconds``, ``loss``.
 
     Raises:
-        TrainingError: Too few queries or candidates, or a loss that is no number.
+        TrainingError: Too few queries or candidates, or the loss is not a number.
     """
     groups = Groups.of(preferences, **settings.groups.model_dump(), seed=seed)
     text = passage_of(examples, settings.keywords, settings.layout)
     rows = GroupRows(groups, text, text, hard=True)
     arguments = CrossEncoderTrainingArguments(
         **training_arguments(settings.optimisation, folder, seed=seed, tensorboard=tensorboard),
-        # DDP does not look for tensors in the BatchEncoding that ListNetLoss passes: it would take all for unused
+        # DDP does not search the BatchEncoding of ListNetLoss for tensors: it would treat all parameters as unused
         ddp_find_unused_parameters=False,
     )
     trainer = _Trainer(
         model=model,
         args=arguments,
         train_dataset=dataset_of(rows, settings.optimisation.batch_size),
-        loss=ListNetLoss(model, mini_batch_size=-1),  # all pairs of a batch at once, one softmax a query
+        loss=ListNetLoss(model, mini_batch_size=-1),  # all pairs of a batch at once, one softmax per query
         callbacks=callbacks("reward", metrics=metrics, progress=progress, rows=rows),
     )
     result = train(trainer)
@@ -134,7 +134,7 @@ def train_reward(
 def count_cut_pairs(
     model: CrossEncoder, candidates: Candidates, examples: Mapping[str, Example], settings: Reward
 ) -> int:
-    """How many pairs have more tokens than ``settings.max_length``: the model does not see their longer side's end."""
+    """The number of pairs with more than ``settings.max_length`` tokens, whose longer side is truncated."""
     text = passage_of(examples, settings.keywords, settings.layout)
     names = sorted({*candidates.query_ids, *(name for ids in candidates.candidate_ids for name in ids)})
     encoded = model.tokenizer([text(name) for name in names], add_special_tokens=False, verbose=False)["input_ids"]
@@ -149,7 +149,7 @@ def score_candidates(
     """The reward model's raw score of every pair, best first.
 
     Raises:
-        TrainingError: A score is no finite number.
+        TrainingError: A score is not a finite number.
     """
     text = passage_of(examples, settings.keywords, settings.layout)
     pairs = [(text(query), text(name)) for query, ids, _ in candidates for name in ids]
@@ -158,7 +158,9 @@ def score_candidates(
     )
     values = np.asarray(flat, np.float64)
     if not np.isfinite(values).all():
-        raise TrainingError("the reward model gives scores that are no finite numbers: train it again, at a lower rate")
+        raise TrainingError(
+            "the reward model returns scores that are not finite: train it again with a lower learning rate"
+        )
     ends = np.cumsum([0, *(len(ids) for ids in candidates.candidate_ids)])
     ranked_ids, ranked_scores = [], []
     for ids, start, end in zip(candidates.candidate_ids, ends[:-1], ends[1:], strict=True):

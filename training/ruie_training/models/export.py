@@ -29,7 +29,7 @@ _EXAMPLE = ("Task: Named entity recognition", "Input: a longer text, so that the
 
 
 class _Static(nn.Module):
-    """Token ids and mask to the unit vector along the mean of the tokens' vectors."""
+    """Maps token ids and mask to the unit vector along the mean of the tokens' vectors."""
 
     def __init__(self, table: Tensor) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class _Static(nn.Module):
 
 
 class _Pipeline(nn.Module):
-    """Token ids and mask through all modules of a SentenceTransformer, to unit length."""
+    """Maps token ids and mask through all modules of a SentenceTransformer to a unit vector."""
 
     def __init__(self, model: SentenceTransformer) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ def export_encoder(
 
     Args:
         model: A transformer with any pooling, or ``StaticEmbedding``, on the CPU.
-        folder: Created where absent; existing files of these names are replaced.
+        folder: The folder; created if it does not exist. Existing files of these names are replaced.
         config: Name, prefixes, layout and keyword strategy, and the model's dimension.
         card: The model card, Markdown.
         int8: Weights as 8-bit integers.
@@ -72,7 +72,7 @@ def export_encoder(
         The folder.
 
     Raises:
-        TrainingError: The model is of a kind that can't be exported.
+        TrainingError: Models of this kind can't be exported.
         RunError: A file can't be written.
     """
     model = model.eval()
@@ -117,7 +117,7 @@ def _write_graph(model: SentenceTransformer, folder: Path, *, int8: bool) -> Pat
 
 
 def _name_output(path: Path) -> None:
-    """Name the output ``embedding``; the exporter gives that name to the look-up of the first layer."""
+    """Name the output ``embedding``, a name that the exporter gives to the look-up of the first layer."""
     import onnx
 
     model = onnx.load(path)
@@ -166,9 +166,9 @@ def smallest_cosine(model: SentenceTransformer, folder: str | Path, texts: Seque
     """The smallest cosine between the torch model's and the exported encoder's vectors of the same passages.
 
     Args:
-        model: What was exported.
-        folder: Where to.
-        texts: Some passages, shorter than the limit of tokens.
+        model: The exported model.
+        folder: Its folder.
+        texts: Some passages, shorter than the token limit.
 
     Returns:
         1 for equal vectors.
@@ -178,6 +178,6 @@ def smallest_cosine(model: SentenceTransformer, folder: str | Path, texts: Seque
 
     ours = model.encode_document(list(texts), normalize_embeddings=True, show_progress_bar=False)
     encoder = load_encoder(folder)
-    assert isinstance(encoder, TextEncoder)  # an exported folder is one
+    assert isinstance(encoder, TextEncoder)  # an exported folder has one
     theirs = encoder.encode_texts(list(texts), "passage")
     return float(np.einsum("nd,nd->n", np.asarray(ours), theirs).min())

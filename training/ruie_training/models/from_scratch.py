@@ -1,7 +1,7 @@
-"""Models made from nothing but the training texts: tokenizers, a small encoder, cross-encoder and causal LM.
+"""Models from training texts only: tokenizers, a small encoder, cross-encoder and causal LM.
 
-They are what small.toml trains where no pre-trained weights can be had. Each is written to a folder that
-transformers or sentence-transformers loads like any checkpoint.
+small.toml trains them, without pre-trained weights. Each is written to a folder that transformers or
+sentence-transformers loads like any checkpoint.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 PADDING, FIRST, SEPARATOR, UNKNOWN = "[PAD]", "[CLS]", "[SEP]", "[UNK]"
 END = "<end>"
-_ALL_TOKENS = 10**6  # of a text: none is truncated
+_ALL_TOKENS = 10**6  # maximum tokens of a text, so that none is truncated
 
 
 def encoder_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
@@ -86,7 +86,7 @@ def _bert(tokenizer: PreTrainedTokenizerFast, settings: TransformerModel) -> Ber
 
 
 def _start_embeddings(model: Any, vectors: Vectors | None) -> None:
-    """Put token vectors in place of the first random ones, at the scale that BERT starts from."""
+    """Replace the first random embeddings by token vectors, at BERT's initial scale."""
     if vectors is None:
         return
     table = model.get_input_embeddings().weight
@@ -102,10 +102,10 @@ def make_cross_encoder(
     """A small cross-encoder with one output and random weights.
 
     Args:
-        folder: Where it is written.
+        folder: The folder to write.
         tokenizer: From ``encoder_tokenizer``.
         settings: Its size.
-        vectors: Token vectors ``(tokens, d)`` to start the embeddings from; the first ``hidden`` columns are taken.
+        vectors: Token vectors ``(tokens, d)`` to start the embeddings from; the first ``hidden`` columns are used.
         seed: Of the weights.
     """
     torch.manual_seed(seed)
@@ -135,7 +135,7 @@ def make_transformer_encoder(
 
 
 def static_vectors(tokenizer: Any, texts: Sequence[str], settings: StaticModel, seed: int = 0) -> Vectors:
-    """The token vectors that a static encoder starts from, ``(tokens, random + svd + the teacher's dimensions)``."""
+    """The initial token vectors of a static encoder, ``(tokens, random + svd + the teacher's dimensions)``."""
     counts = token_bags(tokenizer, texts, _ALL_TOKENS)
     weights = inverse_document_frequency(counts)
     vectors = token_vectors(
@@ -147,7 +147,7 @@ def static_vectors(tokenizer: Any, texts: Sequence[str], settings: StaticModel, 
 
 
 def make_static_encoder(folder: Path, tokenizer: Any, vectors: Vectors) -> Path:
-    """A bi-encoder of token vectors: their mean, at unit length. It trains and runs fast on a CPU."""
+    """A bi-encoder of token vectors (the unit vector of their mean). It trains and runs fast on a CPU."""
     scaled = vectors / np.linalg.norm(vectors, axis=1).mean()
     model = SentenceTransformer(
         modules=[StaticEmbedding(tokenizer, embedding_weights=scaled), Normalize()], device="cpu"
@@ -157,7 +157,7 @@ def make_static_encoder(folder: Path, tokenizer: Any, vectors: Vectors) -> Path:
 
 
 def language_model_tokenizer(texts: Sequence[str], vocabulary: int, max_length: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer that keeps case and line breaks, so that any text comes back as it was."""
+    """A byte-level BPE tokenizer that keeps case and line breaks, so that any text is decoded without loss."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -177,7 +177,7 @@ def language_model_tokenizer(texts: Sequence[str], vocabulary: int, max_length: 
 
 
 def _packed(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], length: int) -> list[list[int]]:
-    """All texts one after the other, cut into rows of equal length: no padding; what fills no row is left out."""
+    """All texts concatenated and cut into rows of equal length, without padding and without the incomplete last row."""
     tokens = tokenizer([f"{text}{END}" for text in texts], add_special_tokens=False, verbose=False)["input_ids"]
     flat = [token for row in tokens for token in row]
     return [flat[start : start + length] for start in range(0, len(flat) - length + 1, length)]
@@ -197,10 +197,10 @@ def make_language_model(
     """Train a small decoder on whole prompts, each with its answer.
 
     Args:
-        folder: It is written to ``folder / "model"``, checkpoints beside it.
+        folder: The model is written to ``folder / "model"``, checkpoints beside it.
         texts: Prompts with answers; they are packed into rows of ``settings.max_length`` tokens.
         settings: Size and optimisation.
-        vocabulary: Tokens of its own tokenizer.
+        vocabulary: The number of tokens of its tokenizer.
         seed: Of weights and order.
         metrics: A JSONL file to append to.
         progress: Show a bar on stderr.
@@ -210,7 +210,7 @@ def make_language_model(
         ``steps``, ``seconds``, ``loss``, ``parameters``.
 
     Raises:
-        TrainingError: The texts fill fewer rows than one batch takes.
+        TrainingError: The texts fill fewer rows than one batch.
     """
     torch.manual_seed(seed)
     tokenizer = language_model_tokenizer(texts, vocabulary, settings.max_length)

@@ -19,7 +19,7 @@ class DistillationLoss(NamedTuple):
     total: Tensor
     """``kl + weight * contrastive``."""
     kl: Tensor
-    """Kullback-Leibler divergence of the student's scores of a group from the teacher's, mean over queries."""
+    """Kullback-Leibler divergence of the student's scores from the teacher's in each group, mean over queries."""
     contrastive: Tensor
     """Cross-entropy of the positive among all pairs of the batch, mean over queries, not yet weighted."""
 
@@ -37,14 +37,14 @@ def distillation_loss(
         queries: Unit vectors, ``(B, d)``.
         passages: Unit vectors, ``(B, n, d)``; ``passages[:, 0]`` are the positives.
         teacher: The teacher's raw scores, ``(B, n)``.
-        temperature: What the student's cosines are divided by.
+        temperature: The divisor of the student's cosines.
         weight: The weight of the contrastive part.
 
     Returns:
         The total and its two parts.
 
     Raises:
-        ValueError: The shapes don't fit together, or the temperature is not above zero.
+        ValueError: The shapes are inconsistent, or the temperature is not positive.
     """
     _check(queries, passages, teacher, temperature)
     kl = group_divergence(queries, passages, teacher, temperature)
@@ -78,10 +78,10 @@ def group_divergence(queries: Tensor, passages: Tensor, teacher: Tensor, tempera
 
 
 def contrastive_loss(queries: Tensor, passages: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of each query's positive over one row of scores: four kinds of pairs, side by side.
+    """Cross-entropy of each query's positive over one row of scores, of four kinds of pairs.
 
-    Query with all passages of the batch, its positive with the other queries, the query with the other queries, its
-    positive with the other positives.
+    The pairs are: query and all passages of the batch, its positive and other queries, query and other queries, its
+    positive and other positives.
     """
     size, group, _ = passages.shape
     positives = passages[:, 0]  # (B, d)
@@ -100,15 +100,15 @@ class RUIEDistillationLoss(nn.Module):
 
     Args:
         model: The bi-encoder; its embeddings are normalised here.
-        temperature: What the cosines are divided by.
+        temperature: The divisor of the cosines.
         weight: The weight of the contrastive part.
-        divergence_weight: The weight of the KL part: 1 in the paper, 0 leaves the contrastive part alone.
-        chunk_size: All texts of a batch are sorted by length and embedded so many at a time, so that little of it is
-            padding. The loss is the same but for rounding. A model whose columns can't be joined, such as
+        divergence_weight: The weight of the KL part: 1 in the paper, 0 for the contrastive part only.
+        chunk_size: The number of texts to embed at a time; a batch's texts are sorted by length, which minimizes
+            padding. The loss is the same except for rounding. A model whose columns can't be joined, such as
             ``StaticEmbedding``, embeds them one by one.
 
-    With several processes the batches of all of them are joined, so that the loss and its gradients are those of one
-    process with the joined batch.
+    The batches of several processes are joined, so that loss and gradients equal those of one process with the joined
+    batch.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ _TOKEN_KEYS = {"input_ids", "attention_mask", "token_type_ids"}
 
 
 def _can_be_joined(column: dict[str, Any]) -> bool:
-    """Whether a column is nothing but tokens padded on the right."""
+    """Whether a column consists only of tokens padded on the right."""
     tensors = {name for name, value in column.items() if isinstance(value, Tensor)}
     if not {"input_ids", "attention_mask"} <= tensors <= _TOKEN_KEYS:
         return False
@@ -191,7 +191,7 @@ def join_columns(columns: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _rows(features: dict[str, Any], rows: Tensor) -> dict[str, Any]:
-    """Some rows of a batch, cut to the longest of them."""
+    """Some rows of a batch, truncated to the longest of them."""
     width = int(features["attention_mask"][rows].sum(1).max())
     return {name: value[rows, :width] if name in _TOKEN_KEYS else value for name, value in features.items()}
 
@@ -202,7 +202,7 @@ def _check_finite(loss: DistillationLoss, teacher: Tensor) -> None:
     cause = (
         "the embeddings are not finite: lower the learning rate, or train in bf16 or float32 instead of fp16"
         if torch.isfinite(teacher).all()
-        else "the teacher's scores hold values that are not finite: look for them in the scored candidates"
+        else "the teacher's scores contain values that are not finite: check the scored candidates"
     )
     raise LossError(
         f"the distillation loss is {loss.total.item()} (kl {loss.kl.item()}, contrastive {loss.contrastive.item()}); "

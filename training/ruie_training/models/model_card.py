@@ -1,4 +1,4 @@
-"""The model card of an encoder: what it was made of, by which recipe and command, and what was measured."""
+"""The model card of an encoder: its data, recipe, command and figures."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ FIGURES = "## Figures"
 
 
 def write_card(sets: Sequence[DataSet], *, title: str, recipe: Mapping[str, object], command: str, how: str) -> str:
-    """A model card in Markdown; its last section, the figures, is filled by ``add_figures``.
+    """A model card in Markdown; ``add_figures`` fills its last section.
 
     Args:
-        sets: What it was trained on.
-        title: The first line.
+        sets: The training sets.
+        title: The title.
         recipe: Every number of the recipe.
-        command: What makes the encoder again.
-        how: What was done, in words.
+        command: The command that reproduces the encoder.
+        how: A description of the training.
     """
     rows = [
         f"| {dataset.name} | {dataset.language} | {dataset.size('train'):,} | {dataset.source.split(' : ')[0]} "
@@ -58,7 +58,7 @@ def write_card(sets: Sequence[DataSet], *, title: str, recipe: Mapping[str, obje
 
 
 def _terms(sets: Sequence[DataSet]) -> str:
-    """Whether the licences permit passing on what was trained, and whether a set was meant for testing."""
+    """Sentences on the licences of the training sets, and on held-out sets among them."""
     own = [dataset.name for dataset in sets if dataset.role is Role.OWN]
     closed = [dataset.name for dataset in sets if not dataset.permissive and dataset.name not in own]
     tested = [dataset.name for dataset in sets if dataset.role is Role.HELD_OUT]
@@ -74,7 +74,7 @@ def _terms(sets: Sequence[DataSet]) -> str:
 
 
 def add_figures(folder: str | Path, figures: str) -> None:
-    """Put figures into the card of an exported encoder, replacing those it has.
+    """Set the figures in the card of an exported encoder.
 
     Args:
         folder: An exported encoder.
@@ -86,7 +86,7 @@ def add_figures(folder: str | Path, figures: str) -> None:
 
 
 def rows_of(sets: Sequence[DataSet]) -> str:
-    """How many sets of each role and how many rows, in a few words."""
+    """The numbers of sets by role and of rows, in words."""
     roles = Counter(dataset.role for dataset in sets)
     rows = sum(dataset.size("train") for dataset in sets)
     return f"{len(sets)} sets ({', '.join(f'{count} {role}' for role, count in roles.items())}), {rows:,} rows"

@@ -1,4 +1,4 @@
-"""Token vectors made from training texts alone: tokenizer, inverse document frequency, random directions and an SVD."""
+"""Token vectors from training texts only: tokenizer, inverse document frequency, random directions and an SVD."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ SPECIAL_TOKENS = ("[PAD]", "[CLS]", OPEN, CLOSE)
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
     """A byte-level BPE tokenizer: lower case, no unknown tokens in any script, keyword tags as single tokens.
 
-    Words are split at white space and punctuation, and Chinese characters are words of their own, so that a word has
-    the same tokens wherever it occurs.
+    Words are split at white space and punctuation, and Chinese characters are single words, so that a word always has
+    the same tokens.
 
     Args:
-        texts: What it is trained on.
-        vocabulary: How many tokens it may have.
+        texts: The training texts.
+        vocabulary: The maximum number of tokens.
 
     Returns:
-        A ``tokenizers.Tokenizer`` that puts ``[CLS]`` first, so that no text is without a token.
+        A ``tokenizers.Tokenizer`` that puts ``[CLS]`` first, so that every text has a token.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -50,7 +50,7 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
 def inverse_document_frequency(counts: Any) -> Vectors:
     """``ln(1 + texts / (1 + texts with the token))`` for each token of token bags, (tokens,); 0 for special tokens.
 
-    ``[CLS]`` keeps a millionth, which decides nothing but the direction of an empty text.
+    ``[CLS]`` keeps a millionth, which matters only for the direction of an empty text.
     """
     having = np.bincount(counts.indices, minlength=counts.shape[1])
     weights = np.log1p(counts.shape[0] / (1 + having))
@@ -81,8 +81,8 @@ def token_vectors(counts: Any, idf: Vectors, *, random: int, svd: int, svd_weigh
 def singular_vectors(counts: Any, idf: Vectors, dimensions: int, seed: int) -> Vectors:
     """The tokens in the first right singular vectors of TF-IDF, (tokens, dimensions).
 
-    Counts are logarithmic and texts of unit length. Tokens get unit length too, so that a frequent one does not
-    outweigh the rest, and then mean 0.
+    Counts are logarithmic, and texts have unit length. Tokens also get unit length, so that frequent ones do not
+    dominate, and then mean 0.
     """
     from sklearn.preprocessing import normalize
     from sklearn.utils.extmath import randomized_svd

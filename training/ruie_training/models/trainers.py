@@ -1,4 +1,4 @@
-"""What the trainers of all stages share: arguments, resuming, progress, metrics and the epoch's fresh groups."""
+"""Shared by the trainers of all stages: arguments, resuming, progress, metrics and new groups in each epoch."""
 
 from __future__ import annotations
 
@@ -48,26 +48,26 @@ def training_arguments(
         "save_steps": optimisation.checkpoint_steps,
         "save_total_limit": 2,
         "logging_steps": optimisation.log_steps,
-        "logging_nan_inf_filter": False,  # a loss that is no number must be seen
+        "logging_nan_inf_filter": False,  # a loss that is not a number must be noticed
         "report_to": ["tensorboard"] if tensorboard else [],
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
-        # without this, accelerate does not join processes on CPUs, and each would train alone
+        # otherwise accelerate does not join processes on CPUs, and each trains separately
         "use_cpu": Process.from_environment().world > 1 and not torch.cuda.is_available(),
     }
     return {**arguments, **more}
 
 
 def check_batch(rows: int, what: str, batch_size: int) -> None:
-    """Check that there is enough for one batch of every process.
+    """Check that there are enough rows for one batch of every process.
 
     Args:
-        rows: How many rows there are.
-        what: What they are, for the message.
-        batch_size: Rows a batch and process.
+        rows: The number of rows.
+        what: Their name, for the message.
+        batch_size: Rows per batch and process.
 
     Raises:
-        TrainingError: There are fewer, so that an epoch would have no batch at all.
+        TrainingError: There are fewer rows, so that an epoch would have no batch.
     """
     world = Process.from_environment().world
     if rows < batch_size * world:
@@ -79,7 +79,7 @@ def check_batch(rows: int, what: str, batch_size: int) -> None:
 
 
 def dataset_of(rows: GroupRows, batch_size: int) -> Dataset:
-    """A data set of row numbers that become groups of texts when they are read.
+    """A data set of row numbers, which are rendered as groups of texts when they are read.
 
     Raises:
         TrainingError: There are fewer queries than one batch of all processes takes.
@@ -91,16 +91,16 @@ def dataset_of(rows: GroupRows, batch_size: int) -> Dataset:
 
 
 def train(trainer: Trainer) -> dict[str, float]:
-    """Train from the last whole checkpoint, or from the start.
+    """Train from the last complete checkpoint, or from the start.
 
     Returns:
-        ``steps``, ``seconds`` of this call and the mean ``loss`` of it; the last one logged where no step was left.
+        ``steps``, ``seconds`` and mean ``loss`` of this call; the last logged loss if no step was left.
 
     Raises:
-        TrainingError: The loss is not a finite number, or the processes that were started did not find each other.
+        TrainingError: The loss is not a finite number, or the started processes did not connect.
     """
     _check_world(trainer)
-    trainer.remove_callback(PrinterCallback)  # the metrics file has what it would print
+    trainer.remove_callback(PrinterCallback)  # the metrics file has its output
     checkpoint = last_checkpoint(Path(trainer.args.output_dir), discard=trainer.is_world_process_zero())
     if checkpoint and _step(checkpoint) >= trainer.args.max_steps:
         return _finished(trainer, checkpoint)
@@ -118,15 +118,15 @@ def train(trainer: Trainer) -> dict[str, float]:
 
 
 def _finished(trainer: Trainer, checkpoint: Path) -> dict[str, float]:
-    """What a run that was killed after its last step needs: its weights. The trainer would do one step more."""
-    trainer._load_from_checkpoint(str(checkpoint))  # what ``Trainer.train`` calls; it has no public name
+    """Load the weights of a run that was killed after its last step; the trainer would do one more step."""
+    trainer._load_from_checkpoint(str(checkpoint))  # called by ``Trainer.train``; it has no public name
     state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
     losses = [line["loss"] for line in state.log_history if "loss" in line]
     return {"steps": state.global_step, "seconds": 0.0, "loss": losses[-1] if losses else 0.0}
 
 
 def _check_world(trainer: Trainer) -> None:
-    """Processes that train each by itself would do the same work and write over each other's files."""
+    """Refuse separate processes: they would repeat the work and overwrite each other's files."""
     started, joined = Process.from_environment().world, trainer.args.world_size
     if joined != started:
         raise TrainingError(
@@ -136,11 +136,11 @@ def _check_world(trainer: Trainer) -> None:
 
 
 def last_checkpoint(folder: Path, *, discard: bool = False) -> Path | None:
-    """The newest whole checkpoint of a folder. One that a killed run left half written is not taken.
+    """The newest complete checkpoint of a folder; incomplete ones of a killed run are ignored.
 
     Args:
-        folder: Where ``checkpoint-N`` lie.
-        discard: Remove the half-written ones.
+        folder: The folder of ``checkpoint-N``.
+        discard: Whether to remove incomplete ones.
     """
     checkpoints = sorted(folder.glob("checkpoint-*"), key=_step, reverse=True)
     whole = None
@@ -165,17 +165,17 @@ def _is_whole(checkpoint: Path) -> bool:
 
 
 class WithoutCard:
-    """Put before a trainer of sentence-transformers: no statistics for its model card, which take longer than tests.
+    """A mixin for trainers of sentence-transformers, without statistics for the model card, which take long.
 
-    The export writes a card of its own.
+    The export writes its own card.
     """
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
-        """Add none."""
+        """Add no callback."""
 
 
 class FreshGroups(TrainerCallback):  # type: ignore[misc]  # transformers is not typed here
-    """Draws other groups in each epoch."""
+    """Draws new groups in each epoch."""
 
     def __init__(self, rows: GroupRows) -> None:
         self.rows = rows
@@ -183,7 +183,7 @@ class FreshGroups(TrainerCallback):  # type: ignore[misc]  # transformers is not
     def on_epoch_begin(
         self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: object
     ) -> None:
-        """Set the rows' epoch; a run that resumes from a checkpoint begins within one."""
+        """Set the rows' epoch; a resumed run begins within one."""
         self.rows.epoch = int(state.epoch or 0)
 
 
@@ -202,14 +202,14 @@ class MetricsFile(TrainerCallback):  # type: ignore[misc]  # transformers is not
         logs: dict[str, float] | None = None,
         **_: object,
     ) -> None:
-        """Write one line with stage, step and time; a loss that is no number ends the training."""
+        """Write one line with stage, step and time; a loss that is not a number ends the training."""
         if not state.is_world_process_zero or not logs:
             return
         append_metrics(self.path, self.stage, {"step": state.global_step, **logs})
         wrong = [name for name, value in logs.items() if not math.isfinite(value)]
         if wrong:
             raise TrainingError(
-                f"{', '.join(wrong)} is no finite number at step {state.global_step} of stage {self.stage}: "
+                f"{', '.join(wrong)} is not a finite number at step {state.global_step} of stage {self.stage}: "
                 "lower the learning rate, or train in bf16 or float32"
             )
 
@@ -243,13 +243,13 @@ class ProgressBar(TrainerCallback):  # type: ignore[misc]  # transformers is not
     def on_step_end(
         self, _args: TrainingArguments, _state: TrainerState, _control: TrainerControl, **_: object
     ) -> None:
-        """One step further."""
+        """Advance the bar by one step."""
         self.advance(1)
 
     def on_train_end(
         self, _args: TrainingArguments, _state: TrainerState, _control: TrainerControl, **_: object
     ) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self.open.close()
 
 

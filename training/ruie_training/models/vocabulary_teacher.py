@@ -1,6 +1,6 @@
-"""Token vectors from a pre-trained sentence encoder: each token of a vocabulary goes through it by itself.
+"""Token vectors from a pre-trained sentence encoder, which encodes each token of a vocabulary separately.
 
-This is how model2vec makes a static encoder: the teacher's vector of a token, its principal components, and a weight
+model2vec makes static encoders in this way: the teacher's vector of a token, its principal components, and a weight
 that falls with the token's frequency. Nothing is trained.
 """
 
@@ -20,7 +20,7 @@ from ruie_training.models.settings import VocabularyTeacher
 Vectors = NDArray[np.float32]
 
 _BATCH = 1024
-_MIN_KNOWN = 0.5  # of the tokens of the training texts; below that the teacher is one for another language
+_MIN_KNOWN = 0.5  # share of the training texts' tokens; below it the teacher is for another language
 
 
 def join_teacher(
@@ -41,7 +41,7 @@ def join_teacher(
     """
     frequencies = np.asarray(counts.sum(0), np.float64).ravel()
     part = teacher_vectors(tokenizer, frequencies, settings, progress=progress)
-    # The teacher's part has its own weights: what both are multiplied by later is divided out here.
+    # The teacher's part has its own weights: the later factor of both parts is divided out here.
     scale = np.divide(settings.weight * idf.max(), idf, out=np.zeros_like(idf), where=idf > 0)
     return np.concatenate([vectors, part * scale[:, None]], axis=1)
 
@@ -53,8 +53,8 @@ def teacher_vectors(
 
     The vectors are centred, the first ``dropped`` principal components are left out (Mu and Viswanath 2018), and the
     next ``dimensions`` are kept, scaled to unit length. A token of relative frequency p is multiplied by
-    ``a / (a + p)``, where a is ``smoothing`` (smooth inverse frequency, Arora et al. 2017). A token that the teacher
-    doesn't know, such as a word of another script, has zeros.
+    ``a / (a + p)``, where a is ``smoothing`` (smooth inverse frequency, Arora et al. 2017). A token unknown to the
+    teacher, such as a word of another script, has zeros.
 
     Args:
         tokenizer: A ``tokenizers.Tokenizer`` of byte-level BPE.
@@ -83,7 +83,7 @@ def teacher_vectors(
 
 
 def load_teacher(source: str | Path) -> Any:
-    """A sentence encoder to learn from.
+    """Load a sentence encoder as a teacher.
 
     Args:
         source: A folder or a hub name.
@@ -103,7 +103,7 @@ def load_teacher(source: str | Path) -> Any:
         missing: Sequence[str] = ()
         if teacher.transformers_model is not None:
             loading = AutoModel.from_pretrained(str(source), output_loading_info=True)[1]
-            missing = sorted(name for name in loading["missing_keys"] if "pooler" not in name)  # which no one asks
+            missing = sorted(name for name in loading["missing_keys"] if "pooler" not in name)  # unused here
     except (OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         raise TrainingError(f"no sentence encoder can be loaded from {source}: {error}") from error
     if missing:
@@ -115,7 +115,7 @@ def load_teacher(source: str | Path) -> Any:
 
 
 def token_texts(tokenizer: Any) -> list[str]:
-    """The text of each token, as a teacher reads it; empty for special tokens and for parts of characters.
+    """The text of each token for a teacher; empty for special tokens and parts of characters.
 
     Args:
         tokenizer: A ``tokenizers.Tokenizer`` of byte-level BPE.
@@ -132,7 +132,7 @@ def token_texts(tokenizer: Any) -> list[str]:
 
 
 def known_texts(teacher: Any, texts: Sequence[str]) -> NDArray[np.bool_]:
-    """Whether the teacher's tokenizer knows anything of each text, (texts,)."""
+    """Whether the teacher's tokenizer knows any token of each text, (texts,)."""
     known = np.array([bool(text) for text in texts])
     unknown = getattr(teacher.tokenizer, "unk_token_id", None)
     if unknown is not None and known.any():
@@ -149,14 +149,14 @@ def embed(teacher: Any, texts: Sequence[str], name: str, *, progress: bool = Fal
         TrainingError: Some are not finite.
     """
     parts = []
-    with track("the teacher reads the vocabulary", total=len(texts), enabled=progress) as advance:
+    with track("embedding the vocabulary", total=len(texts), enabled=progress) as advance:
         for start in range(0, len(texts), _BATCH):
             batch = list(texts[start : start + _BATCH])
             part = np.asarray(teacher.encode(batch, batch_size=256, normalize_embeddings=True, show_progress_bar=False))
             wrong = np.flatnonzero(~np.isfinite(part).all(1))
             if len(wrong):
                 raise TrainingError(
-                    f"the teacher {name} gave no finite vector for {len(wrong)} of {len(batch)} tokens, such as "
+                    f"the teacher {name} returned no finite vectors for {len(wrong)} of {len(batch)} tokens, such as "
                     f"{batch[wrong[0]]!r}: check its weights"
                 )
             parts.append(part.astype(np.float32))
@@ -165,10 +165,10 @@ def embed(teacher: Any, texts: Sequence[str], name: str, *, progress: bool = Fal
 
 
 def principal_components(vectors: Vectors, settings: VocabularyTeacher) -> Vectors:
-    """Centred vectors in their principal components without the first ones, at unit length, (n, dimensions).
+    """Principal components of centred vectors without the first ones, at unit length, (n, dimensions).
 
     Raises:
-        TrainingError: There are not so many components.
+        TrainingError: There are too few components.
     """
     wanted = settings.dropped + settings.dimensions
     if wanted > min(vectors.shape):

@@ -1,1 +1,1 @@
-"""A run: its stages, what it has done already, and what each stage would do."""
+"""A run: its stages, its records, and its plan."""

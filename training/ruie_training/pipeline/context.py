@@ -1,4 +1,4 @@
-"""What every stage of a run may use: the recipe, the data, the run folder, and this process."""
+"""The context of a run for its stages: recipe, data, run folder, and process."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ruie_training.processes import Process
 from ruie_training.recipes import Recipe, hash_of
 
 CANDIDATES = "candidates.jsonl.gz"
-"""What mine, preferences and reward write into their folders."""
+"""The file of candidates in the folders of mine, preferences and reward."""
 ENCODER, UNTRAINED = "encoder", "untrained"
-"""Folders that the stage export writes: the trained encoder, and the encoder that it started from."""
+"""Folders of the stage export: the trained encoder, and its starting point."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Context:
 
     recipe: Recipe
     data: Path
-    """What ``data.catalog.read_sets`` takes."""
+    """The source for ``data.catalog.read_sets``."""
     run: Path
     """The run folder."""
     process: Process = field(default_factory=Process)
     progress: bool = True
     tensorboard: bool = False
     pool: str = "default"
-    """The pool, where ``data`` is a store."""
+    """The pool, if ``data`` is a store."""
 
     @property
     def metrics(self) -> Path:
@@ -47,17 +47,17 @@ class Context:
 
     @cached_property
     def sets(self) -> list[DataSet]:
-        """The sets trained on."""
+        """The training sets."""
         return choose_training_sets(self.all_sets, self.recipe.data)
 
     @cached_property
     def material(self) -> Material:
-        """The examples trained on."""
+        """The training examples."""
         return read_material(self.sets, self.recipe.data, self.recipe.seed)
 
     @cached_property
     def training_hash(self) -> str:
-        """A hash over the rows trained on."""
+        """A hash over the training rows."""
         return hash_sets(self.sets, "train")
 
     def folder(self, stage: str) -> Path:
@@ -65,7 +65,7 @@ class Context:
         return self.run / stage
 
     def candidates(self, stage: str) -> Candidates:
-        """What mine, preferences or reward wrote."""
+        """The candidates of mine, preferences or reward."""
         return Candidates.load(self.folder(stage) / CANDIDATES)
 
     def training_options(self) -> dict[str, Any]:
@@ -79,5 +79,5 @@ class Context:
 
 
 def hash_sets(sets: Sequence[DataSet], *splits: str) -> str:
-    """A hash over splits of sets (all splits where none is named): 16 hexadecimal digits."""
+    """A hash over splits of sets (by default all): 16 hexadecimal digits."""
     return hash_of([dataset.content_hash(*splits) for dataset in sets])

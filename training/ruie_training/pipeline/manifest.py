@@ -1,4 +1,4 @@
-"""The records of a run folder: its recipe, and for each stage what it read, did and left out."""
+"""The records of a run folder: its recipe, and the record of each stage."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ class StageRecord(BaseModel):
 
     stage: str
     hash: str
-    """Of the stage's settings, the data and the hashes of the stages it reads; the same hash: not run again."""
+    """Covers the stage's settings, the data and the hashes of stages it reads; an equal hash means: not run again."""
     status: Literal["running", "done"]
     seed: int
     inputs: Mapping[str, str]
     versions: Mapping[str, str]
     seconds: float = 0.0
-    """Of all attempts together, to the microsecond, but for one that was killed without a chance to write it down."""
+    """Seconds of all attempts, except one that was killed before writing its record."""
     report: Mapping[str, Any] = {}
-    """Counts and figures; ``dropped`` counts what was left out, by reason."""
+    """Counts and figures; ``dropped`` counts left-out rows, by reason."""
 
     def write(self, folder: Path) -> None:
-        """Write it, whole or not at all."""
+        """Write it atomically."""
         atomic_write(folder / RECORD, self.model_dump_json(indent=1) + "\n")
 
 
 def read_record(folder: Path) -> StageRecord | None:
-    """The record of a stage's folder; None where there is none.
+    """The record in a stage's folder, or None.
 
     Raises:
         RunError: The file is not a record.
@@ -58,7 +58,7 @@ def read_record(folder: Path) -> StageRecord | None:
 
 
 def versions() -> dict[str, str]:
-    """The versions of what takes part in a run."""
+    """The versions of the packages of a run."""
     installed = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -71,10 +71,10 @@ def versions() -> dict[str, str]:
 def open_run(folder: Path, recipe: Recipe, *, write: bool) -> None:
     """Check that a folder is new or belongs to this recipe, and write its manifest.
 
-    A recipe of the same name whose numbers have changed may resume: the stages that the change concerns run again.
+    A changed recipe with the same name may resume: stages affected by the change run again.
 
     Raises:
-        RunError: The folder belongs to another recipe, or holds something else.
+        RunError: The folder belongs to another recipe, or is not a run folder.
     """
     path = folder / MANIFEST
     if path.is_file():
@@ -86,7 +86,7 @@ def open_run(folder: Path, recipe: Recipe, *, write: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"the run folder {folder} can't be made: {error.strerror}") from error
+        raise RunError(f"the run folder {folder} can't be created: {error.strerror}") from error
     content = {
         "recipe": recipe.name,
         "recipe_hash": recipe.content_hash(),
@@ -110,12 +110,12 @@ def _check_owner(path: Path, recipe: Recipe) -> None:
 
 
 def collect(folder: Path, stages: Iterable[str], outdated: Collection[str] = ()) -> dict[str, Any]:
-    """The manifest with the records of stages in it, as one JSON value.
+    """The manifest with the records of stages, as one JSON value.
 
     Args:
         folder: The run folder.
-        stages: Their names; those without a record are left out.
-        outdated: Names of those whose record belongs to other settings: that is their status then.
+        stages: Their names; stages without a record are left out.
+        outdated: Names of stages whose record is for other settings; their status becomes ``outdated``.
     """
     manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
     records = {stage: read_record(folder / stage) for stage in stages}

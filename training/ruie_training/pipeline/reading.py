@@ -1,4 +1,4 @@
-"""Reads recipes: every section is checked by the stage that it belongs to, before anything starts."""
+"""Reads recipes: each section is checked by its stage, before anything starts."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def make_recipe(tables: Mapping[str, Any], source: str = "the recipe") -> Recipe
     """A recipe from its tables.
 
     Args:
-        tables: What a TOML file holds.
-        source: Where they come from, for error messages.
+        tables: The content of a TOML file.
+        source: Their origin, for error messages.
 
     Raises:
         RecipeError: An unknown key, a value out of range, sections that contradict each other.
@@ -63,12 +63,12 @@ def make_recipe(tables: Mapping[str, Any], source: str = "the recipe") -> Recipe
 
 
 def stages_of(recipe: Recipe) -> list[str]:
-    """The stages of a recipe, in order: those that it has a section for."""
+    """The stages of a recipe, in order: those with a section."""
     return [name for name, stage in STAGES.items() if recipe.section(stage.settings_type) is not None]
 
 
 def describe_keys() -> str:
-    """Every key of a recipe with its type, its default and what it means, section by section, as Markdown."""
+    """Every key of a recipe with its type, default and meaning, by section, as Markdown."""
     sections: list[tuple[str, type[Section]]] = [("", Recipe), ("data", Data)]
     sections += [(name, stage.settings_type) for name, stage in STAGES.items()]
     return "\n".join(line for name, kind in sections for line in _describe(name, kind))
@@ -95,7 +95,7 @@ def _describe(name: str, kind: type[Section]) -> Iterator[str]:
 
 
 def _sections_in(annotation: Any) -> Iterator[type[Section]]:
-    """The kinds of section that a field may hold."""
+    """The kinds of sections of a field."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         yield annotation
     for part in get_args(annotation):
@@ -103,7 +103,7 @@ def _sections_in(annotation: Any) -> Iterator[type[Section]]:
 
 
 def _values(field: FieldInfo) -> str:
-    """What values a key takes, in a word or as a list of choices."""
+    """The values of a key, as a word or a list of choices."""
     annotation: Any = field.annotation
     schema = TypeAdapter(annotation).json_schema()
     definitions = schema.get("$defs", {})
@@ -125,7 +125,7 @@ def _values(field: FieldInfo) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A default as a recipe writes it; ``none`` is a key that is left away."""
+    """A default as in a recipe; ``none`` for an omitted key."""
     if value is None:
         return "none"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""A whole run: every stage of a recipe in one folder. What is done is skipped; interrupted stages resume.
+"""Runs every stage of a recipe in one folder. Finished stages are skipped; interrupted ones resume.
 
 A run folder holds ``manifest.json``, ``metrics.jsonl`` and a folder for each stage with its ``stage.json``.
 """
@@ -25,17 +25,17 @@ from ruie_training.pipeline.stages import STAGES
 from ruie_training.recipes import hash_of
 
 Action = Literal["skip", "run", "resume", "rerun"]
-"""What happens to a stage: it is done already, it is new, it was interrupted, or it was done with other settings."""
+"""The action for a stage: it is done, new, interrupted, or was done with other settings."""
 
 _POLL_SECONDS = 1.0
-_FULL_DISK_BYTES = 32 * 2**20  # with less free, a failure to write is taken for a full disk
+_FULL_DISK_BYTES = 32 * 2**20  # with less free space, a write failure counts as a full disk
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A stage and what will be done with it."""
+    """A stage and its action."""
 
     stage: Stage[Any]
     hash: str
@@ -44,7 +44,7 @@ class Planned:
 
 
 def plan(context: Context, *, only: Sequence[str] = (), until: str | None = None) -> list[Planned]:
-    """What would be done, stage by stage; nothing is written.
+    """The plan of a run by stage; nothing is written.
 
     Args:
         context: Recipe, data and run folder.
@@ -61,7 +61,7 @@ def plan(context: Context, *, only: Sequence[str] = (), until: str | None = None
         if name not in names:
             raise RecipeError(f"the recipe {context.recipe.name} has no stage {name!r}, only {', '.join(names)}")
         if until in names and names.index(name) > names.index(until):
-            raise RecipeError(f"{name} comes after {until}: leave --until {until} or --stage {name} away")
+            raise RecipeError(f"{name} comes after {until}: omit --until {until} or --stage {name}")
     open_run(context.run, context.recipe, write=False)
     hashes: dict[str, str] = {}
     planned = []
@@ -97,28 +97,28 @@ def _check_inputs(planned: Sequence[Planned], wanted: Sequence[Planned]) -> None
         if missing:
             raise RunError(
                 f"the stage {at.stage.name} reads {', '.join(missing)}, not done yet or done with other settings: "
-                f"run that first, or leave --stage away"
+                f"run that first, or omit --stage"
             )
 
 
 def run(
     context: Context, *, only: Sequence[str] = (), until: str | None = None, say: Say = lambda _: None
 ) -> dict[str, Any]:
-    """Do what ``plan`` plans.
+    """Execute the plan of ``plan``.
 
     Args:
         context: Recipe, data and run folder.
         only: These stages and no others.
         until: This stage and those before it.
-        say: Called with one line for each thing that happens.
+        say: Called with one line for each event.
 
     Returns:
-        The manifest with the records of all stages of the recipe. The status of one that was made with other settings,
-        and was not done again now, is ``outdated``.
+        The manifest with the records of all stages of the recipe. A stage with other settings that was not run again
+        has the status ``outdated``.
 
     Raises:
         RunError: The folder belongs to another recipe or can't be written.
-        TrainingError: A stage can't train on what it is given.
+        TrainingError: A stage can't train on its inputs.
     """
     planned = plan(context, only=only, until=until)
     for at in planned:
@@ -150,7 +150,7 @@ def _manifest(context: Context) -> dict[str, Any]:
 
 
 def _write_manifest(context: Context) -> None:
-    """Put what the stages have recorded so far into the manifest, so that an interrupted run has it too."""
+    """Write the current records to the manifest, so that an interrupted run has them, too."""
     manifest = _manifest(context)
     atomic_write(context.run / MANIFEST, json.dumps(manifest, indent=1) + "\n")
 
@@ -173,7 +173,7 @@ def _do(context: Context, at: Planned) -> None:
 
 
 def _begin(context: Context, at: Planned) -> StageRecord:
-    """A folder for the stage: what an interrupted run left is kept, what other settings made is removed."""
+    """Create the folder of a stage; keep files of an interrupted run, and remove those of other settings."""
     folder = context.folder(at.stage.name)
     known = read_record(folder) if at.action == "resume" else None
     if at.action in ("run", "rerun") and folder.is_dir():
@@ -192,7 +192,7 @@ def _begin(context: Context, at: Planned) -> StageRecord:
 
 
 def _wait_for(context: Context, at: Planned, *statuses: str) -> None:
-    """Let all processes but the first wait until it has begun or finished the stage."""
+    """Make all other processes wait until the first has started or finished the stage."""
     while not context.process.is_first:
         record = read_record(context.folder(at.stage.name))
         if record and record.hash == at.hash and record.status in statuses:
@@ -202,15 +202,15 @@ def _wait_for(context: Context, at: Planned, *statuses: str) -> None:
 
 @contextmanager
 def _disk_errors(folder: Path, stage: str) -> Iterator[None]:
-    """Report a full disk or an unwritable file in plain words, whichever library met it."""
+    """Report a full disk or an unwritable file in plain words, whichever library raised it."""
     try:
         yield
     except OSError as error:
         raise RunError(
             f"the stage {stage} could not read or write {error.filename or folder}: {error.strerror or error}. "
-            f"What is done is kept; after fixing this, run the same command to resume."
+            f"Finished work is kept; after fixing this, run the same command to resume."
         ) from error
-    except Exception as error:  # safetensors and torch wrap the system's error in their own
+    except Exception as error:  # safetensors and torch wrap the system's error in their own errors
         if isinstance(error, RuieError) or shutil.disk_usage(folder).free > _FULL_DISK_BYTES:
             raise
         raise RunError(

@@ -1,4 +1,4 @@
-"""Long scoring jobs in shards: an interrupted run resumes with the next shard, and several processes share the work."""
+"""Scores in shards: an interrupted run resumes with the next shard, and several processes share the work."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def score_in_shards(
     """Score candidates shard by shard, each shard a file.
 
     Args:
-        candidates: What to score.
+        candidates: The candidates to score.
         score: Scores a shard. It may leave out queries, and count them in ``dropped``.
-        folder: Where the shards lie. It belongs to these candidates and this way of scoring alone.
+        folder: The folder of the shards, only for these candidates and this scoring.
         size: Queries per shard.
         process: This process. Each process scores every ``world``-th shard, and all return the whole result.
         timeout: Seconds to wait for the shards of other processes.
-        label: Of a progress bar over the queries of this process. None: no bar, as where ``score`` shows one.
+        label: Of a progress bar over the queries of this process. None: no bar, if ``score`` shows one.
 
     Returns:
         All shards, joined in order.
@@ -61,7 +61,7 @@ def score_in_shards(
 
 
 def _slice(candidates: Candidates, start: int, end: int) -> Candidates:
-    """Some queries. The first shard alone carries the counts of what was dropped before, so that they count once."""
+    """Some queries. Only the first shard has the counts of dropped rows, so that they count once."""
     part = slice(start, end)
     dropped = candidates.dropped if start == 0 else {}
     columns = candidates.query_ids[part], candidates.candidate_ids[part], candidates.scores[part]

@@ -1,4 +1,4 @@
-"""Checks before a run starts: the models that a recipe names are there, and the data suffice for one step."""
+"""Checks before a run: the models of a recipe exist, and the data suffice for one step."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ruie_training.pipeline.stage import Workload
 
 
 def check_source(model: str, key: str) -> None:
-    """Check that a checkpoint is there: a folder, or a repository that the hub or its cache has.
+    """Check that a checkpoint exists: a folder, or a repository in the hub or its cache.
 
     Args:
-        model: A folder or a hub name; ``scratch`` and ``embedded`` are always there.
+        model: A folder or a hub name; ``scratch`` and ``embedded`` always exist.
         key: The key of the recipe, for the error message.
 
     Raises:
@@ -29,9 +29,9 @@ def check_source(model: str, key: str) -> None:
     try:
         hf_hub_download(model, "config.json")
     except HFValidationError:
-        raise TrainingError(f"{key} = {model!r}: there is no such folder") from None
+        raise TrainingError(f"{key} = {model!r}: no such folder") from None
     except Exception as error:
-        raise TrainingError(f"{key} = {model!r}: neither a folder nor a model that the hub gives: {error}") from error
+        raise TrainingError(f"{key} = {model!r}: neither a folder nor a model on the hub: {error}") from error
 
 
 def check_queries(context: Context, section: str, batch_size: int) -> None:
@@ -39,11 +39,11 @@ def check_queries(context: Context, section: str, batch_size: int) -> None:
 
     Args:
         context: The run.
-        section: Of the recipe, for the error message.
+        section: The section of the recipe, for the error message.
         batch_size: Queries per step and process.
 
     Raises:
-        DataError: They have fewer.
+        DataError: There are too few queries.
     """
     queries, needed = Workload(context).queries, batch_size * context.process.world
     if queries < needed:

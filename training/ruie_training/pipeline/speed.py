@@ -1,4 +1,4 @@
-"""Rough times of training and scoring on this machine, right within a factor of three: minutes or days."""
+"""Rough times of training and scoring on this machine, within a factor of three."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from ruie_training.data.settings import SCRATCH
 from ruie_training.models.settings import Optimisation, StaticModel, TransformerModel
 
 PROMPT_TOKENS, SHARED_TOKENS = 60, 170
-"""Of a prompt with one demonstration: after the part that is shared with other prompts, and in that part."""
+"""Tokens of a prompt with one demonstration: after the part shared with other prompts, and in that part."""
 PAIR_TOKENS, TEXT_TOKENS = 180, 90
-"""Of a query with a candidate, and of one text."""
-_EFFICIENCY = 0.3  # of a matrix product's speed that a whole model reaches
+"""Tokens of a query with a candidate, and of one text."""
+_EFFICIENCY = 0.3  # share of a matrix product's speed that a model reaches
 
 
 def measure_speed(size: int = 1024) -> float:
-    """Floating-point operations per second that a model may reach here, from a matrix product in float32."""
+    """Floating-point operations per second of a model on this machine, estimated by a matrix product in float32."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -30,16 +30,16 @@ def measure_speed(size: int = 1024) -> float:
 
 
 def trained_queries(optimisation: Optimisation) -> int:
-    """Queries that go through the model in training."""
+    """Queries processed in training."""
     return optimisation.steps * optimisation.batch_size * optimisation.accumulation
 
 
 def parameters(model: str, billions: float | None, scratch: StaticModel | TransformerModel | None) -> float:
-    """Parameters of a model that take part in its computation: as stated, or from its sizes where made from scratch."""
+    """Parameters of a model's computation: as stated, or from its sizes if made from scratch."""
     if model != SCRATCH or scratch is None:
         return (billions or 0.1) * 1e9
     if isinstance(scratch, StaticModel):
-        return float(scratch.random + scratch.svd) * 20  # a look-up is cheap, but the optimiser sees the whole table
+        return float(scratch.random + scratch.svd) * 20  # a look-up is cheap, but the optimiser updates the whole table
     return float(transformer_parameters(scratch, 0))
 
 

@@ -1,4 +1,4 @@
-"""What a stage of a run is. The stages themselves are in ``stages``, one file each."""
+"""The interface of stages; the stages are in ``stages``, one file each."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Settings = TypeVar("Settings", bound=Section)
 
 @dataclass(frozen=True)
 class Estimate:
-    """How much a stage would do, and roughly how long."""
+    """The estimated work and time of a stage."""
 
     amount: int
     unit: str
     seconds: float | None
-    """None where this machine doesn't decide it."""
+    """Seconds; None if they don't depend on this machine."""
 
 
 class Workload:
-    """What a run's estimates are made from: the sizes of its data, and the speed of this machine.
+    """The basis of a run's estimates: the sizes of its data, and the speed of this machine.
 
     Args:
         context: The run.
@@ -51,21 +51,21 @@ class Workload:
 
 
 class Stage(ABC, Generic[Settings]):
-    """A stage: its section of the recipe, the stages that it reads, and what it does.
+    """A stage: its section of the recipe, the stages that it reads, and its work.
 
-    A new stage is a subclass in a file of its own and an entry in ``stages.STAGES``.
+    A new stage is a subclass in its own file and an entry in ``stages.STAGES``.
     """
 
     name: ClassVar[str]
-    """Also the name of its section of a recipe and of its folder."""
+    """Its name, and that of its section and its folder."""
     settings_type: type[Settings]
-    """What its section may hold."""
+    """The type of its section."""
     reads: ClassVar[tuple[str, ...]] = ()
-    """The stages whose folders it reads, as far as the recipe has them."""
+    """The stages whose folders it reads, if the recipe has them."""
     optional: ClassVar[bool] = True
-    """Whether a recipe without its section has no such stage."""
+    """Whether a recipe may omit its section, and thus the stage."""
     shared: ClassVar[bool] = False
-    """Whether all processes take part. Otherwise the first one works and the others wait."""
+    """Whether all processes take part. Otherwise only the first works, and the others wait."""
 
     def settings(self, recipe: Recipe) -> Settings:
         """The recipe's section of this stage."""
@@ -74,32 +74,32 @@ class Stage(ABC, Generic[Settings]):
         return settings
 
     def content(self, recipe: Recipe) -> dict[str, Any]:
-        """What of a recipe the result depends on, as JSON; half of what ``hash_of`` takes."""
+        """The parts of a recipe that determine the result, as JSON; one half of the hash."""
         return {self.name: self.settings(recipe).content()}
 
     def data_hash(self, context: Context) -> str | None:  # noqa: ARG002  for subclasses
-        """A hash over the data that it reads. None: it reads other stages only."""
+        """A hash over the data that it reads. None: it reads only other stages."""
         return None
 
     def validate(self, recipe: Recipe) -> None:
-        """Check its section against the others.
+        """Check its section against other sections.
 
         Raises:
             ValueError: They contradict each other.
         """
 
     def check(self, context: Context) -> None:
-        """Check, before the run starts, what it needs from outside: models, servers, data.
+        """Check its requirements before the run starts: models, servers, data.
 
         Raises:
-            TrainingError: It can't work.
-            DataError: There are no data for it.
+            TrainingError: A requirement is not met.
+            DataError: It has no data.
         """
 
     def estimate(self, work: Workload) -> Estimate | None:  # noqa: ARG002  for subclasses
-        """How much it would do; None where that takes a negligible time."""
+        """Its estimated work; None if the time is negligible."""
         return None
 
     @abstractmethod
     def run(self, context: Context) -> Report:
-        """Do it: read the folders of other stages, write its own, and return what to record."""
+        """Run it: read the folders of other stages, write its own, and return its figures for the record."""

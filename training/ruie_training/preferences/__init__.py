@@ -1,7 +1,7 @@
-"""Preferences: how well each candidate serves a query as its demonstration (paper, pipeline step 2).
+"""Preferences: scores each candidate as a demonstration for a query (paper, pipeline step 2).
 
 Scorers: ``local`` (a transformers model, torch), ``served`` (a server with OpenAI-style completions), ``outcome`` (any
-chat model), ``label_overlap`` (no model). Each module imports what it needs.
+chat model), ``label_overlap`` (no model). Each module imports only its own dependencies.
 """
 
 from ruie_training.preferences.label_overlap import LabelOverlap, label_f1_of_ends

@@ -41,20 +41,20 @@ def label_f1_of_ends(
     mined: Candidates | None = None,
     seed: int = 0,
 ) -> dict[str, float]:
-    """The label F1 of a teacher's best and worst candidates with their query: what the teacher can teach.
+    """Label F1 of a teacher's best and worst candidates with their query, which shows what it can teach.
 
     Args:
         scored: Candidates with a teacher's scores.
         examples: Queries and candidates by id.
         top: How many are the best.
-        bottom: How many are the worst. Queries with fewer candidates than both together don't count.
-        mined: Also report the best of the same candidates by these scores, such as BM25's.
+        bottom: How many are the worst. Queries with fewer candidates than both together are left out.
+        mined: Other scores of the same candidates, such as BM25's, whose best are also reported.
         seed: Of the resampling.
 
     Returns:
-        The mean label F1 over the queries, 0 to 1: of each end, of all scored candidates (what a random choice has),
-        and the ends of a 95% interval, by resampling queries, of how much the best exceed all. Empty where no query
-        counts.
+        The mean label F1 over the queries, 0 to 1: of each end, of all scored candidates (the expectation of a random
+        choice), and the bounds of a 95% interval, by resampling queries, of the difference between best and all. Empty
+        if no query counts.
     """
     scorer = LabelOverlap()
     ranks = {query: {name: i for i, name in enumerate(ids)} for query, ids, _ in mined or ()}

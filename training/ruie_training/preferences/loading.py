@@ -1,4 +1,4 @@
-"""The scorer that a recipe's ``[preferences.scorer]`` describes, with its model loaded."""
+"""Loads the scorer of a recipe's ``[preferences.scorer]``."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def load_scorer(
     """The scorer of a recipe.
 
     Args:
-        settings: Which scorer.
+        settings: The settings of the scorer.
         keywords: How annotated spans are tagged in its prompts.
-        scratch: The folder of the model that a recipe calls ``scratch``.
-        rank: Of this process, which takes the GPU of that number.
+        scratch: The folder of the ``scratch`` model.
+        rank: The rank of this process, which uses the GPU of that number.
 
     Raises:
         TrainingError: There is no such model or tokenizer, or the environment variable with the key is not set.
@@ -58,7 +58,7 @@ def load_likelihood_scorer(
     scratch: Path | None = None,
     rank: int = 0,
 ) -> LikelihoodScorer:
-    """A scorer of a recipe that gives log-likelihoods; arguments and errors as ``load_scorer``."""
+    """A scorer of a recipe with log-likelihoods; arguments and errors as for ``load_scorer``."""
     if isinstance(settings, ServedModel):
         return _served(settings, keywords)
     from ruie_training.preferences.local import LocalScorer
@@ -75,10 +75,10 @@ def load_likelihood_scorer(
 
 
 def check_scorer(settings: LocalModel | ServedModel | Outcome | NoModel) -> None:
-    """Check that a scorer works before hours of other work depend on it; a server has to return one score.
+    """Check that a scorer works, before hours of other work depend on it; a server must return one score.
 
     Raises:
-        TrainingError: There is no such model, the server doesn't answer, or it gives no log-probabilities.
+        TrainingError: There is no such model, the server doesn't answer, or it returns no log-probabilities.
     """
     match settings:
         case ServedModel():

@@ -1,8 +1,8 @@
 """Preference by a transformers model on this machine: the answer's average log-likelihood, with shared prefixes.
 
-Pairs of one demonstration have the same first tokens: instruction, demonstration, and of the query's block task and
-schema. These go through the model once; their keys and values serve all queries of the demonstration. What all
-demonstrations of a set share (the instruction) goes through once a set.
+Pairs of one demonstration share their first tokens: instruction, demonstration, and task and schema of the query's
+block. These are processed once; their keys and values serve all queries of the demonstration. The prefix of all
+demonstrations of a set (the instruction) is processed once per set.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ruie_training.preferences.tokens import AnswerSplitter
 
 Precision = Literal["float32", "bf16", "fp16"]
 
-_MIN_SHARED = 8  # tokens: a shorter prefix doesn't pay for a pass of its own
+_MIN_SHARED = 8  # tokens; a separate pass for a shorter prefix does not pay off
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class _Text:
 
     i: int
     tokens: list[int]
-    answer: int  # how many of them, at the end, are the answer
+    answer: int  # the number of answer tokens, at the end
 
     @property
     def shareable(self) -> int:
-        """First tokens that may be computed apart: the prompt without its last token, which foretells the answer."""
+        """The number of shareable first tokens: the prompt without its last token, which predicts the answer."""
         return len(self.tokens) - self.answer - 1
 
 
@@ -51,12 +51,12 @@ class LocalScorer:
     Args:
         model: A causal language model of transformers, on any device.
         tokenizer: Its fast tokenizer; a padding token is not needed.
-        batch_tokens: At most so many tokens, padding and prefixes included, are in the model at a time. The memory
-            grows with it, the scores don't depend on it.
+        batch_tokens: The maximum number of tokens in the model at a time, padding and prefixes included. It affects
+            memory, not the scores.
         keywords: How annotated spans are tagged in the prompt. See ``prompt_and_answer``.
-        max_tokens: Longest prompt with answer; None: the model's ``max_position_embeddings``.
-        too_long: What becomes of a longer one: ``drop`` scores it NaN, which ``prefer`` leaves out and counts.
-        share: Compute common prefixes once. Switch it off for models without a plain key-value cache.
+        max_tokens: The longest prompt with answer; None: the model's ``max_position_embeddings``.
+        too_long: Handling of longer ones: ``drop`` scores them NaN, which ``prefer`` leaves out and counts.
+        share: Compute common prefixes once. Turn it off for models without a plain key-value cache.
 
     Raises:
         TypeError: The tokenizer is not a fast one.
@@ -87,12 +87,12 @@ class LocalScorer:
     def load(
         cls, source: str | Path, *, precision: Precision = "float32", device: str | None = None, **options: Any
     ) -> LocalScorer:
-        """A scorer with a model from a folder or the hub.
+        """Load a scorer with a model from a folder or the hub.
 
         Args:
             source: A folder, a GGUF file (needs the package ``gguf``), or a hub name.
-            precision: Of the weights.
-            device: None: a GPU where there is one.
+            precision: The precision of the weights.
+            device: The device. None: a GPU if available.
             options: Keyword arguments of ``LocalScorer``.
 
         Raises:
@@ -111,15 +111,15 @@ class LocalScorer:
         return cls(model, tokenizer, **options)
 
     def score(self, pairs: Sequence[Pair]) -> list[float]:
-        """The average log-likelihood of each pair's answer, in nats a token.
+        """The average log-likelihood of each pair's answer, in nats per token.
 
         Raises:
-            TrainingError: The model gave no number, or with ``too_long="error"`` a pair does not fit.
+            TrainingError: The model returned NaN or infinity, or with ``too_long="error"`` a pair does not fit.
         """
         return self.likelihoods(alone(pairs))
 
     def likelihoods(self, shown: Sequence[Shown]) -> list[float]:
-        """The average log-likelihood of each query's answer after its demonstrations, in nats a token.
+        """The average log-likelihood of each query's answer after its demonstrations, in nats per token.
 
         Raises:
             TrainingError: As ``score``.
@@ -127,7 +127,7 @@ class LocalScorer:
         scores = [math.nan] * len(shown)
         texts = self._fitting(self._tokenize(shown), shown)
         longest = max((len(text.tokens) for text in texts), default=0)
-        # Padding lies between a prefix and what follows, so an attention window would be too short.
+        # Padding lies between a prefix and the following tokens, so an attention window would be too short.
         passes = Passes(self.model, share=self.share and 2 * longest <= _window(self.model.config))
         families: defaultdict[Any, list[_Text]] = defaultdict(list)
         for text in texts:
@@ -140,7 +140,7 @@ class LocalScorer:
         lost = sum(math.isnan(scores[text.i]) for text in texts)
         if lost:
             raise TrainingError(
-                f"the model gave no number for {lost} of {len(texts)} prompts: load it in float32 or bf16, and check "
+                f"the model returned NaN or infinity for {lost} of {len(texts)} prompts: use float32 or bf16, check "
                 "its weights"
             )
         return scores
@@ -158,12 +158,12 @@ class LocalScorer:
                 f"{len(texts) - len(fitting)} of {len(texts)} prompts with their answers are longer than the "
                 f"{self.max_tokens:,} tokens of the model's context; the longest has {len(longest.tokens):,}, "
                 f"{longest.answer:,} of them its answer (query {shown[longest.i][1].content_id}). Leave them out "
-                'with too_long="drop", or take a model with a longer context'
+                'with too_long="drop", or use a model with a longer context'
             )
         return fitting
 
     def _score_family(self, passes: Passes, texts: list[_Text], shown: Sequence[Shown]) -> Iterator[tuple[int, float]]:
-        """Scores of prompts that have at least the instruction in common."""
+        """Scores of prompts that share at least the instruction."""
         root = _common_prefix(texts) if passes.share else 0
         past = passes.extend(None, [0], [texts[0].tokens[:root]])[0] if root >= _MIN_SHARED else None
         root = root if past else 0
@@ -190,7 +190,7 @@ class LocalScorer:
     def _score_rows(
         self, passes: Passes, past: Past | None, rows: list[tuple[int, _Text]], prefixes: list[int]
     ) -> Iterator[tuple[int, float]]:
-        """Scores of texts that go on from rows of ``past``."""
+        """Scores of texts that continue rows of ``past``."""
         rows = sorted(rows, key=lambda each: len(each[1].tokens) - prefixes[each[0]])
         width = past.mask.shape[1] if past else 0
         for block in self._blocks([width + len(text.tokens) - prefixes[row] for row, text in rows]):
@@ -205,7 +205,7 @@ class LocalScorer:
             yield from zip((text.i for _, text in part), (sums / answers).tolist(), strict=True)
 
     def _blocks(self, lengths: Sequence[int]) -> Iterator[slice]:
-        """Slices of rising lengths that hold at most ``batch_tokens`` when padded, and at least one."""
+        """Slices of increasing lengths with at most ``batch_tokens`` when padded, and at least one text."""
         start = 0
         for end, length in enumerate(lengths):
             if end > start and (end - start + 1) * length > self.batch_tokens:
@@ -216,7 +216,7 @@ class LocalScorer:
 
 
 def _common_prefix(texts: Sequence[_Text]) -> int:
-    """How many first tokens all texts share, each keeping the token before its answer for itself."""
+    """The length of the common prefix, which excludes each text's last token before its answer."""
     first, last = min(text.tokens for text in texts), max(text.tokens for text in texts)
     common = next(
         (i for i, (one, other) in enumerate(zip(first, last, strict=False)) if one != other),
@@ -226,13 +226,13 @@ def _common_prefix(texts: Sequence[_Text]) -> int:
 
 
 def _window(config: Any) -> float:
-    """How far a token sees: the smallest window of attention that the model's configuration names."""
+    """The smallest attention window in the model's configuration."""
     names = ("sliding_window", "attention_chunk_size")
     return min((size for name in names if (size := getattr(config, name, None))), default=math.inf)
 
 
 def check_model(source: str | Path) -> None:
-    """Check that a language model can be loaded, by its configuration alone.
+    """Check that a language model can be loaded, by its configuration only.
 
     Raises:
         TrainingError: There is no such model, or it is a GGUF file and the package ``gguf`` is not installed.
@@ -247,7 +247,7 @@ def check_model(source: str | Path) -> None:
 
 
 def _locate(source: str | Path) -> tuple[str, dict[str, str]]:
-    """A model's name and keyword arguments as transformers takes them; it takes a GGUF file as folder and name."""
+    """A model's name and keyword arguments for transformers, which takes a GGUF file as folder and name."""
     path = Path(source)
     if path.suffix != ".gguf":
         return str(source), {}

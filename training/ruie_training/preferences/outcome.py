@@ -1,7 +1,7 @@
-"""Preference by outcome: how good a chat model's answer is with that one demonstration.
+"""Preference by outcome: the quality of a chat model's answer with one demonstration.
 
-For models that return no log-probabilities of the prompt: Ollama, llama.cpp's server, chat endpoints. It costs an
-answer a pair, and says less than a likelihood: most answers of short inputs are wholly right or wholly wrong.
+For models that return no log-probabilities of the prompt: Ollama, llama.cpp's server, chat endpoints. It costs one
+answer per pair, and is less informative than a likelihood: most answers to short inputs are entirely correct or wrong.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ruie_training.preferences.scorer import Pair, ScoresMissingError
 
 
 class OutcomeScorer:
-    """The F1 of the answer that a chat model gives for the query with the demonstration in the prompt.
+    """F1 of a chat model's answer to the query with the demonstration in the prompt.
 
     Args:
-        model: A chat model as ``Extractor`` takes it: a name, a LangChain chat model, a LlamaIndex LLM, or a function
+        model: A chat model, as for ``Extractor``: a name, a LangChain chat model, a LlamaIndex LLM, or a function
             from a list of ``(role, content)`` to text. Set its temperature to 0, so that scores are reproducible.
         mode: How the answer is compared with the gold annotations, as in ``scoring.score``.
-        concurrency: Questions under way at a time.
-        retries: How often a question is asked again after a transport error.
+        concurrency: The number of concurrent requests.
+        retries: How often to repeat a request after a temporary failure.
 
     Raises:
         TypeError: ``model`` is not a chat model.
@@ -48,9 +48,9 @@ class OutcomeScorer:
         self.retries = retries
 
     def score(self, pairs: Sequence[Pair]) -> list[float]:
-        """The F1 of each pair's answer, from 0 to 1; where there is nothing to extract, 1 for an answer that says so.
+        """F1 of each pair's answer, 0 to 1; if there is nothing to extract, 1 for an answer that says so.
 
-        NaN where the model says that the prompt is longer than its context.
+        NaN if the model rejects the prompt as longer than its context.
 
         Raises:
             ScoresMissingError: Requests for some pairs failed; the message says how many and why.
@@ -70,7 +70,7 @@ class OutcomeScorer:
             except ChatModelError as error:
                 failures.append(error)
                 if len(failures) >= self.concurrency:
-                    stopped.set()  # every retry of several questions failed: the others would fail too
+                    stopped.set()  # every retry of several requests failed: the others would fail, too
                 return None
 
         with ThreadPoolExecutor(self.concurrency) as workers:

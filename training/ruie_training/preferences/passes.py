@@ -1,4 +1,4 @@
-"""Passes of texts through a causal language model, in which a text may go on from one that was read before."""
+"""Passes of texts through a causal language model, in which a text can continue an earlier one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers import DynamicCache
 
 @dataclass(frozen=True)
 class Past:
-    """Texts that went through the model: keys and values, which of them are real, and how many."""
+    """The state of processed texts: keys and values, their mask, and their number."""
 
     cache: Any
     mask: torch.Tensor  # (rows, width), 1 for a token and 0 for padding
@@ -28,16 +28,16 @@ class Passes:
     def extend(
         self, past: Past | None, parents: list[int], tokens: list[list[int]], answers: list[int] | None = None
     ) -> tuple[Past, torch.Tensor]:
-        """Read new tokens, each row going on from a row of ``past``.
+        """Process new tokens; each row continues a row of ``past``.
 
         Args:
-            past: What was read before; it stays as it is. None: nothing.
-            parents: For each row the row of ``past`` that it goes on from.
+            past: The state so far, which is not changed. None: empty.
+            parents: For each row the row of ``past`` that it continues.
             tokens: For each row its new tokens, at least one.
-            answers: How many of each row's last tokens are its answer. None: no logits are wanted.
+            answers: The number of answer tokens at the end of each row. None: return no logits.
 
         Returns:
-            Everything read so far, and the logits that foretell the answers (answer tokens of all rows, vocabulary).
+            The new state, and the logits that predict the answers (answer tokens of all rows, vocabulary).
         """
         device = self.model.device
         lengths = torch.tensor([len(row) for row in tokens])
@@ -62,13 +62,13 @@ class Passes:
             logits_to_keep=keep,
         )
         logits = output.logits
-        if answers is not None and logits.dim() == 3:  # a model that takes no mask returns all
+        if answers is not None and logits.dim() == 3:  # a model without this option returns all
             logits = logits[keep]
         return Past(output.past_key_values, mask, before + lengths), logits
 
 
 def _rows_of(past: Past | None, rows: torch.Tensor) -> DynamicCache:
-    """A cache of chosen rows, which the model may write to."""
+    """A copy of the cache for some rows, which the model may modify."""
     cache = DynamicCache()
     if past:
         for number, layer in enumerate(past.cache.layers):

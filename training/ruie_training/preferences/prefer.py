@@ -17,9 +17,9 @@ from ruie_training.preferences.scorer import Pair, Scorer
 Choice = Literal["random", "top", "spread"]
 
 OTHER_SET = -100.0
-"""What is added to the score of a candidate of another task or data set (paper, pipeline step 2)."""
+"""The penalty of a candidate of another task or data set, added to its score (paper, pipeline step 2)."""
 
-_CHUNK = 4096  # pairs a call: many, so that a demonstration's queries come together
+_CHUNK = 4096  # pairs per call: many, so that a demonstration's queries are together
 
 
 def prefer(
@@ -37,13 +37,12 @@ def prefer(
 
     Args:
         candidates: Mined candidates, best first.
-        examples: All queries and candidates under their ``content_id``: ``candidates.by_id``.
+        examples: All queries and candidates by ``content_id``: ``candidates.by_id``.
         scorer: Scores the pairs.
-        per_query: How many candidates of a query are scored; None: all.
-        choose: Which ones: see ``choose_candidates``.
-        seed: Of the choice.
-        may_be_empty: Whether it is fine that no pair fits, as in a shard of a larger job, which ends with
-            ``check_scored``.
+        per_query: How many candidates of a query to score; None: all.
+        choose: How to choose them, see ``choose_candidates``.
+        seed: Of the random choice.
+        may_be_empty: Whether no pair may fit, as in a shard of a larger job, which ends with ``check_scored``.
         progress: Show a bar on stderr.
 
     Returns:
@@ -57,7 +56,7 @@ def prefer(
     chosen = choose_candidates(candidates, per_query=per_query, choose=choose, seed=seed)
     _check_ids(chosen, examples)
     positions = [(row, i) for row, ids in enumerate(chosen.candidate_ids) for i in range(len(ids))]
-    # All queries of a demonstration together: a scorer then reads the demonstration once.
+    # All queries of a demonstration together, so that a scorer can read the demonstration once.
     positions.sort(key=lambda at: chosen.candidate_ids[at[0]][at[1]])
     scores: dict[tuple[int, int], float] = {}
     with track(f"preferences ({scorer.kind})", total=len(positions), enabled=progress) as advance:
@@ -79,7 +78,7 @@ def check_scored(scored: Candidates) -> None:
     """Check that anything was scored.
 
     Raises:
-        TrainingError: No query has a candidate with a score; the message says what was dropped.
+        TrainingError: No query has a candidate with a score; the message counts dropped pairs.
     """
     if not len(scored):
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in scored.dropped.items())
@@ -96,10 +95,10 @@ def choose_candidates(
 
     Args:
         candidates: Best first.
-        per_query: How many a query keeps; None: all.
-        choose: ``random`` (the paper's 32 of 100; the same for a query whatever other queries there are), ``top`` (the
+        per_query: How many candidates a query keeps; None: all.
+        choose: ``random`` (the paper's 32 of 100; independent of other queries), ``top`` (the
             best), or ``spread`` (at even distances from the best to the worst).
-        seed: Of the draw.
+        seed: Of the random draw.
     """
     if per_query is not None and per_query < 1:
         raise ValueError(f"per_query must be at least 1, or None for all candidates; got {per_query}")
@@ -131,7 +130,7 @@ def _check_ids(candidates: Candidates, examples: Mapping[str, Example]) -> None:
 
 def _check_scores(scores: Sequence[float], pairs: Sequence[Pair]) -> None:
     if len(scores) != len(pairs):
-        raise TrainingError(f"the scorer gave {len(scores)} scores for {len(pairs)} pairs")
+        raise TrainingError(f"the scorer returned {len(scores)} scores for {len(pairs)} pairs")
     wrong = [i for i, score in enumerate(scores) if math.isinf(score)]
     if wrong:
         demonstration, query = pairs[wrong[0]]

@@ -1,4 +1,4 @@
-"""What a scorer is, and what an LLM reads of a pair."""
+"""The scorer interface, and the prompt and answer of a pair."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ScoresMissingError(TrainingError):
     """Some pairs have no score, after every retry.
 
     Attributes:
-        scores: The scores that there are; None for a pair without one.
+        scores: The available scores; None for a pair without one.
     """
 
     def __init__(self, message: str, scores: Sequence[float | None]) -> None:
@@ -31,18 +31,18 @@ class ScoresMissingError(TrainingError):
 
 
 class Scorer(Protocol):
-    """Says how well a demonstration suits a query."""
+    """Scores how well a demonstration suits a query."""
 
     @property
     def kind(self) -> str:
-        """What the scores are, in a word: ``likelihood``, ``outcome``, ``label-overlap``."""
+        """The kind of the scores: ``likelihood``, ``outcome``, ``label-overlap``."""
         ...
 
     def score(self, pairs: Sequence[Pair]) -> list[float]:
-        """A score for each pair, higher is better; NaN where prompt and answer don't fit the model's context.
+        """A score for each pair, higher is better; NaN if prompt and answer don't fit the model's context.
 
         Raises:
-            TrainingError: Something else keeps pairs from being scored; the message counts them.
+            TrainingError: Pairs can't be scored for another reason; the message counts them.
         """
         ...
 
@@ -51,7 +51,7 @@ class LikelihoodScorer(Scorer, Protocol):
     """A scorer that also reads prompts of several demonstrations."""
 
     def likelihoods(self, shown: Sequence[Shown]) -> list[float]:
-        """The average log-likelihood of each query's gold answer, in nats a token; NaN where it doesn't fit.
+        """The average log-likelihood of each query's gold answer, in nats per token; NaN if it doesn't fit.
 
         Raises:
             TrainingError: As ``score``.
@@ -65,12 +65,12 @@ def alone(pairs: Sequence[Pair]) -> list[Shown]:
 
 
 def prompt_and_answer(shown: Shown, keywords: KeywordStrategy = KeywordStrategy.NONE) -> tuple[str, str]:
-    """The prompt as ``prompts.build_prompt`` writes it, the best last, and the gold answer that would complete it.
+    """The prompt of ``prompts.build_prompt``, with the best demonstration last, and the gold answer.
 
     Args:
         shown: Demonstrations, best first, and query.
-        keywords: How annotated spans are tagged in all inputs. Anything but ``none`` gives the query's gold spans
-            away to the LLM, as the reference code does.
+        keywords: How annotated spans are tagged in all inputs. Anything except ``none`` reveals the query's gold spans
+            to the LLM, as in the reference code.
     """
     demonstrations, query = shown
     blocks = [

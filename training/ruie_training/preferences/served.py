@@ -33,14 +33,14 @@ class ServedScorer:
         urls: Base URLs of servers with the same model, such as ``http://localhost:8000/v1``. All pairs of a
             demonstration go to the same one, whose prefix cache then serves them; a retry goes to the next, at once
             where that one has not been tried for the pair.
-        model: The model's name there.
+        model: The model's name on the servers.
         tokenizer: The model's fast tokenizer. With it prompts are sent as tokens, split exactly where ``LocalScorer``
-            splits them. Without it the server's token texts tell which are the answer's, which fails where a
-            character takes several tokens.
+            splits them. Without it the server's token texts determine the answer's tokens, which fails if a character
+            takes several tokens.
         protocol: ``echo`` asks with ``echo`` and ``logprobs``, ``prompt_logprobs`` with vLLM's option of that name.
         api_key: Sent as a bearer token.
-        concurrency: Requests at a time.
-        retries: How often a request is repeated that may succeed later; ``ruie_components.chat.retry`` decides which.
+        concurrency: The number of concurrent requests.
+        retries: How often to repeat a request that may succeed later, as ``ruie_components.chat.retry`` decides.
         wait: Seconds, at most, before the first retry; the bound doubles each time, up to 30. A server that sends
             Retry-After is obeyed instead, up to 30 seconds.
         timeout: Seconds that a request may take. A server that stays silent for so long gets no second request for
@@ -78,7 +78,7 @@ class ServedScorer:
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
     def score(self, pairs: Sequence[Pair]) -> list[float]:
-        """The average log-likelihood of each pair's answer, in nats a token; NaN where the server finds it too long.
+        """The average log-likelihood of each pair's answer, in nats per token; NaN if it is too long for the server.
 
         Raises:
             ScoresMissingError: Some pairs have no score after all retries; the message says how many and why.
@@ -116,7 +116,7 @@ class ServedScorer:
 
     def _requests(self, shown: Sequence[Shown]) -> list[_Request]:
         written = [prompt_and_answer(one, self.keywords) for one in shown]
-        # By the prompt's first block: a server's prefix cache then serves all prompts that begin with it.
+        # By the prompt's first block, so that a server's prefix cache serves all prompts that begin with it.
         first = [demonstrations[-1] if demonstrations else query for demonstrations, query in shown]
         homes = [int(example.content_id[:8], 16) % len(self.urls) for example in first]
         if self._splitter is None:
@@ -130,7 +130,7 @@ class ServedScorer:
         ]
 
     def _score(self, client: httpx.Client, request: _Request, state: _State) -> float | None:
-        """The score of a pair; None where every attempt failed, or where others have shown that it is useless."""
+        """The score of a pair; None if every attempt failed, or if earlier failures show that requests are useless."""
         import httpx
 
         if state.stopped.is_set():
@@ -211,7 +211,7 @@ class _Request:
 
 @dataclass
 class _State:
-    """What the threads of one call tell each other."""
+    """The shared state of the threads of one call."""
 
     concurrency: int
     refused: TrainingError | None = None
@@ -239,7 +239,7 @@ class _State:
 
 
 def _read_echo(body: Mapping[str, Any], request: _Request) -> tuple[list[str], list[Any]]:
-    """Texts and log-probabilities of the prompt's tokens, without what was generated after them."""
+    """Texts and log-probabilities of the prompt's tokens, without generated ones."""
     logprobs = body["choices"][0]["logprobs"]
     size = len(request.prompt) if request.answer_ids else body["usage"]["prompt_tokens"]
     return logprobs["tokens"][:size], logprobs["token_logprobs"][:size]
@@ -250,14 +250,14 @@ def _read_prompt_logprobs(body: Mapping[str, Any], request: _Request) -> tuple[l
     rows = body["choices"][0]["prompt_logprobs"][1:]  # the first token has no probability
     ids = request.prompt[1:] if request.answer_ids else [None] * len(rows)
     for row, token in zip(rows, ids, strict=True):
-        entry = row[str(token)] if token is not None else next(iter(row.values()))  # the prompt's own token comes first
+        entry = row[str(token)] if token is not None else next(iter(row.values()))  # the prompt's token comes first
         tokens.append(entry.get("decoded_token") or "")
         likelihoods.append(entry["logprob"])
     return tokens, likelihoods
 
 
 def _count_answer(tokens: Sequence[str], answer: str) -> int:
-    """How many of the last tokens make up the answer; white space is not compared, as some servers leave it out."""
+    """The number of last tokens that form the answer; white space is ignored, because some servers omit it."""
     wanted, suffix = _bare(answer), ""
     for count, token in enumerate(reversed(tokens), 1):
         suffix = _bare(token) + suffix

@@ -1,11 +1,11 @@
-"""Prompt and answer as one sequence of tokens, split where the answer begins."""
+"""Tokenises prompt and answer as one sequence, and splits it where the answer begins."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-_PART = 256  # texts at a time: character offsets take ten times the memory of the tokens
+_PART = 256  # texts per batch: character offsets take ten times the memory of the tokens
 
 
 class AnswerSplitter:
@@ -26,9 +26,9 @@ class AnswerSplitter:
         self._opening = [begin] if begin is not None and tokenizer("a")["input_ids"][:1] == [begin] else []
 
     def split(self, written: Sequence[tuple[str, str]]) -> list[tuple[list[int], int]]:
-        """For each prompt and answer the tokens of both, and how many of the last ones are the answer.
+        """For each prompt and answer the tokens of both, and the number of answer tokens at the end.
 
-        The token that begins a text is set as the tokenizer sets it; one that ends a text is not.
+        The tokenizer's beginning-of-text token is added; the end-of-text token is not.
         """
         parts = (written[start : start + _PART] for start in range(0, len(written), _PART))
         return [row for part in parts for row in self._split(part)]

@@ -1,4 +1,4 @@
-"""Recipes: what a run trains, on what data and how. The ones of this package are the TOML files beside this module."""
+"""Recipes: the models, data and settings of a run. The built-in ones are the TOML files in this folder."""
 
 from ruie_training.recipes.recipe import Recipe, hash_of
 from ruie_training.recipes.tables import built_in, find_recipe, read_tables

@@ -1,4 +1,4 @@
-"""Recipe files: TOML tables, of which one may extend another."""
+"""Recipe files: TOML tables, which can extend each other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def find_recipe(name: str | Path, beside: Path | None = None) -> Path:
 
     Args:
         name: A TOML file, or the name of a recipe of this package, with or without ``.toml``.
-        beside: A folder in which a recipe of this name comes before those of the package.
+        beside: A folder whose recipes take precedence over those of the package.
 
     Raises:
         RecipeError: There is no such recipe.
@@ -37,7 +37,7 @@ def find_recipe(name: str | Path, beside: Path | None = None) -> Path:
 
 
 def read_tables(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A recipe's tables, merged over those of the recipe that it extends, without the sections that it drops.
+    """A recipe's tables, merged over those of the recipe that it extends, without dropped sections.
 
     Raises:
         RecipeError: The file is not TOML, extends itself, or drops a section that doesn't exist.
@@ -66,7 +66,7 @@ def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     merged = dict(base)
     for key, value in changes.items():
         known = merged.get(key)
-        # a table of another kind has other keys: it replaces the one that it extends
+        # a table of another kind has other keys, so it replaces the extended one
         if isinstance(known, dict) and isinstance(value, dict) and value.get("kind") in (None, known.get("kind")):
             merged[key] = _merge(known, value)
         else:

@@ -1,1 +1,1 @@
-"""Encoders of static token vectors, made from nothing but training texts."""
+"""Encoders of static token vectors from training texts only."""

@@ -1,12 +1,12 @@
 """Builds the encoder of static token vectors that ships with the package, with or without a pre-trained teacher.
 
 A text's vector is the weighted sum of its tokens' vectors. A token's weight is its inverse document
-frequency. Its vector joins a random direction, which keeps words apart as BM25 does, and its
-coordinates in a singular value decomposition of TF-IDF, which brings words together that occur in the
-same texts. Both are then trained on labels (``distillation``).
+frequency. Its vector joins a random direction, which distinguishes words as BM25 does, and its coordinates in a
+singular value decomposition of TF-IDF, which brings together words of the same texts. Both are then trained on labels
+(``distillation``).
 
-With ``--teacher`` the decomposition gives way to a pre-trained sentence encoder, whose vectors of single tokens bring
-words together (``models.vocabulary_teacher``).
+With ``--teacher`` a pre-trained sentence encoder replaces the decomposition: its vectors of single tokens bring words
+together (``models.vocabulary_teacher``).
 
 ``python -m ruie_training.static.build --data FOLDER --out FOLDER`` reads the permissive sets that are not held out.
 """
@@ -75,7 +75,7 @@ class StaticRecipe:
     count_exponent: float = 0.7
     """A token that occurs c times in a text counts ``c ** count_exponent`` times."""
     bits: int = 4
-    """Of each number of the table: 4 or 8."""
+    """Bits of each number in the table: 4 or 8."""
     layout: Layout = Layout.INPUT
     keywords: KeywordStrategy = KeywordStrategy.PLAIN
     max_tokens: int = 512
@@ -84,13 +84,13 @@ class StaticRecipe:
 
 
 def passages(examples: Sequence[Example], recipe: StaticRecipe, keywords: KeywordStrategy | None = None) -> list[str]:
-    """The passages of demonstrations, with the keyword tags of the recipe unless others are given."""
+    """The passages of demonstrations, by default with the keyword tags of the recipe."""
     strategy = recipe.keywords if keywords is None else keywords
     return [prompts.render_passage(example, strategy, recipe.layout) for example in examples]
 
 
 def training_set(tokenizer: Any, examples: Sequence[Example], recipe: StaticRecipe) -> TrainingSet:
-    """A set's examples, both as queries and as passages, as ``distil`` reads them."""
+    """A set's examples as queries and passages, for ``distil``."""
     queries = [prompts.render_search_query(example.query, recipe.layout) for example in examples]
     _, text = np.unique([example.text for example in examples], return_inverse=True)
     return TrainingSet(
@@ -104,7 +104,7 @@ def training_set(tokenizer: Any, examples: Sequence[Example], recipe: StaticReci
 def weigh(
     tokenizer: Any, read: Mapping[str, Sequence[Example]], recipe: StaticRecipe, *, progress: bool = True
 ) -> TokenVectors:
-    """The weights of an encoder, from the examples of the training sets by name."""
+    """The token vectors of an encoder, from the examples of the training sets by name."""
     tokenizer.enable_truncation(recipe.max_tokens)
     texts = sorted({example.text for examples in read.values() for example in examples})
     counts = token_bags(tokenizer, texts, recipe.max_tokens)
@@ -116,7 +116,7 @@ def weigh(
         vectors = join_teacher(vectors, weights, counts, tokenizer, recipe.teacher, progress=progress)
     if recipe.distillation:
         special = slice(SPECIAL_TOKENS.index("[CLS]"), len(SPECIAL_TOKENS))
-        vectors[: special.stop], weights[special] = 0, 1  # they start at nothing, and can be learned
+        vectors[: special.stop], weights[special] = 0, 1  # they start at zero, and can be learned
         sets = {name: training_set(tokenizer, examples, recipe) for name, examples in read.items() if examples}
         vectors, weights = distil(
             vectors,
@@ -134,8 +134,8 @@ def build(data: str | Path, out: str | Path, recipe: StaticRecipe | None = None,
 
     Args:
         data: The data folder.
-        out: Where the encoder's four files go.
-        recipe: Its numbers.
+        out: The folder for the encoder's four files.
+        recipe: The numbers of the recipe.
         progress: Show a bar on stderr.
 
     Returns:
@@ -168,7 +168,7 @@ def build(data: str | Path, out: str | Path, recipe: StaticRecipe | None = None,
 
 
 def numbers(recipe: StaticRecipe) -> dict[str, object]:
-    """Every number of a recipe by its name, those of teacher and distillation after its name."""
+    """Every number of a recipe by name, with prefixes for those of teacher and distillation."""
     flat = {name: value for name, value in asdict(recipe).items() if name not in ("distillation", "teacher")}
     parts = {
         "teacher": recipe.teacher.model_dump() if recipe.teacher else {},
@@ -189,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m ruie_training.static.build", description=main.__doc__)
     parser.add_argument("--data", required=True, type=Path, help="a folder of data sets with catalog.json")
     parser.add_argument("--out", required=True, type=Path, help="where the encoder's files go")
-    parser.add_argument("--no-distillation", action="store_true", help="fit nothing to labels")
+    parser.add_argument("--no-distillation", action="store_true", help="do not train on labels")
     parser.add_argument(
         "--teacher",
         help="a pre-trained sentence encoder, folder or hub name, such as sentence-transformers/all-MiniLM-L6-v2",

@@ -1,9 +1,8 @@
 """Distils label F1 into static token vectors: the paper's divergence, with two simple teachers.
 
-A batch holds queries of one training set and passages of the same set: some that share rare words
-with a query, and some drawn at random. The teacher's score of a pair is the F1 of its gold labels,
-which rewards passages with the same annotations, plus the pair's exact TF-IDF cosine, which keeps
-different words apart. It needs numpy and scipy only.
+A batch has queries and passages of one training set: some passages share rare words with a query, and some are random.
+The teacher's score of a pair is the F1 of its gold labels, which rewards passages with the same annotations, plus the
+pair's exact TF-IDF cosine, which distinguishes words. It needs only numpy and scipy.
 """
 
 from __future__ import annotations
@@ -43,23 +42,23 @@ class StaticDistillation:
     drawn: int = 128
     """Random passages per batch."""
     mined_queries: int = 1500
-    """Queries of a set that are trained on, at most."""
+    """The maximum number of training queries of a set."""
     learning_rate: float = 7e-4
     weight_learning_rate: float = 2e-3
-    """Of the logarithms of the token weights."""
+    """The learning rate of the logarithms of the token weights."""
     temperature: float = 0.05
     label_f1: float = 8.0
-    """What the label F1 is multiplied by in the teacher's score."""
+    """The factor of label F1 in the teacher's score."""
     lexical: float = 2.0
-    """What the TF-IDF cosine, with mean 0 and deviation 1 over the batch, is multiplied by."""
+    """The factor of the TF-IDF cosine, standardized over the batch, in the teacher's score."""
     lexical_exponent: float = 0.5
-    """Of the counts in the TF-IDF cosine."""
+    """The exponent of counts in the TF-IDF cosine."""
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """A set of examples as the distillation reads it; row i of each part is example i."""
+    """A set of examples for the distillation; row i of each part is example i."""
 
     queries: Any
     """Token bags of raw counts, CSR (examples, tokens)."""
@@ -97,20 +96,20 @@ def distil(
     """Train token vectors and weights on labelled sets.
 
     Args:
-        vectors: Where they start, (tokens, d), not weighted.
+        vectors: The initial vectors, (tokens, d), not weighted.
         weights: The tokens' inverse document frequencies, (tokens,).
-        sets: The training sets by name. A set is drawn in proportion to the root of its size, at most 4,000.
+        sets: The training sets by name. A set is drawn in proportion to the square root of its size, at most 4,000.
         recipe: The numbers.
         count_exponent: A token that occurs c times in a text counts ``c ** count_exponent`` times.
         progress: Show a bar on stderr.
 
     Returns:
-        Vectors and weights, trained; one thread and one seed give the same bits again on the same machine.
+        The trained vectors and weights; with one thread they are reproducible by seed on the same machine.
 
     Raises:
         TrainingError: The loss is not a finite number.
     """
-    table, logarithms = vectors.copy(), np.zeros((len(weights), 1), np.float32)  # of what multiplies each weight
+    table, logarithms = vectors.copy(), np.zeros((len(weights), 1), np.float32)  # of the factor of each weight
     pace = _pace(recipe.steps)
     table_adam = LazyAdam(table, pace * recipe.learning_rate)
     weight_adam = LazyAdam(logarithms, pace * recipe.weight_learning_rate)
@@ -134,13 +133,13 @@ def distil(
 
 
 def _pace(steps: int) -> NDArray[np.float64]:
-    """What the learning rate of each step is multiplied by: up over the first steps, then down to 0; (steps,)."""
+    """The factor of each step's learning rate, rising over the first steps, then falling to 0; (steps,)."""
     step = np.arange(steps)
     return np.minimum(1.0, (step + 1) / _WARM_UP) * (1 - step / steps)
 
 
 def _mine(sets: Mapping[str, TrainingSet], weights: Vectors, recipe: StaticDistillation) -> dict[str, _Mined]:
-    """For some queries of every set its nearest passages by TF-IDF, those of its own text left out."""
+    """The nearest passages by TF-IDF for some queries of every set, without those of the query's text."""
     draw = np.random.default_rng(recipe.seed)
     mined = {}
     for name, dataset in sets.items():
@@ -164,7 +163,7 @@ def weigh_bags(bags: Any, weights: Vectors, exponent: float = 1.0) -> Any:
     Args:
         bags: Token bags, CSR (texts, tokens).
         weights: (tokens,).
-        exponent: Of the counts.
+        exponent: The exponent of the counts.
 
     Returns:
         A scipy CSR matrix, float32 (texts, tokens); a row without a weighted token stays zero.
@@ -180,7 +179,7 @@ def weigh_bags(bags: Any, weights: Vectors, exponent: float = 1.0) -> Any:
 def _batches(
     sets: Mapping[str, TrainingSet], mined: Mapping[str, _Mined], recipe: StaticDistillation
 ) -> Iterator[tuple[Any, Any, Vectors]]:
-    """Token bags of queries and passages, and the teacher's scores, (queries, passages), without end."""
+    """An endless stream of token bags of queries and passages with the teacher's scores, (queries, passages)."""
     draw = np.random.default_rng(recipe.seed)
     names = list(sets)
     sizes = np.sqrt([min(len(dataset), 4000) for dataset in sets.values()])

@@ -1,4 +1,4 @@
-"""The stages of a run, in order. Each reads the folders of stages before it and writes its own."""
+"""The stages of a run, in order. Each reads folders of earlier stages and writes its own."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class DistillationStage(Stage[Distil]):
     shared = True
 
     def validate(self, recipe: Recipe) -> None:
-        """The teacher is a stage of the recipe; a model from scratch needs its section."""
+        """The teacher must be a stage of the recipe; a model from scratch needs its section."""
         settings, models = self.settings(recipe), recipe.section(Models)
         if getattr(recipe, settings.teacher, None) is None:
             raise ValueError(f'[distil] has teacher = "{settings.teacher}", and there is no such section')
@@ -28,20 +28,20 @@ class DistillationStage(Stage[Distil]):
             raise ValueError(f'[distil] has model = "{SCRATCH}": add a section [models.encoder]')
 
     def check(self, context: Context) -> None:
-        """The model it starts from is there, and there are queries for one step."""
+        """The starting model must exist, and there must be queries for one step."""
         settings = self.settings(context.recipe)
         check_source(settings.model, "[distil] model")
         check_queries(context, self.name, settings.optimisation.batch_size)
 
     def estimate(self, work: Workload) -> Estimate:
-        """Texts that go through the model."""
+        """The number of processed texts."""
         settings, models = self.settings(work.recipe), work.recipe.section(Models)
         size = parameters(settings.model, settings.parameters, models.encoder if models else None)
         texts = trained_queries(settings.optimisation) * (1 + settings.groups.size)
         return Estimate(texts, "texts", 3 * texts * TEXT_TOKENS * 2 * size / work.speed)
 
     def run(self, context: Context) -> Report:
-        """Train."""
+        """Train the bi-encoder."""
         from ruie_training.models.bi_encoder import load_bi_encoder, train_bi_encoder
 
         settings = self.settings(context.recipe)

@@ -1,4 +1,4 @@
-"""The stage ``evaluate``: retrieval measured by labels and, if the recipe says so, by the likelihood of the answer."""
+"""The stage ``evaluate``: measures retrieval by labels and optionally by the likelihood of the answer."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class EvaluationStage(Stage[Evaluate]):
     reads = ("export", "models")
 
     def content(self, recipe: Recipe) -> dict[str, Any]:
-        """Its section, and that of the LLM that measures likelihoods."""
+        """Its section, and that of the LLM for likelihoods."""
         preferences = recipe.section(Preferences)
         return {**super().content(recipe), "preferences": preferences.content() if preferences else None}
 
     def data_hash(self, context: Context) -> str:
-        """The rows measured on."""
+        """The evaluation rows."""
         return hash_sets(self.sets(context))
 
     def sets(self, context: Context) -> list[DataSet]:
-        """The sets measured on.
+        """The evaluation sets.
 
         Raises:
             DataError: No set meets the conditions; the message says which condition, and what to change.
@@ -55,12 +55,12 @@ class EvaluationStage(Stage[Evaluate]):
             ) from error
 
     def validate(self, recipe: Recipe) -> None:
-        """Likelihoods need an LLM that gives them."""
+        """Likelihoods need an LLM with log-probabilities."""
         preferences = recipe.section(Preferences)
         can = preferences is not None and isinstance(preferences.scorer, LocalModel | ServedModel)
         if self.settings(recipe).likelihood and not can:
             raise ValueError(
-                "[evaluate] likelihood = true asks an LLM for log-likelihoods: add [preferences.scorer] with "
+                "[evaluate] likelihood = true needs an LLM for log-likelihoods: add [preferences.scorer] with "
                 'kind = "local" or "served"'
             )
 

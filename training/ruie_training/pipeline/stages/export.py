@@ -19,7 +19,7 @@ class ExportStage(Stage[Export]):
     reads = ("distil",)
 
     def validate(self, recipe: Recipe) -> None:
-        """There is an encoder to write."""
+        """There must be an encoder to export."""
         if recipe.section(Distil) is None:
             raise ValueError("[export] writes what [distil] trains: add a section [distil]")
 

@@ -20,15 +20,15 @@ class MiningStage(Stage[Mine]):
     optional = False
 
     def content(self, recipe: Recipe) -> dict[str, Any]:
-        """Its section, and which data are read."""
+        """Its section, and the choice of data."""
         return {**super().content(recipe), "data": recipe.data.content()}
 
     def data_hash(self, context: Context) -> str:
-        """The rows trained on."""
+        """The training rows."""
         return context.training_hash
 
     def estimate(self, work: Workload) -> Estimate:
-        """Pairs of queries and candidates."""
+        """The number of pairs of queries and candidates."""
         unit = f"pairs of {work.queries:,} queries and {work.pool:,} demonstrations"
         return Estimate(work.queries * self.settings(work.recipe).k, unit, work.queries * _SECONDS)
 

@@ -1,4 +1,4 @@
-"""The stage ``models``: every model that a recipe calls ``scratch``, made from the training texts alone."""
+"""The stage ``models``: makes every ``scratch`` model of a recipe from the training texts only."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class ModelsStage(Stage[Models]):
     shared = True
 
     def content(self, recipe: Recipe) -> dict[str, Any]:
-        """Its section, and the layout of the texts that the encoder will read."""
+        """Its section, and the layout of the encoder's texts."""
         return {**super().content(recipe), "layout": _layout(recipe)}
 
     def check(self, context: Context) -> None:
-        """The teacher of the token vectors is there."""
+        """The teacher of the token vectors must exist."""
         encoder = self.settings(context.recipe).encoder
         if isinstance(encoder, StaticModel) and encoder.teacher:
             check_source(encoder.teacher.model, "[models.encoder.teacher] model")
 
     def estimate(self, work: Workload) -> Estimate:
-        """Tokens of the language model's training; texts where there is none."""
+        """Tokens of the language model's training; texts if there is none."""
         settings = self.settings(work.recipe)
         model = settings.language_model
         if model is None:
@@ -49,7 +49,7 @@ class ModelsStage(Stage[Models]):
         return Estimate(tokens, "tokens", seconds)
 
     def run(self, context: Context) -> Report:
-        """Make tokenizer, encoder, cross-encoder and language model, as far as the recipe names them."""
+        """Make tokenizer, encoder, cross-encoder and language model, if the recipe has them."""
         settings = self.settings(context.recipe)
         report: Report = {}
         if context.process.is_first and (settings.encoder or settings.cross_encoder):
@@ -110,14 +110,14 @@ def _make_language_model(context: Context, settings: Models) -> dict[str, float]
 def demonstrated_prompts(
     candidates: Candidates, examples: Mapping[str, Example], *, limit: int, seed: int
 ) -> Sequence[str]:
-    """Prompts as the language model will score them, each with its answer: one demonstration and one query.
+    """Prompts with one demonstration and one query, as the language model will score them, with answers.
 
-    The demonstration is drawn among the query's candidates, so that the model learns what one is good for.
+    The demonstration is drawn from the query's candidates, so that the model learns to use one.
 
     Args:
         candidates: From mining.
-        examples: Every query and candidate under its ``content_id``.
-        limit: How many prompts. Where there are fewer queries, they repeat with other demonstrations.
+        examples: Every query and candidate by ``content_id``.
+        limit: How many prompts. If there are fewer queries, they repeat with other demonstrations.
         seed: Of the draws.
     """
     chance = random.Random(seed)  # noqa: S311  a draw, not a secret

@@ -17,7 +17,7 @@ from ruie_training.recipes import Recipe
 
 
 class PreferencesStage(Stage[Preferences]):
-    """Scores candidates by an LLM, by the overlap of labels, or keeps BM25's scores."""
+    """Scores candidates by an LLM or by label F1, or keeps BM25's scores."""
 
     name = "preferences"
     settings_type = Preferences
@@ -32,11 +32,11 @@ class PreferencesStage(Stage[Preferences]):
             raise ValueError(f'[preferences.scorer] has model = "{SCRATCH}": add a section [models.language_model]')
 
     def check(self, context: Context) -> None:
-        """The scorer's model is there and can give scores."""
+        """The scorer's model must exist and return scores."""
         check_scorer(self.settings(context.recipe).scorer)
 
     def estimate(self, work: Workload) -> Estimate:
-        """Pairs; seconds unless a server decides them."""
+        """The number of pairs; seconds unless a server determines them."""
         settings, models = self.settings(work.recipe), work.recipe.section(Models)
         pairs = work.queries * min(settings.per_query, _mined(work.recipe))
         seconds = None
@@ -49,7 +49,7 @@ class PreferencesStage(Stage[Preferences]):
         return Estimate(pairs, "pairs", seconds)
 
     def run(self, context: Context) -> Report:
-        """Score in shards, which an interrupted run doesn't score again."""
+        """Score in shards, which an interrupted run does not repeat."""
         folder = context.folder(self.name)
         settings, examples, seed = self.settings(context.recipe), context.material.examples, context.recipe.seed
 

@@ -29,7 +29,7 @@ class RewardStage(Stage[Reward]):
     shared = True
 
     def validate(self, recipe: Recipe) -> None:
-        """It learns from preferences; a model from scratch needs its section."""
+        """It needs preferences; a model from scratch needs its section."""
         models = recipe.section(Models)
         if recipe.section(Preferences) is None:
             raise ValueError("[reward] learns from preferences: add a section [preferences]")
@@ -37,13 +37,13 @@ class RewardStage(Stage[Reward]):
             raise ValueError(f'[reward] has model = "{SCRATCH}": add a section [models.cross_encoder]')
 
     def check(self, context: Context) -> None:
-        """The model it starts from is there, and there are queries for one step."""
+        """The starting model must exist, and there must be queries for one step."""
         settings = self.settings(context.recipe)
         check_source(settings.model, "[reward] model")
         check_queries(context, self.name, settings.optimisation.batch_size)
 
     def estimate(self, work: Workload) -> Estimate:
-        """Pairs to train on and to score."""
+        """The numbers of pairs to train on and to score."""
         settings, models = self.settings(work.recipe), work.recipe.section(Models)
         size = parameters(settings.model, settings.parameters, models.cross_encoder if models else None)
         mine = work.recipe.section(Mine) or Mine()
@@ -53,7 +53,7 @@ class RewardStage(Stage[Reward]):
         return Estimate(trained + mined, f"pairs, {trained:,} of them to train on", seconds)
 
     def run(self, context: Context) -> Report:
-        """Train, unless an interrupted run has done so, and score in shards."""
+        """Train, unless an interrupted run already has, and score in shards."""
         from ruie_training.models.cross_encoder import count_cut_pairs, score_candidates
 
         settings = self.settings(context.recipe)
@@ -73,7 +73,7 @@ class RewardStage(Stage[Reward]):
         return {**report, "pairs": scored.pairs, **label_f1_of_ends(scored, examples, mined=mined)}
 
     def _train(self, context: Context, settings: Reward, folder: Path) -> tuple[Any, Report]:
-        """The trained model and what its training reported; read from the folder where it was trained before."""
+        """The trained model and the report of its training, or those of an earlier training in the folder."""
         from ruie_training.models.cross_encoder import load_cross_encoder, train_reward
 
         seed = context.recipe.seed if settings.seed is None else settings.seed
