@@ -17,10 +17,10 @@ SEARCH = 400
 DENSE = {"max_neighbors": 64, "ef_construction": 200}
 """The graph for vectors of an adapted encoder. Chroma's defaults are 16 and 100.
 
-Adapting moves all vectors of a pool closer together: the mean of the 7,035 unit vectors of NER/mit-movie-trivia grows from
-0.36 to 0.71 in length. A graph with few links then loses rows. ``benchmarks/index_graph.py`` measured, on these vectors
-and against exact search, the recall of the first 8 and of the first 80 (200 queries of the dev split), the rows that a
-search for their own vector does not find, before any repair, and CPU time:
+Adapting moves all vectors of a pool closer together: the mean of the 7,035 unit vectors of NER/mit-movie-trivia grows
+from 0.36 to 0.71 in length. A graph with few links then loses rows. ``benchmarks/index_graph.py`` measured, on these
+vectors and against exact search, the recall of the first 8 and of the first 80 (200 queries of the dev split), the
+rows that a search for their own vector does not find, before any repair, and CPU time:
 
 | links, ef_construction, ef_search | recall@8 | recall@80 | rows lost | build, s | one search, ms |
 |---|---:|---:|---:|---:|---:|
