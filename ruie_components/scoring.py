@@ -176,7 +176,10 @@ def score(examples: Sequence[Example], extractions: Sequence[Extraction], mode: 
             raise ValueError(
                 f"example {index} and extraction {index} have another task or text; give both in the same order"
             )
-        by_label = _by_spans(example, extraction) if mode == "span" else _by_strings(example, extraction)
+        if mode == "span":
+            by_label = _count(_annotations(example), _annotations(extraction))
+        else:
+            by_label = _by_strings(example, extraction)
         counts = sum(by_label.values(), Counts())
         total += counts
         tasks[example.task] += counts
@@ -205,10 +208,6 @@ def _by_strings(example: Example, extraction: Extraction) -> dict[str, Counts]:
 def _rendered(extraction: Extraction) -> str:
     items = [(label, ", ".join(span.text for span in spans)) for label, spans in extraction.annotations]
     return "; ".join(f"{label}: {one_line(answered)}" for label, answered in items)
-
-
-def _by_spans(example: Example, extraction: Extraction) -> dict[str, Counts]:
-    return _count(_annotations(example), _annotations(extraction))
 
 
 def _annotations(found: Example | Extraction) -> _Tally:

@@ -94,12 +94,6 @@ class Pool:
         """Label F1 of pairs of rows, (queries, passages)."""
         return label_f1_matrix(self.labels[queries], self.labels[passages])
 
-    @cached_property
-    def event_types(self) -> NDArray[np.object_]:
-        """The event type of each row (EAE), else None, (rows,)."""
-        events = [example.query.event for example in self.examples]
-        return np.array([event.type if event else None for event in events], object)
-
     def folds(self, limit: int, seed: int) -> list[tuple[Rows, Rows]]:
         """Training rows and measured queries of each fold; rows with equal texts stay together.
 

@@ -101,10 +101,6 @@ def _keep(text: str, ranges: list[tuple[int, int]]) -> str:
     return "".join([*parts, _blank(text[at:])])
 
 
-def _is_assistant(role: str) -> bool:
-    return re.fullmatch(_ASSISTANT, role, re.IGNORECASE) is not None
-
-
 class _Turns:
     """Extracts the assistant's turns from a message, without reasoning and the turns of other roles."""
 
@@ -138,7 +134,7 @@ class _Turns:
         else:
             role = group["starts"] or group["started"] or group["header"] or group["turn"] or group["role"]
             role = role or ("assistant" if (group["command"] or "").upper() == "CHATBOT" else "user")
-            self._turn("assistant" if _is_assistant(role) else "other")
+            self._turn("assistant" if re.fullmatch(_ASSISTANT, role, re.IGNORECASE) else "other")
 
     def _turn(self, role: str) -> None:
         self._role, self._thinking = role, False

@@ -389,7 +389,10 @@ class _ItemReader:
         if len(texts) != len(value.values) or (self._partial and not value.closed):
             return False
         if all(map(_is_number, texts)):
-            return todo.label is None and bool(texts) and self._refuse(value)
+            if todo.label is not None or not texts:
+                return False
+            self._unreadable(value)
+            return True
         if todo.label is None:
             return self._labelled_list(texts, value, todo)
         if not self._pairs or todo.span is not None or len(texts) != 2:
@@ -422,10 +425,6 @@ class _ItemReader:
         if todo.span is not None:
             answered.insert(0, _Answered(todo.span))
         self._add(words[known[0]].text, tuple(answered), value)
-        return True
-
-    def _refuse(self, value: Value) -> bool:
-        self._unreadable(value)
         return True
 
     def _text(self, value: Text, todo: _Todo) -> None:

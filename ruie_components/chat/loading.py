@@ -29,7 +29,9 @@ def load_model(name: str, **options: Any) -> Any:
         case "ollama":
             return _ollama(model, options)
         case "gguf":
-            return _gguf(model, options)
+            from ruie_components.chat.gguf import GgufChat
+
+            return GgufChat(model, **options)
         case "openai-batch":
             return BatchAnswers(model, **options)
         case "openai":
@@ -54,12 +56,6 @@ def _ollama(model: str, options: dict[str, Any]) -> Any:
 def _option_names(model: Any) -> list[str]:
     base = {"cache", "callbacks", "custom_get_token_ids", "metadata", "name", "output_version", "rate_limiter", "tags"}
     return sorted(name for name in model.model_fields.keys() - base - {"model"} if not name.startswith("_"))
-
-
-def _gguf(path: str, options: dict[str, Any]) -> Any:
-    from ruie_components.chat.gguf import GgufChat
-
-    return GgufChat(path, **options)
 
 
 def _openai(model: str, options: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ruie_components.encoders.base import TextEncoder, TextRole, fingerprint
-from ruie_components.errors import EncoderError
+from ruie_components.errors import EncoderError, explain
 from ruie_components.files import atomic_write
 from ruie_components.keywords import KeywordStrategy
 from ruie_components.prompts import Layout
@@ -49,7 +49,7 @@ def read_config(folder: Path) -> EncoderConfig:
     try:
         return EncoderConfig.model_validate_json(read_file(folder, CONFIG))
     except ValidationError as error:
-        raise EncoderError(f"{folder / CONFIG} is not the description of an encoder: {error}") from error
+        raise EncoderError(f"{folder / CONFIG} is not the description of an encoder: {explain(error)}") from error
 
 
 def read_file(folder: Path, name: str) -> bytes:

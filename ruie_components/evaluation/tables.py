@@ -141,7 +141,8 @@ def table(
         cells = [*([model] if len(models) > 1 else []), name, *f1, str(average), *compared, *proxies, *taken]
         cells.append(str(failures))
         lines.append(f"| {' | '.join(cells)} |")
-    inputs = ", ".join(f"{name} {len(one.examples)}" for name, one in _first_of_each(measurements).items())
+    sizes = {one.condition.dataset: len(one.examples) for one in reversed(measurements)}
+    inputs = ", ".join(f"{name} {size}" for name, size in sizes.items())
     notes = f"F1 in percent, mode {mode}. Inputs: {inputs}. Intervals: 95%, resampled inputs."
     notes += " Tokens and seconds: of one input."
     return "\n".join([*lines, "", notes])
@@ -172,10 +173,6 @@ def calibration_table(measurements: Sequence[Measurement]) -> str:
     heads = f"| model | selection | annotations | mean confidence | precision | calibration error |\n|{'---|' * 6}"
     notes = f"In percent; expected calibration error over {BINS} bins of equal width."
     return "\n".join(["Calibration of confidence:", "", heads, *lines, "", notes])
-
-
-def _first_of_each(measurements: Sequence[Measurement]) -> dict[str, Measurement]:
-    return {one.condition.dataset: one for one in reversed(measurements)}
 
 
 def _percent(value: float) -> str:

@@ -195,7 +195,7 @@ class _Search:
         self._store, self._seed = store, seed
         self._models = _in_modes(model)
         modes = list(self._models)
-        self.default = TunedSettings(mode=_default_mode(model) if len(modes) > 1 else None)
+        self.default = TunedSettings(mode=getattr(model, "mode", None) if len(modes) > 1 else None)
         grid = [
             TunedSettings(method=method, k=k, order=order, answer_format=answer_format, mode=mode)
             for method, k, order, answer_format, mode in product(methods, ks, orders, formats, modes)
@@ -349,7 +349,3 @@ def _in_modes(model: ChatModel) -> dict[str | None, ChatModel]:
     if getattr(model, "is_auto", False) and getattr(model, "has_template", False):
         return {mode: model.with_mode(mode) for mode in _MODES}  # type: ignore[attr-defined]
     return {None: model}
-
-
-def _default_mode(model: ChatModel) -> str | None:
-    return getattr(model, "mode", None)

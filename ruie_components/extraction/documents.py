@@ -13,7 +13,7 @@ from ruie_components.extraction.confidence import Confidence
 from ruie_components.extraction.results import ExtractionResult, Usage
 from ruie_components.prompts import TokenCounter, estimate_tokens
 from ruie_components.tokenization import cuts_word
-from ruie_components.types import Argument, Event, EventQuery, Extraction, Query, Rejected, Span, Task
+from ruie_components.types import Argument, Event, EventQuery, Extraction, Query, Span, Task
 
 _LARGEST_CONTEXT = 4  # the context takes at most this fraction (1/n) of a chunk's budget
 
@@ -359,17 +359,13 @@ class _Merged:
             case Task.EAE if query.event and self._trigger:
                 arguments = tuple(Argument(**{**dict(span), "role": label}) for label, (span,) in items)
                 given["events"] = (Event(type=query.event.type, trigger=self._trigger, arguments=arguments),)
-        given["rejected"] = _rejected(parts)
+        given["rejected"] = tuple(each for part in parts for each in part.result.extraction.rejected)
         given["answer"] = "\n".join(part.result.extraction.answer for part in parts if part.result.extraction.answer)
         return Extraction.model_validate(given)
 
 
 def _shifted(span: Span, by: int) -> Span:
     return Span(text=span.text, start=span.start + by, end=span.end + by, grounding=span.grounding)
-
-
-def _rejected(parts: Sequence[ChunkResult]) -> tuple[Rejected, ...]:
-    return tuple(rejected for part in parts for rejected in part.result.extraction.rejected)
 
 
 def _usage(results: Sequence[ExtractionResult]) -> Usage:

@@ -65,7 +65,9 @@ class ResumeFile:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._acquire()
         try:
-            self._open(self._path)
+            if self._path.exists():
+                self._known = _read(self._path)
+            self._file = open_to_append(self._path)
         except BaseException:
             self._lock.release()
             raise
@@ -76,11 +78,6 @@ class ResumeFile:
             with suppress(OSError):  # before the release, so that no one locks a file that is about to be deleted
                 Path(self._lock.lock_file).unlink()
             self._lock.release()
-
-    def _open(self, path: Path) -> None:
-        if path.exists():
-            self._known = _read(path)
-        self._file = open_to_append(path)
 
     def _acquire(self) -> None:
         try:

@@ -92,12 +92,9 @@ class Import:
         self.report = ImportReport(formats=formats)
         schema = self._schema()
         for path, one in self._files:
-            reading = self._reading()
+            reading = Reading(strict=self._strict, encoding=self._encoding)
             yield from self._of_file(path, one, reading, schema)
             self._add(reading)
-
-    def _reading(self) -> Reading:
-        return Reading(strict=self._strict, encoding=self._encoding)
 
     def _schema(self) -> Schema:
         """The labels of all documents, sorted, with their new names."""

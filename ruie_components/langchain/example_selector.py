@@ -141,11 +141,8 @@ class RUIEExampleSelector(BaseExampleSelector):
     @cached_property
     def input_prompt(self) -> HumanMessagePromptTemplate:
         """The last message of a chat template: the input, rendered like the demonstrations' inputs."""
-        return HumanMessagePromptTemplate(prompt=_InputPrompt(selector=self, input_variables=[self._text_key]))
-
-    @property
-    def _text_key(self) -> str:
-        return self.retriever.text_key or "text"
+        text_key = self.retriever.text_key or "text"
+        return HumanMessagePromptTemplate(prompt=_InputPrompt(selector=self, input_variables=[text_key]))
 
     @cached_property
     def example_prompt(self) -> PromptTemplate:

@@ -17,7 +17,7 @@ from ruie_components._version import __version__
 from ruie_components.errors import RuieError
 from ruie_components.extraction import ExtractionResult, Extractor
 from ruie_components.lexical import example_tokens, query_tokens
-from ruie_components.types import Demonstration, EventQuery, Example, Query, Task
+from ruie_components.types import EventQuery, Example, Query, Task
 
 _READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 _ADDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
@@ -135,7 +135,11 @@ def create_server(extractor: Extractor, *, read_only: bool = False) -> MCPServer
         with _tool_errors():
             asked = await asyncio.to_thread(query, text, task, labels, event)
             shown = await retriever.aretrieve(asked, k=k)
-        return Retrieval(demonstrations=[_retrieved(one) for one in shown])
+        return Retrieval(
+            demonstrations=[
+                Retrieved(score=one.score, id=one.example.content_id, example=one.example.to_row()) for one in shown
+            ]
+        )
 
     @server.tool(annotations=_READS)
     async def extract(
@@ -175,10 +179,6 @@ def _tool_errors() -> Iterator[None]:
         yield
     except (RuieError, ValueError, TypeError) as error:
         raise ToolError(str(error)) from error
-
-
-def _retrieved(shown: Demonstration) -> Retrieved:
-    return Retrieved(score=shown.score, id=shown.example.content_id, example=shown.example.to_row())
 
 
 def _extracted(result: ExtractionResult) -> Extracted:

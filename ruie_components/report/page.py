@@ -17,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ruie_components.extraction import ExtractionResult
+from ruie_components.files import atomic_text
 from ruie_components.prompts import TASK_NAMES, Prompt
 from ruie_components.report import highlight
 from ruie_components.types import Demonstration, Example, Extraction, Span
@@ -91,7 +92,8 @@ def write(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # an answer may contain half a surrogate pair, which must not fail the page
-    path.write_text(render(results, gold=gold, title=title, lead=lead), "utf-8", errors="replace")
+    with atomic_text(path, errors="replace") as file:
+        file.write(render(results, gold=gold, title=title, lead=lead))
     return path
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from ruie_components import prompts
-from ruie_components.errors import StoreError
+from ruie_components.errors import StoreError, explain
 from ruie_components.tokenization import text_hash
 from ruie_components.types import Example
 
@@ -62,9 +62,10 @@ def from_json(row_id: str, value: Any, location: str) -> Example:
     try:
         return Example.model_validate_json(value)
     except (ValidationError, TypeError) as error:
+        problem = explain(error) if isinstance(error, ValidationError) else error
         raise StoreError(
             f"row {row_id} of {location} holds no readable example, so it was not written by this version of "
-            f"ruie-components or is damaged: {error}"
+            f"ruie-components or is damaged: {problem}"
         ) from error
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from ruie_components.progress import quiet_libraries
 
 train_app = typer.Typer(help="Train an encoder by a recipe.", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -80,8 +80,13 @@ def train(
         if dry_run:
             _print_plan(context, say, only=stage or (), until=until, as_json=as_json)
             return
-        _quiet_trainers()
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+        import datasets  # noqa: F401  only imported libraries are silenced
+        import transformers  # noqa: F401
+
         from ruie_training.pipeline.run import run
+
+        quiet_libraries()
 
         manifest = run(context, only=stage or (), until=until, say=say)
     except RecipeError as error:
@@ -90,20 +95,6 @@ def train(
         typer.echo(json.dumps(manifest))
     elif process.is_first:
         _print_results(out, manifest["stages"])
-
-
-def _quiet_trainers() -> None:
-    """Silence the libraries' bars and notes; the run has its own."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    import bm25s  # noqa: F401  sets its own level when it is imported
-    import datasets
-    import transformers.utils.logging as notes
-
-    logging.getLogger("bm25s").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", category=FutureWarning, module="sentence_transformers")
-    notes.set_verbosity_error()
-    notes.disable_progress_bar()
-    datasets.disable_progress_bars()
 
 
 def _print_plan(context: Any, say: Any, *, only: Sequence[str], until: str | None, as_json: bool) -> None:

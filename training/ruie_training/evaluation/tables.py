@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ruie_components.files import atomic_write
+
 AVERAGE = "average"
 """The data set name of the mean over all sets."""
 
@@ -122,10 +124,10 @@ def write_results(figures: Sequence[Figure], folder: str | Path) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rows = [asdict(figure) for figure in figures]
-    (folder / "results.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+    atomic_write(folder / "results.json", json.dumps(rows, indent=1) + "\n")
     ks = sorted({figure.k for figure in figures})
     tables = [*(table(figures, k) for k in ks), seconds_table(figures)]
-    (folder / "results.md").write_text("\n\n".join(tables) + "\n", "utf-8")
+    atomic_write(folder / "results.md", "\n\n".join(tables) + "\n")
     draw(figures, folder / "results.png")
     return folder
 

@@ -70,7 +70,8 @@ class AdaptableCheckpoint:
             groups=Split(size=8, top=3, bottom=-1),
             temperature=TEMPERATURE,
             optimisation=Optimisation(
-                learning_rate=_learning_rate(encoder),
+                # the paper's for a transformer; static vectors need far larger steps
+                learning_rate=1e-2 if encoder.model.transformers_model is None else 3e-5,
                 steps=self.steps,
                 warmup_steps=self.steps // 10,
                 batch_size=max(1, min(32, len(pool) // 4)),
@@ -144,11 +145,6 @@ class AdaptableCheckpoint:
 def _length(encoder: SentenceTransformersEncoder) -> int | None:
     """The maximum number of tokens of a transformer; None for static vectors, which have no limit."""
     return int(encoder.model.max_seq_length) if encoder.model.transformers_model is not None else None
-
-
-def _learning_rate(encoder: SentenceTransformersEncoder) -> float:
-    """The paper's for a transformer; static vectors need far larger steps."""
-    return 3e-5 if encoder.model.transformers_model is not None else 1e-2
 
 
 def _scored(pool: Pool, teacher: TeacherSource, *, seed: int, progress: bool) -> tuple[Candidates, float]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ruie_components.files import atomic_write
 from ruie_training.data.catalog import DataSet, Role
 
 FIGURES = "## Figures"
@@ -82,7 +83,7 @@ def add_figures(folder: str | Path, figures: str) -> None:
     """
     path = Path(folder) / "README.md"
     opening = path.read_text("utf-8").partition(FIGURES)[0]
-    path.write_text(f"{opening}{FIGURES}\n\n{figures.strip()}\n", "utf-8")
+    atomic_write(path, f"{opening}{FIGURES}\n\n{figures.strip()}\n")
 
 
 def rows_of(sets: Sequence[DataSet]) -> str:

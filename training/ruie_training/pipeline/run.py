@@ -68,17 +68,13 @@ def plan(context: Context, *, only: Sequence[str] = (), until: str | None = None
     for name in names:
         stage = STAGES[name]
         inputs = {read: hashes[read] for read in stage.reads if read in hashes}
-        hashes[name] = _stage_hash(context, stage, inputs)
+        settings, data = stage.content(context.recipe), stage.data_hash(context)
+        hashes[name] = hash_of({"settings": settings, "seed": context.recipe.seed, "data": data, "inputs": inputs})
         planned.append(Planned(stage, hashes[name], inputs, _action(context.folder(name), hashes[name])))
     last = names.index(until) if until else len(names)
     wanted = [at for i, at in enumerate(planned) if i <= last and (not only or at.stage.name in only)]
     _check_inputs(planned, wanted)
     return wanted
-
-
-def _stage_hash(context: Context, stage: Stage[Any], inputs: dict[str, str]) -> str:
-    recipe, data = context.recipe, stage.data_hash(context)
-    return hash_of({"settings": stage.content(recipe), "seed": recipe.seed, "data": data, "inputs": inputs})
 
 
 def _action(folder: Path, wanted: str) -> Action:
