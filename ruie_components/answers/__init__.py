@@ -1,7 +1,7 @@
 """Reads a model's answer, linear or JSON: cleans and parses it, and grounds each span in the input."""
 
 from ruie_components.answers.extraction_builder import MentionMode
-from ruie_components.answers.format import json_schema
+from ruie_components.answers.schema import json_schema
 from ruie_components.answers.grammar import Hold, grammar
 from ruie_components.answers.grounding import FUZZY_THRESHOLD, Grounder
 from ruie_components.answers.items import Item

@@ -35,7 +35,7 @@ class SentenceTransformersEncoder(TextEncoder):
     Args:
         source: A folder or a hub name, such as ``intfloat/e5-base-v2``.
         query_prefix: Put before queries. By default the checkpoint's own prompt named ``query``; without prompts, the
-            prefix of E5 and English BGE models, recognised by their names; else none.
+            prefix of E5 and English BGE models, recognized by their names; else none.
         passage_prefix: Put before passages. By default the checkpoint's own prompt named ``document``, ``passage``
             or ``positive``; else as for queries.
         pooling: How token vectors become one. By default as the checkpoint says, else the mean.

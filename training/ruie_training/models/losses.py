@@ -131,7 +131,7 @@ class RUIEDistillationLoss(nn.Module):
         """The weighted parts of the loss, which the trainer adds up and logs.
 
         Args:
-            sentence_features: The tokenised columns: queries, positives, then each column of negatives.
+            sentence_features: The tokenized columns: queries, positives, then each column of negatives.
             labels: The teacher's scores, ``(B, n)``.
 
         Returns:

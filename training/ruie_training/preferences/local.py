@@ -46,7 +46,7 @@ class _Text:
 class LocalScorer:
     """The average log-likelihood of the answer's tokens given instruction, demonstration and query.
 
-    Prompt and answer are tokenised once, together; a token that reaches into the answer belongs to it.
+    Prompt and answer are tokenized once, together; a token that reaches into the answer belongs to it.
 
     Args:
         model: A causal language model of transformers, on any device.

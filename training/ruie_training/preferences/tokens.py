@@ -1,4 +1,4 @@
-"""Tokenises prompt and answer as one sequence, and splits it where the answer begins."""
+"""Tokenizes prompt and answer as one sequence, and splits it where the answer begins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PART = 256  # texts per batch: character offsets take ten times the memory of t
 
 
 class AnswerSplitter:
-    """Tokenises prompt and answer once, together; a token that reaches into the answer belongs to it.
+    """Tokenizes prompt and answer once, together; a token that reaches into the answer belongs to it.
 
     Args:
         tokenizer: A fast tokenizer of transformers.
