@@ -142,8 +142,8 @@ def _predictions(labels: Sequence[str], answer: str) -> dict[str, str]:
     """The predictions of an answer, each with its label."""
     names = sorted({name for label in labels if (name := normalise(label).strip())}, key=len, reverse=True)
     labelled = re.compile(f"({'|'.join(map(re.escape, names))}):")
-    found = [(piece, labelled.search(piece)) for piece in _pieces(answer)]
-    return {piece[match.start() :]: match[1] for piece, match in found if match}
+    matches = [(piece, labelled.search(piece)) for piece in _pieces(answer)]
+    return {piece[match.start() :]: match[1] for piece, match in matches if match}
 
 
 def score(examples: Sequence[Example], extractions: Sequence[Extraction], mode: Mode = "paper") -> Score:
@@ -193,15 +193,15 @@ def score(examples: Sequence[Example], extractions: Sequence[Extraction], mode: 
 def _by_strings(example: Example, extraction: Extraction) -> dict[str, Counts]:
     query = example.query
     generated = as_linear(extraction.answer, query) if extraction.answer else _rendered(extraction)
-    found = _compare(example.task, render_query(query), example.labels, render_answer(example), generated)
+    compared = _compare(example.task, render_query(query), example.labels, render_answer(example), generated)
     names = {normalise(label).strip(): label for label in reversed(example.labels)}
     ordered = sorted(names, key=len, reverse=True)
 
     def label_of(piece: str) -> str:
         return next((names[name] for name in ordered if piece.startswith(f"{name}:")), "")
 
-    truth: _Tally = Counter((label_of(piece), piece) for piece in found.truth)
-    predicted: _Tally = Counter((label_of(piece), piece) for piece in found.predicted)
+    truth: _Tally = Counter((label_of(piece), piece) for piece in compared.truth)
+    predicted: _Tally = Counter((label_of(piece), piece) for piece in compared.predicted)
     return _count(truth, predicted)
 
 
@@ -210,8 +210,8 @@ def _rendered(extraction: Extraction) -> str:
     return "; ".join(f"{label}: {one_line(answered)}" for label, answered in items)
 
 
-def _annotations(found: Example | Extraction) -> _Tally:
-    return Counter((label, tuple(span.offsets for span in spans)) for label, spans in found.annotations)
+def _annotations(annotated: Example | Extraction) -> _Tally:
+    return Counter((label, tuple(span.offsets for span in spans)) for label, spans in annotated.annotations)
 
 
 def _count(truth: _Tally, predicted: _Tally) -> dict[str, Counts]:

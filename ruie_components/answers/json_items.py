@@ -453,8 +453,10 @@ class _ItemReader:
         reader = _ItemReader(value.text, self._query, self._matcher, self._contains, partial=self._partial)
         reader._depth = self._depth + 1
         reader.walk(inner)
-        place = (value.start, value.end)
-        self.items += [Item(item.label, item.spans, item.raw, item.known, place, item.offsets) for item in reader.items]
+        answer_range = (value.start, value.end)
+        self.items += [
+            Item(item.label, item.spans, item.raw, item.known, answer_range, item.offsets) for item in reader.items
+        ]
         return bool(reader.items) or todo.label is None
 
     # items

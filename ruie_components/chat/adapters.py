@@ -372,8 +372,8 @@ def _innermost(runnable: Any) -> Any:
         return model
     inner = [*getattr(model, "steps", ()), getattr(model, "runnable", None), getattr(model, "default", None)]
     for step in inner:
-        if step is not None and hasattr(found := _innermost(step), "_llm_type"):
-            return found
+        if step is not None and hasattr(chat_model := _innermost(step), "_llm_type"):
+            return chat_model
     return model
 
 

@@ -68,8 +68,13 @@ class OllamaChat(ChatOllama):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        asked = self._chat_params([])
-        return {**super()._identifying_params, **asked["options"], "think": asked["think"], "format": asked["format"]}
+        params = self._chat_params([])
+        return {
+            **super()._identifying_params,
+            **params["options"],
+            "think": params["think"],
+            "format": params["format"],
+        }
 
     def context_for(self, messages: Sequence[BaseMessage]) -> int:
         """The context size for a prompt, in tokens: the one that is set, or one that fits the prompt and its answer."""
@@ -169,8 +174,8 @@ class OllamaChat(ChatOllama):
         least = 0.7 * size if size > (self.num_ctx or 0) else sum(len(str(one.text).split()) for one in messages)
         if 0 < read < least:
             warnings.warn(
-                f"Ollama read {read:,} tokens of a prompt of about {size:,}: it was cut at the front, where the "
-                f"instruction and the demonstrations stand. The context has {self.num_ctx:,} tokens: raise num_ctx "
+                f"Ollama read {read:,} tokens of a prompt of about {size:,}: it was truncated at the front, where "
+                f"the instruction and the demonstrations are. The context has {self.num_ctx:,} tokens: raise num_ctx "
                 "(and OLLAMA_CONTEXT_LENGTH), show fewer demonstrations, or set max_tokens.",
                 PromptCutWarning,
                 stacklevel=2,

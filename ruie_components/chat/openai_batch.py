@@ -100,13 +100,13 @@ class BatchAnswers:
         self.path = Path(path)
         self.name = f"openai-batch:{self.path.name}"
         self._lock = Lock()
-        self._places: dict[bytes, tuple[Path, int]] = {}
+        self._positions: dict[bytes, tuple[Path, int]] = {}
         for file in [self.path] if not self.path.is_dir() else sorted(self.path.glob("*.jsonl")):
             if not file.name.startswith("requests-"):
                 self._index(file)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._positions)
 
     def _index(self, path: Path) -> None:
         offset = 0
@@ -118,11 +118,11 @@ class BatchAnswers:
                         key = bytes.fromhex(row["custom_id"])
                     except (KeyError, TypeError, ValueError):
                         raise RowError(
-                            f"{path}, line {number}: no answer to a request of this package: custom_id is missing or "
-                            "another's"
+                            f"{path}, line {number}: not an answer to a request of this package: custom_id is missing "
+                            "or foreign"
                         ) from None
-                    if key not in self._places or not _failure(row):  # a later batch may answer a failed request
-                        self._places[key] = path, offset
+                    if key not in self._positions or not _failure(row):  # a later batch may answer a failed request
+                        self._positions[key] = path, offset
                 offset += len(line)
 
     def complete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
@@ -132,14 +132,14 @@ class BatchAnswers:
             ChatModelError: There is no answer, or the request failed; the message says why.
         """
         custom_id = request_id(prompt)
-        place = self._places.get(bytes.fromhex(custom_id))
-        if place is None:
+        position = self._positions.get(bytes.fromhex(custom_id))
+        if position is None:
             raise ChatModelError(
                 f"{self.path} has no answer to request {custom_id}: the batch is not finished, or the "
                 "pool, the model's prompt or the texts have changed since it was written"
             )
-        with place[0].open("rb") as file:
-            file.seek(place[1])
+        with position[0].open("rb") as file:
+            file.seek(position[1])
             row = json.loads(file.readline())
         if failure := _failure(row):
             raise ChatModelError(f"request {custom_id} failed in the batch: {failure}")

@@ -66,7 +66,7 @@ def token_probabilities(entries: Sequence[Mapping[str, Any]]) -> tuple[TokenProb
     >>> token_probabilities(halves)
     (TokenProbability(text='é', logprob=-1.0, alternatives=()),)
     """
-    found: list[TokenProbability] = []
+    joined: list[TokenProbability] = []
     pending, logprob = b"", 0.0
     for entry in entries:
         raw = entry.get("bytes")
@@ -79,11 +79,11 @@ def token_probabilities(entries: Sequence[Mapping[str, Any]]) -> tuple[TokenProb
                 continue
             text = pending.decode("utf-8", "replace")
         likely = entry.get("top_logprobs") or ()
-        found.append(
+        joined.append(
             TokenProbability(text, logprob, tuple((str(one["token"]), float(one["logprob"])) for one in likely))
         )
         pending, logprob = b"", 0.0
-    return tuple(found)
+    return tuple(joined)
 
 
 def text_of(message: Any) -> str:

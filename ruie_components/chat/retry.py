@@ -191,8 +191,8 @@ def policy(
         if state.attempt_number < servers:
             return 0.0
         error = state.outcome.exception() if state.outcome else None
-        asked = retry_after(error) if error else None
-        return min(asked, longest_wait) if asked is not None else (backoff or _BACKOFF)(state)
+        delay = retry_after(error) if error else None
+        return min(delay, longest_wait) if delay is not None else (backoff or _BACKOFF)(state)
 
     def retry(state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None

@@ -91,7 +91,7 @@ def demo(
 def _show(query: Query, outcome: ExtractionResult) -> None:
     console.rule(f"[bold]{TASK_NAMES[query.task]}[/]", align="left")
     if query.event:
-        console.print(f"  asked about the event [bold]{escape(query.event.type)}[/]: {escape(query.event.trigger)}")
+        console.print(f"  event [bold]{escape(query.event.type)}[/]: {escape(query.event.trigger)}")
     show.result(console, outcome, as_json=False)
     console.print("\n  demonstrations, most similar first:")
     show.demonstrations(console, outcome.demonstrations)

@@ -218,24 +218,24 @@ def the_text(text: str | None) -> str:
     return sys.stdin.read().removesuffix("\n")
 
 
-def queries_in(path: Path, asked: DemonstrationRetriever, text_key: str | None = None) -> list[Query]:
+def queries_in(path: Path, retriever: DemonstrationRetriever, text_key: str | None = None) -> list[Query]:
     """The queries of a file of texts: JSON Lines, a JSON array, CSV, TSV, or one per line. Prints the guessed layout.
 
-    Values of a row (``task``, ``schema``, an event) take precedence over ``asked``. Its id and its other keys or
+    Values of a row (``task``, ``schema``, an event) take precedence over ``retriever``. Its id and its other keys or
     columns stay with the query.
 
     Raises:
         RowError: A row is not a valid query; the message names file and line.
     """
     layout = guess_layout(path)
-    queries = [_row_query(location, row, asked) for location, row in read_texts(path, layout, text_key=text_key)]
+    queries = [_row_query(location, row, retriever) for location, row in read_texts(path, layout, text_key=text_key)]
     errors.print(f"{path}: {layout.value}, {len(queries):,} texts", style="dim", markup=False, soft_wrap=True)
     return queries
 
 
-def _row_query(location: str, row: dict[str, Any], asked: DemonstrationRetriever) -> Query:
+def _row_query(location: str, row: dict[str, Any], retriever: DemonstrationRetriever) -> Query:
     try:
-        return asked.query(row)
+        return retriever.query(row)
     except ValidationError as error:
         raise RowError(f"{location}: {explain(error)}") from error
     except (ValueError, TypeError) as error:

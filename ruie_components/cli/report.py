@@ -75,7 +75,7 @@ def report(
         ]
         if not pairs:
             raise RuieError(f"no example of {gold} has the text and task of a result in {results}")
-        score = scoring.score([example for example, _ in pairs], [found for _, found in pairs], mode="span")
+        score = scoring.score([example for example, _ in pairs], [extraction for _, extraction in pairs], mode="span")
         summary |= {"gold": len(pairs), "precision": score.precision, "recall": score.recall, "f1": score.f1}
         lead = (
             f"F1 {score.f1:.1%} (precision {score.precision:.1%}, recall {score.recall:.1%}) on {len(pairs):,} results "
@@ -101,12 +101,12 @@ def _gold_of(results: Sequence[ExtractionResult], examples: Iterable[Example]) -
     by_key: dict[_Key, list[Example]] = {}
     for example in examples:
         by_key.setdefault(_key(example), []).append(example)
-    found: list[Example | None] = []
+    gold_examples: list[Example | None] = []
     for result in results:
         candidates = by_key.get(_key(result.extraction), [])
         same_id = [example for example in candidates if result.id is not None and example.id == result.id]
-        found.append(next(iter([*same_id, *candidates]), None))
-    return found
+        gold_examples.append(next(iter([*same_id, *candidates]), None))
+    return gold_examples
 
 
 def _key(annotated: Example | Extraction) -> _Key:

@@ -36,18 +36,18 @@ def suggest(
     """
     with opened(store, pool, encoder) as source:
         queries = queries_in(file, defaults(source, task, None, None))
-        found = suggest_texts(source, queries, n, task=task, seed=seed, progress=True)
-    if not found.chosen:
+        suggestions = suggest_texts(source, queries, n, task=task, seed=seed, progress=True)
+    if not suggestions.chosen:
         raise RuieError(f"{file}: every text is already in the pool")
     if as_json:
-        write_json(console, {"suggested": _rows(found.chosen), "random": _rows(found.random)}, indent=2)
+        write_json(console, {"suggested": _rows(suggestions.chosen), "random": _rows(suggestions.random)}, indent=2)
         return
-    for each in found.chosen:
+    for each in suggestions.chosen:
         own = "" if each.query.id is None else f"{each.query.id}  "
         text = " ".join(each.query.text.split())
         console.print(f"{each.novelty:.2f}  {each.doubt:.2f}  {own}{text}", markup=False, soft_wrap=True)
-    beside = f"Means {_means(found.chosen)}; of as many random ones {_means(found.random)}."
-    told = f"{len(found.chosen):,} texts, best first: novelty, doubt, text. {beside}"
+    beside = f"Means {_means(suggestions.chosen)}; of as many random ones {_means(suggestions.random)}."
+    told = f"{len(suggestions.chosen):,} texts, best first: novelty, doubt, text. {beside}"
     errors.print(told, style="dim", markup=False, soft_wrap=True)
 
 

@@ -73,15 +73,15 @@ def tune(
             _show_plan(search.plan_tuning(opened, chat, **given), as_json=as_json)
             return
         with closing(AnswerCache(cache)) as answers:
-            found = search.tune(opened, chat, cache=answers, concurrency=concurrency, **given)
-        keeps = found.difference is not None and (found.is_significant or always)
+            tuning = search.tune(opened, chat, cache=answers, concurrency=concurrency, **given)
+        keeps = tuning.difference is not None and (tuning.is_significant or always)
         if keeps:
-            opened.set_tuned(found.task, found.winner)
+            opened.set_tuned(tuning.task, tuning.winner)
     if as_json:
-        write_json(console, _as_json(found, kept=keeps), indent=1)
+        write_json(console, _as_json(tuning, kept=keeps), indent=1)
     else:
-        _show(found, kept=keeps)
-    if found.failures * 2 >= found.calls:
+        _show(tuning, kept=keeps)
+    if tuning.failures * 2 >= tuning.calls:
         raise typer.Exit(1)
 
 
@@ -100,42 +100,42 @@ def _show_plan(plan: Any, *, as_json: bool) -> None:
     )
 
 
-def _as_json(found: Any, *, kept: bool) -> dict[str, Any]:
+def _as_json(tuning: Any, *, kept: bool) -> dict[str, Any]:
     return {
-        "task": found.task,
-        "winner": found.winner.model_dump(mode="json"),
-        "difference": found.difference and found.difference._asdict(),
-        "winner_f1": found.winner_f1._asdict(),
-        "default_f1": found.default_f1._asdict(),
-        "test_inputs": found.test_inputs,
-        "is_significant": found.is_significant,
+        "task": tuning.task,
+        "winner": tuning.winner.model_dump(mode="json"),
+        "difference": tuning.difference and tuning.difference._asdict(),
+        "winner_f1": tuning.winner_f1._asdict(),
+        "default_f1": tuning.default_f1._asdict(),
+        "test_inputs": tuning.test_inputs,
+        "is_significant": tuning.is_significant,
         "kept": kept,
-        "calls": found.calls,
-        "failures": found.failures,
+        "calls": tuning.calls,
+        "failures": tuning.failures,
         "trials": [
             {"settings": one.settings.model_dump(mode="json"), "inputs": one.inputs, "f1": one.f1._asdict()}
-            for one in found.trials
+            for one in tuning.trials
         ],
     }
 
 
-def _show(found: Any, *, kept: bool) -> None:
+def _show(tuning: Any, *, kept: bool) -> None:
     table = Table("settings", Column("inputs", justify="right"), Column("F1", justify="right"))
-    for one in found.trials[:_SHOWN]:
+    for one in tuning.trials[:_SHOWN]:
         table.add_row(str(one.settings), str(one.inputs), str(one.f1))
     console.print(table)
-    if len(found.trials) > _SHOWN:
-        console.print(f"and {len(found.trials) - _SHOWN} more that left earlier")
-    if found.difference is None:
+    if len(tuning.trials) > _SHOWN:
+        console.print(f"and {len(tuning.trials) - _SHOWN} more that left earlier")
+    if tuning.difference is None:
         said = "The default is the best; the store keeps what it has."
     else:
         said = (
-            f"On {found.test_inputs} other inputs {found.winner} has F1 {found.winner_f1}, the default "
-            f"{found.default_f1}: difference {found.difference}, p = {found.difference.p:.3f}. "
+            f"On {tuning.test_inputs} other inputs {tuning.winner} has F1 {tuning.winner_f1}, the default "
+            f"{tuning.default_f1}: difference {tuning.difference}, p = {tuning.difference.p:.3f}. "
         )
-        better = "significantly better" if found.is_significant else "not significantly better"
+        better = "significantly better" if tuning.is_significant else "not significantly better"
         said += f"It is {better} than the default: "
         said += "the store keeps it." if kept else "the store keeps what it has (--always keeps it nevertheless)."
     console.print(said, markup=False, soft_wrap=True)
-    if found.failures:
-        console.print(f"{found.failures:,} of {found.calls:,} requests failed and count as empty extractions")
+    if tuning.failures:
+        console.print(f"{tuning.failures:,} of {tuning.calls:,} requests failed and count as empty extractions")

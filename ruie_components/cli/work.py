@@ -82,9 +82,9 @@ def retrieve(
     Example: ruie retrieve "Fly me to Rome" --store pool -k 4 --explain
     """
     with opened(store, pool, encoder) as source:
-        asked = defaults(source, task, label, event, method, k)
-        query = asked.query(the_text(text))
-        chosen = asked.retrieve(query)
+        retriever = defaults(source, task, label, event, method, k)
+        query = retriever.query(the_text(text))
+        chosen = retriever.retrieve(query)
     if as_json:
         rows = [{"score": shown.score, "example": shown.example.to_row()} for shown in chosen]
         if explain:
@@ -111,11 +111,11 @@ def prompt(
 ) -> None:
     """Write the prompt for a text: as one string, or with --json as chat messages."""
     with opened(store, pool, encoder) as source:
-        asked = defaults(source, task, label, event, method, k)
-        query = asked.query(the_text(text))
-        chosen = asked.retrieve(query)
-        written = answer_format or asked.tuned.answer_format
-        order = asked.tuned.order
+        retriever = defaults(source, task, label, event, method, k)
+        query = retriever.query(the_text(text))
+        chosen = retriever.retrieve(query)
+        written = answer_format or retriever.tuned.answer_format
+        order = retriever.tuned.order
     built = build_prompt(query, chosen, answer_format=written, max_tokens=max_tokens, order=order)
     if as_json:
         messages = [{"role": role, "content": content} for role, content in built.messages]
@@ -257,8 +257,10 @@ def extract(
     answering = chat_model("baseline" if openai_batch else model, model_option)
     with ExitStack() as stack:
         source = stack.enter_context(opened(store, pool, encoder))
-        asked = defaults(source, task, label, event)
-        queries = [] if of_corpus else queries_in(file, asked, text_key) if file else [asked.query(the_text(text))]
+        retriever = defaults(source, task, label, event)
+        queries = (
+            [] if of_corpus else queries_in(file, retriever, text_key) if file else [retriever.query(the_text(text))]
+        )
         extractor = Extractor(
             source,
             answering,
@@ -272,7 +274,7 @@ def extract(
             descriptions=descriptions,
             task=task,
             labels=label or None,
-            event=asked.event,
+            event=retriever.event,
         )
         if of_corpus and text is not None and out is not None:
             corpus.run(
@@ -335,6 +337,6 @@ def _resume_path(out: Path, extractor: Extractor, overwrite: bool) -> Path:
 def _say_where(out: Path, resume: Path, count: int) -> None:
     with resume.open("rb") as lines:
         others = sum(1 for _ in lines) - count
-    behind = f", behind {others:,} of other texts" if others > 0 and resume == out else ""
-    whole = "" if resume == out else f"; whole results in {resume}"
-    errors.print(f"{count:,} results in {out}{behind}{whole}", markup=False, soft_wrap=True)
+    after = f", after {others:,} of other texts" if others > 0 and resume == out else ""
+    complete = "" if resume == out else f"; complete results in {resume}"
+    errors.print(f"{count:,} results in {out}{after}{complete}", markup=False, soft_wrap=True)

@@ -36,16 +36,16 @@ def outcomes(measurement: Measurement) -> list[Outcome]:
     Args:
         measurement: The measurement.
     """
-    found = []
+    rated = []
     for example, result in zip(measurement.examples, measurement.results, strict=True):
         if not result.confidence:
             continue
         gold = Counter((label, tuple(span.offsets for span in spans)) for label, spans in example.annotations)
         for (label, spans), sure in zip(result.extraction.annotations, result.confidence, strict=True):
             key = (label, tuple(span.offsets for span in spans))
-            found.append(Outcome(sure.value, gold[key] > 0))
+            rated.append(Outcome(sure.value, gold[key] > 0))
             gold[key] -= 1
-    return found
+    return rated
 
 
 def reliability(given: Sequence[Outcome], bins: int = BINS) -> list[Bin]:

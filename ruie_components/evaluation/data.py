@@ -83,8 +83,8 @@ def split_pool(
         raise ValueError(f"pool {store.pool!r} has {len(rows)} annotated {chosen} rows; at least 8 are needed")
     order = random.Random(seed).sample(rows, len(rows))  # noqa: S311 - no secret
     count = min(inputs, len(rows) // 4)
-    asked = {text_hash(example.text) for example in order[:count]}
-    pool = [example for example in order[count:] if text_hash(example.text) not in asked]
+    input_texts = {text_hash(example.text) for example in order[:count]}
+    pool = [example for example in order[count:] if text_hash(example.text) not in input_texts]
     return _checked(f"{chosen}/{store.pool}", pool, order[:count])
 
 

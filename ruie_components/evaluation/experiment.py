@@ -134,13 +134,13 @@ class Plan:
 
     def conditions(self, data: EvaluationSet) -> list[Condition]:
         """The conditions of one set; without demonstrations there is one condition for all k and orders."""
-        found: dict[Condition, None] = {}
+        conditions: dict[Condition, None] = {}
         for model, answer_format, hold, name, k, order in product(
             self.named_models, self.formats, self.holds, self.selections, self.ks, self.orders
         ):
             shown = (0, Order.SIMILAR_LAST) if name == "zero-shot" else (k, order)
-            found[Condition(data.name, model, name, *shown, answer_format, hold)] = None
-        return list(found)
+            conditions[Condition(data.name, model, name, *shown, answer_format, hold)] = None
+        return list(conditions)
 
 
 @dataclass(frozen=True)

@@ -95,13 +95,13 @@ def averages(
     base = reference or next(iter(names), "")
     if base not in names:
         raise ValueError(f"the reference {base!r} was not measured; there are {', '.join(names)}")
-    found = []
+    compared = []
     for (model, name), parts in grouped.items():
         inputs = {one.condition.dataset: one.counts(mode) for one in parts}
         other = {one.condition.dataset: one.counts(mode) for one in grouped.get((model, base), [])}
         difference = paired_difference(inputs, other) if name != base and other.keys() == inputs.keys() else None
-        found.append((model, name, f1_interval(inputs), difference))
-    return found
+        compared.append((model, name, f1_interval(inputs), difference))
+    return compared
 
 
 def table(
@@ -201,11 +201,11 @@ def write_results(
     atomic_write(base / "results.csv", _csv(measured))
     modes: tuple[Mode, Mode] = ("span", "paper")
     parts = [table(measurements, reference=reference, mode=mode, prices=prices) for mode in modes]
-    found = correlations(measurements)
-    parts += [text for text in (calibration_table(measurements), correlation_table(found)) if text]
+    predictors = correlations(measurements)
+    parts += [text for text in (calibration_table(measurements), correlation_table(predictors)) if text]
     atomic_write(base / "results.md", "\n\n".join(parts) + "\n")
     atomic_write(
-        base / "predictors.json", json.dumps([asdict(one) | {"rho": _known(one.rho)} for one in found], indent=1)
+        base / "predictors.json", json.dumps([asdict(one) | {"rho": _known(one.rho)} for one in predictors], indent=1)
     )
     written = [base / name for name in ("results.json", "results.csv", "results.md", "predictors.json")]
     written += [_write_errors(base / "errors", one) for one in measurements]

@@ -55,7 +55,7 @@ def from_tokens(extraction: Extraction, tokens: Sequence[TokenProbability]) -> t
     for token in tokens:
         placed.append((start, start + len(token.text), token))
         start += len(token.text)
-    found = []
+    confidences = []
     for (label, spans), (begin, end) in zip(extraction.annotations, extraction.answer_ranges, strict=True):
         label_end = _label_end(extraction.answer, label, spans, begin, end)
         inside = [one for one in placed if one[1] > begin and one[0] < end]
@@ -63,8 +63,8 @@ def from_tokens(extraction: Extraction, tokens: Sequence[TokenProbability]) -> t
         of_spans = [one[2].logprob for one in inside if one[0] >= label_end]
         span = math.exp(min(0.0, sum(of_spans)))
         among = _among_labels(extraction.answer, label_end, label, extraction.labels, of_label)
-        found.append(Confidence(span if among is None else span * among, span, among))
-    return tuple(found)
+        confidences.append(Confidence(span if among is None else span * among, span, among))
+    return tuple(confidences)
 
 
 def _label_end(answer: str, label: str, spans: Sequence[Span], begin: int, end: int) -> int:
@@ -124,11 +124,11 @@ def agreement(extraction: Extraction, samples: Sequence[Extraction]) -> tuple[Co
         raise ValueError("agreement needs at least one sample")
     counts = [Counter(_keys(sample)) for sample in samples]
     seen: Counter[object] = Counter()
-    found = []
+    confidences = []
     for key in _keys(extraction):
         seen[key] += 1
-        found.append(Confidence(sum(count[key] >= seen[key] for count in counts) / len(counts)))
-    return tuple(found)
+        confidences.append(Confidence(sum(count[key] >= seen[key] for count in counts) / len(counts)))
+    return tuple(confidences)
 
 
 def _keys(extraction: Extraction) -> list[object]:

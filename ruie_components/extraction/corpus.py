@@ -379,9 +379,9 @@ class _Run:
     def _count(self, row: Mapping[str, Any]) -> None:
         done, usage, extraction = self._done, row["usage"], row["extraction"]
         if extraction["task"] == Task.EAE:
-            found = sum(len(event.get("arguments", ())) for event in extraction.get("events", ()))
+            annotations = sum(len(event.get("arguments", ())) for event in extraction.get("events", ()))
         else:
-            found = sum(len(extraction.get(name, ())) for name in ("entities", "relations", "events"))
+            annotations = sum(len(extraction.get(name, ())) for name in ("entities", "relations", "events"))
         if row["calls"]:
             self._longest = max(self._longest, (usage["output_tokens"] or 0) / row["calls"])
         self._done = replace(
@@ -389,7 +389,7 @@ class _Run:
             documents=done.documents + 1,
             failed=done.failed + ("error" in row),
             empty=done.empty + (not extraction["text"].strip()),
-            annotations=done.annotations + found,
+            annotations=done.annotations + annotations,
             calls=done.calls + row["calls"],
             input_tokens=done.input_tokens + (usage["input_tokens"] or 0),
             output_tokens=done.output_tokens + (usage["output_tokens"] or 0),

@@ -302,8 +302,8 @@ class _Merged:
                 self._earlier.setdefault(label, []).append(spans)
         if self._query.task is Task.EAE and extraction.events:
             self._trigger = _shifted(extraction.events[0].trigger, chunk.context_start)
-        for i, (label, found) in enumerate(extraction.annotations):
-            spans = tuple(_shifted(span, chunk.context_start) for span in found)
+        for i, (label, in_chunk) in enumerate(extraction.annotations):
+            spans = tuple(_shifted(span, chunk.context_start) for span in in_chunk)
             if self._query.task is not Task.EAE and max(span.end for span in spans) <= chunk.start:
                 spans = self._in_context(label, spans, chunk, failed)
             if spans and not self._is_known(label, spans):

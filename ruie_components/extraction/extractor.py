@@ -167,10 +167,10 @@ class Extractor:
             RowError: ``resume`` is a file with other content.
             ChatModelError: The model can't be used.
         """
-        asked = self.queries(queries)
+        resolved = self.queries(queries)
         resumed = self._resume_file(resume)
         return batch.run(
-            asked, resumed, prompts=self.prompts, answer=self.answer, progress=progress, concurrency=concurrency
+            resolved, resumed, prompts=self.prompts, answer=self.answer, progress=progress, concurrency=concurrency
         )
 
     async def aextract_many(
@@ -182,10 +182,10 @@ class Extractor:
         resume: Path | str | None = None,
     ) -> list[ExtractionResult]:
         """``extract_many`` without blocking the event loop."""
-        asked = await asyncio.to_thread(self.queries, queries)
+        resolved = await asyncio.to_thread(self.queries, queries)
         resumed = self._resume_file(resume)
         return await batch.arun(
-            asked, resumed, prompts=self.prompts, answer=self.aanswer, progress=progress, concurrency=concurrency
+            resolved, resumed, prompts=self.prompts, answer=self.aanswer, progress=progress, concurrency=concurrency
         )
 
     def extract_document(

@@ -150,14 +150,14 @@ def _read_table(path: Path, text_key: str | None, encoding: str | None) -> Itera
     try:
         header = [name.strip() for name in next(rows, [])]
         by_name = {name.lower(): name for name in reversed(header)}
-        found = _key_of_text(set(header) if text_key else by_name, text_key)
-        if found is None:
+        column_name = _key_of_text(set(header) if text_key else by_name, text_key)
+        if column_name is None:
             wanted = text_key or "text"
             raise RowError(
                 f"{path}, line 1: there is no column {wanted!r}; the columns are {', '.join(map(repr, header))}. "
                 f"A table needs a header; name the column of the text with --text-key (text_key=)."
             )
-        column = header.index(found if text_key else by_name[found])
+        column = header.index(column_name if text_key else by_name[column_name])
         for cells in rows:
             number, last = rows.line_num, number
             if not any(cells):

@@ -20,7 +20,7 @@ from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
 from ruie_components.types import Demonstration, EventQuery, Task
 
-Found = list[Document] | Exception
+SearchResult = list[Document] | Exception
 
 
 class RUIERetriever(BaseRetriever):
@@ -75,13 +75,13 @@ class RUIERetriever(BaseRetriever):
         task: Task | str | None = None,
         labels: Sequence[str] | None = None,
         event: EventQuery | Mapping[str, Any] | None = None,
-        found: Found | None = None,
+        result: SearchResult | None = None,
     ) -> list[Document]:
-        if found is None:
-            (found,) = self._search([query], k=k, task=task, labels=labels, event=event)
-        if isinstance(found, Exception):
-            raise found
-        return found
+        if result is None:
+            (result,) = self._search([query], k=k, task=task, labels=labels, event=event)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     @override
     async def _aget_relevant_documents(
@@ -93,7 +93,7 @@ class RUIERetriever(BaseRetriever):
         task: Task | str | None = None,
         labels: Sequence[str] | None = None,
         event: EventQuery | Mapping[str, Any] | None = None,
-        found: Found | None = None,
+        result: SearchResult | None = None,
     ) -> list[Document]:
         return await asyncio.to_thread(
             self._get_relevant_documents,
@@ -103,7 +103,7 @@ class RUIERetriever(BaseRetriever):
             task=task,
             labels=labels,
             event=event,
-            found=found,
+            result=result,
         )
 
     @override
@@ -116,12 +116,12 @@ class RUIERetriever(BaseRetriever):
         **kwargs: Any,
     ) -> list[list[Document]]:
         """Retrieve for many inputs, which are encoded and searched together; each has its own run."""
-        results: list[Found] = []
-        for text, one, found in zip(
+        results: list[SearchResult] = []
+        for text, one, result in zip(
             inputs, get_config_list(config, len(inputs)), self._search(inputs, **kwargs), strict=True
         ):
             try:
-                results.append(self.invoke(text, one, found=found))
+                results.append(self.invoke(text, one, result=result))
             except Exception as error:
                 if not return_exceptions:
                     raise
@@ -140,8 +140,8 @@ class RUIERetriever(BaseRetriever):
         """``batch`` without blocking the loop."""
         searched = await asyncio.to_thread(self._search, inputs, **kwargs)
         runs = [
-            self.ainvoke(text, one, found=found)
-            for text, one, found in zip(inputs, get_config_list(config, len(inputs)), searched, strict=True)
+            self.ainvoke(text, one, result=result)
+            for text, one, result in zip(inputs, get_config_list(config, len(inputs)), searched, strict=True)
         ]
         results = await asyncio.gather(*runs, return_exceptions=return_exceptions)
         return cast("list[list[Document]]", results)  # as in LangChain: return errors only if the caller asked for them
@@ -154,7 +154,7 @@ class RUIERetriever(BaseRetriever):
         task: Task | str | None = None,
         labels: Sequence[str] | None = None,
         event: EventQuery | Mapping[str, Any] | None = None,
-    ) -> list[Found]:
+    ) -> list[SearchResult]:
         """The documents of every input, or the error of an input that can't be searched."""
         retriever = DemonstrationRetriever(self.store, self.selector, self.k, self.task, self.labels, self.event)
         chosen = retriever.retrieve_many(inputs, k=k, task=task, labels=labels, event=event)

@@ -133,8 +133,8 @@ def create_server(extractor: Extractor, *, read_only: bool = False) -> MCPServer
     ) -> Retrieval:
         """Find the labelled examples to show to a model for a text, best first."""
         with _tool_errors():
-            asked = await asyncio.to_thread(query, text, task, labels, event)
-            shown = await retriever.aretrieve(asked, k=k)
+            request = await asyncio.to_thread(query, text, task, labels, event)
+            shown = await retriever.aretrieve(request, k=k)
         return Retrieval(
             demonstrations=[
                 Retrieved(score=one.score, id=one.example.content_id, example=one.example.to_row()) for one in shown
@@ -147,8 +147,8 @@ def create_server(extractor: Extractor, *, read_only: bool = False) -> MCPServer
     ) -> Extracted:
         """Extract entities, relations, events or event arguments as spans of a text, with the server's chat model."""
         with _tool_errors():
-            asked = await asyncio.to_thread(query, text, task, labels, event)
-            result = await extractor.aextract(asked)
+            request = await asyncio.to_thread(query, text, task, labels, event)
+            result = await extractor.aextract(request)
         return _extracted(result)
 
     @server.tool(annotations=_READS)
@@ -157,8 +157,8 @@ def create_server(extractor: Extractor, *, read_only: bool = False) -> MCPServer
     ) -> Explanation:
         """Explain which demonstrations are chosen for a text and why, and show the prompt. No model is called."""
         with _tool_errors():
-            asked = await asyncio.to_thread(query, text, task, labels, event)
-            return await asyncio.to_thread(_explain, extractor, asked)
+            request = await asyncio.to_thread(query, text, task, labels, event)
+            return await asyncio.to_thread(_explain, extractor, request)
 
     if not read_only:
 

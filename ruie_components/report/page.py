@@ -63,8 +63,8 @@ def render(
         for result, example in zip(results, known, strict=True)
     ]
     articles = "".join(
-        _article(number, result, example, found)
-        for number, (result, example, found) in enumerate(zip(results, known, problems, strict=True), start=1)
+        _article(number, result, example, of_result)
+        for number, (result, example, of_result) in enumerate(zip(results, known, problems, strict=True), start=1)
     )
     style, script = _asset("style.css"), _asset("script.js")
     policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none'"
@@ -141,14 +141,14 @@ def _compare(extraction: Extraction, gold: Example) -> list[tuple[str, _Annotati
 
 def _totals(results: Sequence[ExtractionResult], problems: Sequence[Sequence[str]]) -> str:
     items = sum(len(result.extraction.annotations) for result in results)
-    kinds = Counter(kind for found in problems for kind in found)
+    kinds = Counter(kind for of_result in problems for kind in of_result)
     facts = [("results", len(results)), ("items extracted", items), *sorted(kinds.items())]
     return f'<ul class="totals">{"".join(f"<li><b>{n:,}</b> {escape(name)}</li>" for name, n in facts)}</ul>'
 
 
 def _filters(results: Sequence[ExtractionResult], problems: Sequence[Sequence[str]]) -> str:
     labels = sorted({label for result in results for label in result.extraction.annotation_labels})
-    kinds = sorted({kind for found in problems for kind in found})
+    kinds = sorted({kind for of_result in problems for kind in of_result})
     return (
         '<div class="filters" role="search">'
         '<label>Text <input id="search" type="search" autocomplete="off"></label>'

@@ -209,7 +209,7 @@ def test_a_table_of_spans(ruie, tmp_path):
     (tmp_path / "texts.txt").write_text('She, "Eva", flew to Lima.\nnothing\n', "utf-8")
     status, _, err = ruie("extract", "--file", "texts.txt", "-t", "NER", "--out", "spans.csv")
     assert status == 0
-    assert "2 results in spans.csv; whole results in spans.csv.results.jsonl" in err
+    assert "2 results in spans.csv; complete results in spans.csv.results.jsonl" in err
     rows = list(csv.DictReader((tmp_path / "spans.csv").read_text("utf-8").splitlines()))
     assert rows
     for row in rows:

@@ -176,7 +176,7 @@ LONG = Query(task="NER", text="Ada met Bob in Oslo. " * 10, labels=["person", "p
 async def test_a_cut_prompt_is_a_warning(server, store, way):
     model = load_chat_model("ollama:tiny:1b", num_ctx=200)
     messages = build_prompt(LONG, store.search(LONG)).messages
-    with pytest.warns(PromptCutWarning, match=r"cut at the front.*The context has 200 tokens: raise num_ctx"):
+    with pytest.warns(PromptCutWarning, match=r"truncated at the front.*The context has 200 tokens: raise num_ctx"):
         await ask(model, way, messages)
     assert len(server.fitted(server.chats[0])) < len(messages)
 

@@ -1,4 +1,4 @@
-"""What models read of an example, rendered on demand and cached."""
+"""Renders the texts of examples for models, on demand and cached."""
 
 from __future__ import annotations
 

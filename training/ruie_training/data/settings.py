@@ -1,4 +1,4 @@
-"""What a section of a recipe is, and the section ``[data]``.
+"""The base class of a recipe's sections, and the section ``[data]``.
 
 Every key of a recipe is a field with a docstring; ``ruie train --keys`` prints them.
 """
@@ -14,9 +14,9 @@ from ruie_components.types import Task
 from ruie_training.data.catalog import Role
 
 SCRATCH = "scratch"
-"""As a model's name: the one that the stage ``models`` makes."""
+"""The model name for the one that the stage ``models`` makes."""
 EMBEDDED = "embedded"
-"""As an encoder's name: the one that comes with the package."""
+"""The encoder name for the one in the package."""
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -30,7 +30,7 @@ class Section(BaseModel):
     """Keys that change how a result is computed, but not the result: changing them runs no stage again."""
 
     def content(self) -> dict[str, Any]:
-        """All keys but the operational ones as JSON, at any depth: what the result of a stage depends on."""
+        """All keys except the operational ones as JSON, at any depth: they determine the result of a stage."""
         return {
             name: value.content() if isinstance(value, Section) else pydantic_core.to_jsonable_python(value)
             for name, value in self
