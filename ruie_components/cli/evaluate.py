@@ -79,16 +79,16 @@ def extraction(
     hold: Annotated[
         list[HoldOption] | None,
         typer.Option(
-            help="Hold answers by a grammar to the schema's labels, or to spans of the text too, for models that take "
-            "one (gguf, llama.cpp's and vLLM's servers). Repeatable. Default: none.",
+            help="Restrict answers by a grammar to the schema's labels, or also to spans of the text, for models that "
+            "take one (gguf, servers of llama.cpp and vLLM). Repeatable. Default: none.",
             show_default=False,
         ),
     ] = None,
     confidence: Annotated[
         ConfidenceOption | None,
         typer.Option(
-            help="Measure how far confidence can be believed: by the probabilities of tokens (gguf, OpenAI's "
-            "protocol), or by the agreement of --samples more answers, which needs a temperature.",
+            help="Measure the calibration of confidence: from token probabilities (gguf, OpenAI's protocol), or from "
+            "the agreement of --samples more answers, which needs a temperature.",
             show_default=False,
         ),
     ] = None,

@@ -183,8 +183,8 @@ def extract(
     hold: Annotated[
         HoldOption,
         typer.Option(
-            help="Hold answers by a grammar to the schema's labels, or to spans of the text too; for gguf:PATH, and "
-            "llama.cpp's and vLLM's servers."
+            help="Restrict answers by a grammar to the schema's labels, or also to spans of the text; for gguf:PATH "
+            "and servers of llama.cpp and vLLM."
         ),
     ] = HoldOption.NONE,
     max_tokens: MaxTokens = None,
