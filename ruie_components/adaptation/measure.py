@@ -40,8 +40,8 @@ class Figures:
 def measure(pool: Pool, queries: Rows, passages: Rows, query_vectors: Vectors, passage_vectors: Vectors) -> Figures:
     """Choose demonstrations for queries by label voting.
 
-    Stores choose by label voting, but label F1 by similarity chooses encoders that are further from their start, and an
-    LLM extracts less with them (docs/evaluation.md).
+    Stores choose by similarity by default, but label F1 by similarity selects encoders that are further from their
+    start, with which an LLM extracts less (docs/evaluation.md).
 
     Args:
         pool: The pool.
