@@ -67,7 +67,7 @@ def correlations(measurements: Sequence[Measurement]) -> list[Correlation]:
     Args:
         measurements: The measurements.
     """
-    rows = []
+    measured = []
     for model in dict.fromkeys(one.condition.model for one in measurements):
         shown = [one for one in measurements if one.condition.model == model and one.condition.k]
         conditions, inputs = [_condition(one) for one in shown], [point for one in shown for point in _inputs(one)]
@@ -81,19 +81,19 @@ def correlations(measurements: Sequence[Measurement]) -> list[Correlation]:
             ):
                 taken = [point for point in points if task in ("all", point.task)]
                 for name, count, rho in _rank_correlations(taken, is_centred=is_centred):
-                    rows.append(Correlation(model, task, over, name, count, rho))
-    return rows
+                    measured.append(Correlation(model, task, over, name, count, rho))
+    return measured
 
 
-def correlation_table(rows: Sequence[Correlation]) -> str:
-    """The correlations as a Markdown table; empty where there are too few points for any."""
-    if all(math.isnan(one.rho) for one in rows):
+def correlation_table(measured: Sequence[Correlation]) -> str:
+    """The correlations as a Markdown table; empty if there are too few points."""
+    if all(math.isnan(one.rho) for one in measured):
         return ""
-    several = len({one.model for one in rows}) > 1
+    several = len({one.model for one in measured}) > 1
     heads = [*(["model"] if several else []), "task", "over", "points", *PREDICTORS.values()]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     rows: dict[tuple[str, str, str], list[Correlation]] = {}
-    for one in rows:
+    for one in measured:
         rows.setdefault((one.model, one.task, one.over), []).append(one)
     for (model, task, over), row in rows.items():
         if all(math.isnan(one.rho) for one in row):
