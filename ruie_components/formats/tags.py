@@ -27,7 +27,7 @@ def spans_of_tags(tags: Sequence[str]) -> list[tuple[str, int, int]]:
     [('city', 0, 2), ('person', 3, 4), ('city', 4, 5)]
     """
     spans: list[tuple[str, int, int]] = []
-    kind, first, last = "", 0, 0  # type of the open span
+    kind, first, last = "", 0, 0  # of the open span
     for index in [index for index, tag in enumerate(tags) if tag != OUTSIDE]:
         scheme, label = _parts(tags[index])
         if kind and (index > last or label != kind or scheme in "BSU"):
