@@ -136,7 +136,7 @@ class ServedScorer:
         if state.stopped.is_set():
             return None
         backoff = wait_random_exponential(multiplier=self.wait, max=_LONGEST_WAIT)
-        options = {"longest_wait": _LONGEST_WAIT, "servers": len(self.urls), "stopped": state.stopped}
+        options: dict[str, Any] = {"longest_wait": _LONGEST_WAIT, "servers": len(self.urls), "stopped": state.stopped}
         score: float | None = None
         try:
             for i, attempt in enumerate(Retrying(**policy(self.retries, backoff, **options))):
