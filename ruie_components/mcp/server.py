@@ -196,7 +196,7 @@ def _extracted(result: ExtractionResult) -> Extracted:
 
 def _explain(extractor: Extractor, query: Query) -> Explanation:
     prompt = extractor.prompt(query)
-    best_first = [*reversed(prompt.demonstrations)]
+    best_first = prompt.best_first
     words = query_tokens(query)
     occurring = Counter(label for shown in best_first for label in set(shown.example.annotation_labels))
     return Explanation(

@@ -87,6 +87,19 @@ async def test_the_tools_over_http(extractor):
                 assert (added["new"], extractor.store.get([added["id"]])[0].text) == (new, "Ada slept.")
 
 
+async def test_explain_lists_the_best_first_whatever_the_order_of_the_prompt(extractor):
+    orders = ("similar-last", "similar-first")
+    texts = []
+    for order in orders:
+        ordered = Extractor(extractor.store, "baseline", k=4, labels=["city", "airline", "hotel"], order=order)
+        async with Client(create_server(ordered)) as client:
+            why = (await client.call_tool("explain", {"text": TEXT})).structured_content
+        scores = [shown["score"] for shown in why["demonstrations"]]
+        assert scores == sorted(scores, reverse=True)
+        texts.append([shown["text"] for shown in why["demonstrations"]])
+    assert texts[0] == texts[1]
+
+
 async def test_what_a_caller_did_wrong_is_an_answer(extractor):
     async with Client(create_server(extractor)) as client:
         empty = await client.call_tool("extract", {"text": " "})
