@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 Offsets = tuple[int, int]
 """Start (inclusive) and end (exclusive), in code points."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One item of a raw answer.
 
     Attributes:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from typing import NamedTuple
 
 from ruie_components.answers.items import Item, Offsets, ParsedAnswer
 from ruie_components.answers.label_matcher import LabelMatcher, says_nothing
@@ -54,6 +55,7 @@ _PROSE_NAMES = (
     *("status", "count", "total", "instruction", "description", "version", "model", "context", "sentence"),
 )
 _ECHO_NAMES = ("task", "text", "input", "schema", "labels", "id", "dataset", "language", "document", "candidates")
+_ANY_START = frozenset((*_START_NAMES, *_OFFSET_NAMES))
 _WRAPPERS = (
     *("entit", "relation", "event", "argument", "result", "extract", "output", "answer", "data", "item", "triple"),
     *("response", "trigger", "mention", "label", "annotation", "propert", "parameter", "args", "role", "type", "list"),
@@ -140,6 +142,11 @@ def _name(key: str) -> str:
     return name.removeprefix("extraction") or name
 
 
+@lru_cache(maxsize=4096)
+def _is_wrapper(name: str) -> bool:
+    return any(wrapper in name for wrapper in _WRAPPERS)
+
+
 def _is_number(value: Value) -> bool:
     return isinstance(value, Text) and not value.quoted and value.text.lstrip("-").replace(".", "", 1).isdigit()
 
@@ -150,16 +157,14 @@ def _integer(value: Value | None) -> int | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Answered:
+class _Answered(NamedTuple):
     """A span's string, and the offsets that the answer gives for it."""
 
     text: str
     offsets: Offsets | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Todo:
+class _Todo(NamedTuple):
     """A value to read, with the label and the span of its keys."""
 
     value: Value
@@ -313,7 +318,7 @@ class _ItemReader:
         """Whether a key that is not a label is a span: a head, or a span whose value is its label."""
         if not key.strip() or todo.span is not None:
             return False
-        if any(wrapper in _name(key) for wrapper in _WRAPPERS) and not self._contains(key):
+        if _is_wrapper(_name(key)) and not self._contains(key):
             return False
         if self._pairs:
             return todo.label is not None or isinstance(value, Object)
@@ -351,7 +356,7 @@ class _ItemReader:
         """Whether a key without a value names a part of an answer, rather than a span that would be lost."""
         name = _name(key)
         usual = (*_PROSE_NAMES, *_ECHO_NAMES, *_LABEL_NAMES, *_SPAN_NAMES, *_HEAD_NAMES, *_TAIL_NAMES, *_OFFSET_NAMES)
-        return name in usual or any(wrapper in name for wrapper in _WRAPPERS)
+        return name in usual or _is_wrapper(name)
 
     def _is_echo(self, key: str, value: Value) -> bool:
         """Whether a key holds prose, or a field of a query or row other than the annotations."""
@@ -512,6 +517,8 @@ def _spans_of(value: Value) -> list[_Answered]:
 
 def _offsets(named: dict[str, Value]) -> Offsets | None:
     """Start and end where an object gives them, as two numbers, an object or a list of two."""
+    if named.keys().isdisjoint(_ANY_START):
+        return None
     for name in _OFFSET_NAMES:
         if isinstance(inner := named.get(name), Object):
             named = named | {_name(key): each for key, each in inner.pairs}

@@ -13,7 +13,7 @@ from typing import TypeAlias
 OPENING = re.compile(r"""\{\s*(?:["'\u201c}{]|\w{1,40}["']?\s*:)|\[\s*(?:[{\[\]"'\u201c]|\(\s*["'])""")
 """Matches the beginning of something like JSON."""
 
-_SPACE = re.compile(r"\s*")
+_NOT_SPACE = re.compile(r"\S")
 _CLOSES = re.compile(r"\s*(?:[,:}\]]|$)")  # characters that may follow the closing quote of a string
 _CLOSES_IN_TUPLE = re.compile(r"\s*(?:[,:}\])]|$)")
 _TUPLE = re.compile(r"""\(\s*["']""")  # of Python: read as a list
@@ -152,15 +152,19 @@ def read(text: str, start: int = 0) -> list[Object | Array]:
             if opening is None:
                 break
             at = opening.start()
+        elif (visible := _NOT_SPACE.search(text, at)) is None:
+            break
+        else:
+            at = visible.start()
         at = _token(text, at, reader)
     reader.finish(len(text))
     return [value for value in reader.values if not isinstance(value, Text)]
 
 
 def _token(text: str, at: int, reader: _Reader) -> int:
-    """Pass the token at an offset to the reader; returns the offset of the next one."""
+    """Pass the token at an offset, which is no white space, to the reader; returns the offset behind it."""
     character = text[at]
-    if character in "{[" or _TUPLE.match(text, at):
+    if character in "{[" or (character == "(" and _TUPLE.match(text, at)):
         reader.begin(character, at)
     elif character in "}]" or (character == ")" and reader.in_tuple):
         reader.end(character, at)
@@ -172,8 +176,6 @@ def _token(text: str, at: int, reader: _Reader) -> int:
         value = _string(text, at, _CLOSES_IN_TUPLE if reader.in_tuple else _CLOSES)
         reader.string(value)
         return value.end
-    elif (space := _SPACE.match(text, at)) and space.end() > at:
-        return space.end()
     elif bare := _BARE.match(text, at):
         reader.string(Text(bare[0].strip(), at, bare.end(), closed=bare.end() < len(text), quoted=False))
         return bare.end()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -76,7 +75,7 @@ def parse(
         strict: Raise instead of returning an extraction with rejected parts.
         partial: The answer is still being written, or was truncated: its last, unfinished item is left out.
         demonstrations: The demonstrations of the prompt. A span that is in one of them, but not in the text, is
-            rejected as leaked.
+            rejected as leaked; so is one that the text has only inside of other words, as ``Titan`` in ``Titania``.
         fuzzy_threshold: The minimum similarity, of 100, of a match; None for no search by similarity.
         mentions: ``first`` assigns each span in the answer one mention; ``all`` adds its other mentions in the text
             that have no other label (entities, triggers, arguments).
@@ -239,7 +238,7 @@ class _Reader:
             at, whole = block.end, whole or block.is_whole
         last = max((i for i, (items, _) in enumerate(groups) if any(item.known for item in items)), default=-1)
         items = [
-            replace(item, superseded=True) if draft and i < last and item.known else item
+            item._replace(superseded=True) if draft and i < last and item.known else item
             for i, (group, draft) in enumerate(groups)
             for item in group
         ]
@@ -277,7 +276,7 @@ def _from(part: str, start: int) -> str:
 
 
 def _superseded(items: Sequence[Item]) -> list[Item]:
-    return [replace(item, superseded=True) for item in items]
+    return [item._replace(superseded=True) for item in items]
 
 
 def _check(extraction: Extraction, parsed: ParsedAnswer) -> None:
