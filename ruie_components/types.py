@@ -533,7 +533,7 @@ class Rejection(StrEnum):
     UNGROUNDED = "ungrounded"
     """Its span is not in the input."""
     LEAKED = "leaked"
-    """Its span is not in the input, but in a demonstration of the prompt."""
+    """Its span is in a demonstration of the prompt, and in the input not at all or only inside of other words."""
     UNKNOWN_LABEL = "unknown label"
     """Its label is not in the schema."""
     UNREADABLE = "unreadable"

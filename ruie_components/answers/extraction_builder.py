@@ -107,7 +107,19 @@ class ExtractionBuilder:
         return {"text": self._query.text[start:end], "start": start, "end": end, "grounding": grounding}
 
     def _is_mentioned(self, span: str) -> bool:
-        return self._grounder.mentions(span).get(0) is not None
+        return self._grounder.mentions(span).get(0) is not None and not self._is_leaked_part(span)
+
+    def _is_leaked_part(self, span: str) -> bool:
+        """Whether the text has a span only within words, none of them like it, and a demonstration as whole words.
+
+        An inflected form is like the span (``attack`` in ``attacks``); another name is not (``Titan`` in ``Titania``).
+        """
+        return (
+            bool(self._demonstrations)
+            and self._grounder.has_only_within_words(span)
+            and self._shown.has_as_words(span)
+            and self._grounder.most_similar(span) is None
+        )
 
     def _other_mentions(self, assigned: Sequence[AssignedSpan], *, free_of_others: bool) -> list[AssignedSpan]:
         """With ``mentions="all"``: the other mentions of assigned spans."""
@@ -138,14 +150,14 @@ class ExtractionBuilder:
             return
         (body,) = item.spans
         offsets = item.offsets[0] if item.offsets else None
-        if self._is_mentioned(body):
+        if self._is_mentioned(body) or (offsets and self._grounder.at(body, *offsets)):
             if offsets is None and (given := _OFFSETS.search(body)) and not self._grounder.contains(body):
                 body, offsets = body[: given.start()], (int(given[1]), int(given[2]))
             self._predict(item, body, offsets)
             return
         if says_nothing(body):
             return
-        groups = self._inner_items(item, body)
+        groups = self._inner_items(item, body) if _LISTED.search(body) else []
         if len(groups) > 1:
             for group in groups:
                 self._add_span(group)
@@ -162,7 +174,7 @@ class ExtractionBuilder:
             if not any(mentioned):
                 listed = [body]
         for part in listed:
-            if self._grounder.matches(part).get(0):
+            if self._grounder.matches(part).get(0) and not self._is_leaked_part(part):
                 self._predict(item, part)
             else:
                 self._reject(_part_of(item, part), self._reason([part]))
@@ -244,12 +256,17 @@ class ExtractionBuilder:
         return best[1] if best else None
 
     def _relate(self, item: Item, head: str, tail: str) -> None:
-        missing = [side for side in (head, tail) if self._grounder.matches(side).get(0) is None]
+        offsets = item.offsets if len(item.offsets) == 2 else (None, None)
+        missing = [
+            side
+            for side, given in zip((head, tail), offsets, strict=True)
+            if self._grounder.matches(side).get(0) is None
+            or (self._is_leaked_part(side) and not (given and self._grounder.at(side, *given)))
+        ]
         if missing:
             if not (says_nothing(head) and says_nothing(tail)):  # otherwise a single side would be lost
                 self._reject(Item(item.label, (head, tail), item.raw), self._reason(missing))
             return
-        offsets = item.offsets if len(item.offsets) == 2 else (None, None)
         one = PredictedSpan(item.label, head, item, offsets[0])
         pair = self._assigner.pair(one, PredictedSpan(item.label, tail, item, offsets[1]))
         if pair:

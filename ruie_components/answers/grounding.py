@@ -64,7 +64,9 @@ class Matches:
 
     def get(self, i: int) -> SpanMatch | None:
         """The match with this index, or None where there are fewer."""
-        self._read += islice(self._coming, max(0, i + 1 - len(self._read)))
+        if i < len(self._read):
+            return self._read[i]
+        self._read += islice(self._coming, i + 1 - len(self._read))
         return self._read[i] if i < len(self._read) else None
 
     def first(self, limit: int) -> list[SpanMatch]:
@@ -120,6 +122,15 @@ class Grounder:
         if matches.get(0) is None and (similar := self.most_similar(span)):
             matches = self._remember(span, Matches(iter([similar])))
         return matches
+
+    def has_only_within_words(self, span: str) -> bool:
+        """Whether the text has a span, but nowhere as whole words: ``Titan`` in ``Titania slept``."""
+        match = self.mentions(span).get(0)  # whole words come first
+        return match is not None and self._cuts(match.start, match.end)
+
+    def has_as_words(self, span: str) -> bool:
+        """Whether the text has a span as whole words."""
+        return self.mentions(span).get(0) is not None and not self.has_only_within_words(span)
 
     def at(self, span: str, start: int, end: int) -> SpanMatch | None:
         """The match of a span at the offsets in an answer, if the text there agrees with the span.

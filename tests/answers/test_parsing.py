@@ -189,6 +189,41 @@ def test_nothing_to_extract(answer):
     assert result.answer == answer
 
 
+SHOWN = [Demonstration(example=Example(task="NER", text="Titan, 北京, sailed.", labels=["person"]), score=1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "kept"),
+    [
+        pytest.param("Titania slept.", "person: Titan", [], id="part of a word"),
+        pytest.param("Titania slept.", "person: titan", [], id="part of a word, other case"),
+        pytest.param("Titania slept.", '[{"type": "person", "text": "Titan"}]', [], id="JSON"),
+        pytest.param("Titania met Bob.", "person: Titan, Bob", ["Bob"], id="in a list"),
+        pytest.param("Titania met Titan.", "person: Titan", ["Titan"], id="a word elsewhere"),
+        pytest.param("Two Titans slept.", "person: Titan", ["Titan"], id="inflected"),
+        pytest.param("Titania slept.", "person: itania", ["itania"], id="no word of the demonstration"),
+        pytest.param("我在北京市。", "person: 北京", ["北京"], id="no spaces"),
+        pytest.param(
+            "Titania slept.", '[{"type": "person", "text": "Titan", "start": 0, "end": 5}]', ["Titan"], id="offsets"
+        ),
+    ],
+)
+def test_a_leaked_span_inside_of_a_word_is_rejected(text, answer, kept):
+    query = Query(task="NER", text=text, labels=["person"])
+    result = parse(answer, query, demonstrations=SHOWN)
+    assert [entity.text for entity in result.entities] == kept
+    assert all(reason == "leaked" for reason, _, _ in rejected(result))
+    assert bool(result.rejected) == ("Titan" not in kept and "itania" not in kept and "北京" not in kept)
+    assert parse(answer, query).rejected == ()  # without demonstrations nothing can leak
+
+
+def test_a_leaked_side_inside_of_a_word_is_rejected():
+    query = Query(task="RE", text="Titania met Bob.", labels=["met"])
+    result = parse("met: Titan, Bob; met: Titania, Bob", query, demonstrations=SHOWN)
+    assert [(relation.head.text, relation.tail.text) for relation in result.relations] == [("Titania", "Bob")]
+    assert rejected(result) == [("leaked", "met", ("Titan", "Bob"))]
+
+
 def test_what_is_no_result_is_kept_with_its_reason():
     demo = Example(task="NER", text="Eve ran.", labels=["person"])
     answer = "person: Bob; planet: Mars; person: Eve; person: Zoe\nI hope this helps!"
