@@ -191,6 +191,14 @@ def extract(
     descriptions: Annotated[
         bool, typer.Option("--descriptions", help="Show the pool's descriptions of labels to the model.")
     ] = False,
+    fixed: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="So many demonstrations are the same for all texts and come before the -k chosen ones, for models "
+            "that keep the beginnings of prompts.",
+        ),
+    ] = 0,
     mentions: Annotated[
         Mentions, typer.Option(help="Assign an item of the answer the first mention of its span, or all mentions.")
     ] = Mentions.FIRST,
@@ -272,6 +280,7 @@ def extract(
             max_tokens=max_tokens,
             mentions=mentions.value,
             descriptions=descriptions,
+            fixed=fixed,
             task=task,
             labels=label or None,
             event=retriever.event,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from ruie_components.extraction.documents import Chunking, DocumentResult, Plan
 from ruie_components.extraction.results import ExtractionResult, Usage, failed
 from ruie_components.files import atomic_write, json_object
 from ruie_components.progress import track
-from ruie_components.prompts import Prompt, estimate_tokens
+from ruie_components.prompts import MESSAGE_OVERHEAD, Message, Prompt, TokenCounter, estimate_tokens
 from ruie_components.types import Extraction, Query, Task
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class Summary:
         calls: Requests.
         input_tokens: Tokens read, as the model counts them; else estimated.
         output_tokens: Tokens written, likewise.
+        shared_tokens: Of the tokens read, those at the beginning of a prompt that the prompt before it began with too,
+            in whole messages; estimated. A model that keeps the beginnings of prompts need not read them again.
         cost: By the budget's prices; ``None`` without prices.
         seconds: Duration of this call.
         complete: Whether every document of the corpus has its row.
@@ -100,6 +103,7 @@ class Summary:
     calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    shared_tokens: int = 0
     cost: float | None = None
     seconds: float = 0.0
     complete: bool = False
@@ -298,6 +302,8 @@ class _Job:
     calls: int = 0
     tokens: int = 0
     """Estimated, for the budget."""
+    shared: int = 0
+    """Of them, those that the prompts before began with."""
 
 
 class _Run:
@@ -315,6 +321,7 @@ class _Run:
         self._done = Summary()
         self._longest = 0.0  # tokens of an answer: the highest average over a document's requests
         self._stopped: str | None = None
+        self._last: list[Message] = []  # of the prompt before
         self._begin = time.monotonic()
 
     def go(
@@ -393,6 +400,7 @@ class _Run:
             calls=done.calls + row["calls"],
             input_tokens=done.input_tokens + (usage["input_tokens"] or 0),
             output_tokens=done.output_tokens + (usage["output_tokens"] or 0),
+            shared_tokens=done.shared_tokens + row.get("shared_tokens", 0),
         )
 
     # Documents in progress.
@@ -440,6 +448,10 @@ class _Run:
                 written = [prompt for prompt in job.prompts if isinstance(prompt, Prompt)]
                 job.calls = len(written)
                 job.tokens = sum(prompt.tokens for prompt in written)
+                for prompt in written:
+                    messages = prompt.messages
+                    job.shared += _shared(self._last, messages, self._extractor.count_tokens)
+                    self._last = messages
         return jobs
 
     def _submit(self, jobs: list[_Job]) -> None:
@@ -528,7 +540,7 @@ class _Run:
             for query, prompt, outcome in zip(job.plan.queries, job.prompts, outcomes, strict=True)
         ]
         result = replace(documents.merge(job.plan, results), id=job.query.id)
-        return _row(result, calls), hopeless
+        return _row(result, calls, job.shared), hopeless
 
     def _write_held(self) -> None:
         for _, row in self._held:
@@ -544,8 +556,14 @@ class _Run:
         self._advance(1)
 
 
-def _row(result: DocumentResult, calls: int) -> dict[str, Any]:
-    return {**result.to_row(), "calls": calls}
+def _row(result: DocumentResult, calls: int, shared: int = 0) -> dict[str, Any]:
+    return {**result.to_row(), "calls": calls, "shared_tokens": shared}
+
+
+def _shared(before: Sequence[Message], messages: Sequence[Message], count_tokens: TokenCounter) -> int:
+    """The tokens of the messages that two prompts begin with."""
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(before, messages, strict=False))
+    return sum(count_tokens(content) + MESSAGE_OVERHEAD for (_, content), _ in same)
 
 
 def _nothing(query: Query, text: str) -> DocumentResult:

@@ -129,6 +129,8 @@ class ExtractionResult:
         }
         if self.prompt and self.prompt.order is not Order.SIMILAR_LAST:
             row["order"] = self.prompt.order.value
+        if self.prompt and self.prompt.fixed:
+            row["fixed"] = self.prompt.fixed  # the last ones of the demonstrations
         if self.confidence:
             row["confidence"] = [asdict(one) for one in self.confidence]
         return row if self.error is None else {**row, "error": self.error}
@@ -228,7 +230,15 @@ def _prompt_of(
     shown = [Demonstration(example=examples[row_id], score=score) for row_id, score in scores.items()]
     answer_format = AnswerFormat(row["answer_format"])
     order, instruction = Order(row.get("order", Order.SIMILAR_LAST)), row.get("instruction")
-    prompt = build_prompt(query, shown, answer_format=answer_format, instruction=instruction, order=order)
+    chosen = len(shown) - row.get("fixed", 0)
+    prompt = build_prompt(
+        query,
+        shown[:chosen],
+        fixed=shown[chosen:],
+        answer_format=answer_format,
+        instruction=instruction,
+        order=order,
+    )
     return replace(prompt, dropped=usage.dropped)
 
 

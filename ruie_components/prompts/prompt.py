@@ -57,7 +57,7 @@ class Prompt:
 
     instruction: str
     demonstrations: tuple[Demonstration, ...]
-    """In the order shown: by default the most similar one last, next to the input."""
+    """In the order shown: the fixed ones first; of the others, by default, the most similar one last."""
     query: Query
     answer_format: AnswerFormat
     tokens: int
@@ -65,6 +65,8 @@ class Prompt:
     dropped: int = 0
     """How many of the least similar demonstrations did not fit the budget."""
     order: Order = Order.SIMILAR_LAST
+    fixed: int = 0
+    """How many of the demonstrations, at the beginning, were not chosen for the query."""
 
     def __post_init__(self) -> None:
         # some serializers (LangGraph's checkpoints) return tuples as lists, which would compare unequal
@@ -75,8 +77,9 @@ class Prompt:
 
     @property
     def best_first(self) -> tuple[Demonstration, ...]:
-        """The demonstrations, best first, as a search returns them."""
-        return self.demonstrations[::-1] if self.order is Order.SIMILAR_LAST else self.demonstrations
+        """The demonstrations, best first, as a search returns them, then the fixed ones."""
+        fixed, chosen = self.demonstrations[: self.fixed], self.demonstrations[self.fixed :]
+        return (chosen[::-1] if self.order is Order.SIMILAR_LAST else chosen) + fixed
 
     @property
     def text(self) -> str:
@@ -108,6 +111,7 @@ def build_prompt(
     instruction: str | None = None,
     order: Order | str = Order.SIMILAR_LAST,
     descriptions: Mapping[str, str] | None = None,
+    fixed: Sequence[Demonstration] = (),
 ) -> Prompt:
     """Write the prompt for a query.
 
@@ -121,6 +125,7 @@ def build_prompt(
         order: Where the best is shown: last, as in the paper, or first.
         descriptions: Descriptions of labels. Those of the query's labels follow the instruction, as many as fit the
             budget; they take precedence over demonstrations.
+        fixed: Demonstrations that come first in every prompt, in this order, as many as fit the budget.
 
     Returns:
         The prompt, with its size and how many demonstrations were dropped.
@@ -141,15 +146,18 @@ def build_prompt(
             f"The input has {len(query.text):,} characters: split it into smaller texts or raise max_tokens."
         )
     kept: list[Demonstration] = []
-    for demonstration in demonstrations:
+    for demonstration in (*fixed, *demonstrations):
         size = count_tokens(render_demonstration(demonstration.example, answer_format)) + 2 * MESSAGE_OVERHEAD
         if max_tokens is not None and tokens + size > max_tokens:
             break  # a shorter but less similar one must not take precedence
         tokens += size
         kept.append(demonstration)
     order = Order(order)
-    shown = tuple(reversed(kept) if order is Order.SIMILAR_LAST else kept)
-    return Prompt(opening, shown, query, answer_format, tokens, len(demonstrations) - len(kept), order)
+    first = min(len(fixed), len(kept))
+    chosen = kept[first:]
+    shown = (*kept[:first], *(reversed(chosen) if order is Order.SIMILAR_LAST else chosen))
+    dropped = len(fixed) + len(demonstrations) - len(kept)
+    return Prompt(opening, shown, query, answer_format, tokens, dropped, order, first)
 
 
 def _described(

@@ -13,6 +13,7 @@ from ruie_components.extraction import Chunking, Extractor, corpus
 from ruie_components.extraction.corpus import Budget, extract_corpus
 from ruie_components.extraction.merging import merge_runs
 from ruie_components.formats.corpora import count_documents, read_corpus
+from ruie_components.prompts import MESSAGE_OVERHEAD
 
 from .many import Copier
 
@@ -56,6 +57,35 @@ def test_rows_are_in_order_with_ids_and_metadata(run, tmp_path):
     assert (summary.documents, summary.calls, summary.annotations, summary.failed) == (10, 10, 10, 0)
     assert (summary.complete, summary.stopped, summary.resumed) == (True, None, 0)
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["documents"] == 10
+
+
+def test_fixed_demonstrations_come_first_and_their_tokens_are_counted_as_shared(store, tmp_path):
+    documents = [(f"line {i}", row) for i, row in enumerate(DOCUMENTS)]
+    prompts, summaries = {}, {}
+    for fixed in (0, 2):
+        extractor = Extractor(store, Copier(), k=1, fixed=fixed, task="NER", labels=["person"])
+        prompts[fixed] = [extractor.prompt(row) for _, row in documents]
+        summaries[fixed] = extract_corpus(extractor, documents, tmp_path / f"run-{fixed}", progress=False)
+    first = prompts[2][0].demonstrations[:2]
+    known = {shown.example.text for shown in first}
+    assert [one.fixed for one in prompts[2]] == [2] * len(DOCUMENTS)
+    assert {label for shown in first for label, _ in shown.example.annotations} == {"person", "place"}
+    for chosen, with_fixed in zip(prompts[0], prompts[2], strict=True):
+        assert with_fixed.demonstrations[:2] == first
+        assert with_fixed.demonstrations[2:] == tuple(
+            each for each in chosen.demonstrations if each.example.text not in known
+        )
+    common = prompts[2][0].messages[:5]  # the instruction and two demonstrations
+    assert all(one.messages[:5] == common for one in prompts[2])
+    least = sum(extractor.count_tokens(content) + MESSAGE_OVERHEAD for _, content in common) * (len(DOCUMENTS) - 1)
+    assert least <= summaries[2].shared_tokens <= summaries[2].input_tokens
+    assert summaries[0].shared_tokens < summaries[2].shared_tokens
+    rows = rows_in(tmp_path / "run-2")
+    assert sum(row["shared_tokens"] for row in rows) == summaries[2].shared_tokens
+    with pytest.raises(RuieError, match=r"other settings \(extractor.fixed\)"):
+        extract_corpus(Extractor(store, Copier(), k=1, task="NER", labels=["person"]), documents, tmp_path / "run-2")
+    with pytest.raises(ValueError, match="fixed must be a whole number"):
+        Extractor(store, Copier(), fixed=-1)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 4, 9.5, 10])

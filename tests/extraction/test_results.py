@@ -2,11 +2,14 @@
 
 import csv
 import io
+import json
 
 from ruie_components import EventQuery, Example, Extractor, Query
 from ruie_components.extraction.results import ExtractionResult
 from ruie_components.formats.table import COLUMNS
 from ruie_components.store import DemonstrationStore
+
+from ..pool import EXAMPLES, QUERIES
 
 TEXT = "Ada <b>sold</b> it to Bob in Rome."
 ANSWERS = {
@@ -35,6 +38,20 @@ def test_a_row_a_span_in_all_four_tasks(encoder):
             table = io.StringIO()
             csv.DictWriter(table, COLUMNS).writerows(rows)
             assert table.getvalue().count("\n") == len(rows)
+
+
+def test_a_row_keeps_which_demonstrations_were_fixed(encoder):
+    with DemonstrationStore.create(EXAMPLES, encoder=encoder, progress=False) as store:
+        for order in ("similar-first", "similar-last"):
+            extractor = Extractor(store, lambda _: "person: Ada", k=2, fixed=2, order=order)
+            result = extractor.extract(QUERIES["NER"])
+            row = json.loads(json.dumps(result.to_row()))
+            again = ExtractionResult.from_row(row, {each.content_id: each for each in EXAMPLES})
+            assert result.prompt.fixed == again.prompt.fixed == 2
+            assert again.prompt.text == result.prompt.text
+            assert [each.example for each in result.demonstrations[-2:]] == [
+                each.example for each in extractor.fixed_demonstrations(result.extraction.task)
+            ]
 
 
 def test_a_table_for_notebooks_runs_no_markup_of_the_text(encoder):
