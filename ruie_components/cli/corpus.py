@@ -62,6 +62,10 @@ def chosen(text: str | None, out: Path | None) -> bool:
             "the results of a corpus are a folder; for a single file of results, give the texts with --file",
             param_hint="--out",
         )
+    if of_corpus and text is not None and out is not None and out.resolve().is_relative_to(Path(text).resolve()):
+        raise typer.BadParameter(
+            f"{out} is inside {text}, so that the results would be read as texts", param_hint="--out"
+        )
     if not of_corpus and out is not None and out.is_dir():
         raise typer.BadParameter(
             f"{out} is a folder, which only a corpus can be written to"

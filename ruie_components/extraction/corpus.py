@@ -26,7 +26,7 @@ from ruie_components.extraction.results import ExtractionResult, Usage, failed
 from ruie_components.files import atomic_write, json_object
 from ruie_components.progress import track
 from ruie_components.prompts import MESSAGE_OVERHEAD, Message, Prompt, TokenCounter, estimate_tokens
-from ruie_components.types import Extraction, Query, Task
+from ruie_components.types import Example, Extraction, Query, Task
 
 if TYPE_CHECKING:
     from ruie_components.extraction.extractor import Extractor
@@ -321,6 +321,8 @@ class _Run:
         self._done = Summary()
         self._longest = 0.0  # tokens of an answer: the highest average over a document's requests
         self._stopped: str | None = None
+        key = extractor.retriever.text_key
+        self._text_keys = (key,) if key else ("text", "input")
         self._last: list[Message] = []  # of the prompt before
         self._begin = time.monotonic()
 
@@ -369,9 +371,10 @@ class _Run:
         path, end = self.folder / RESULTS, 0
         for end, row in whole_rows(path):  # noqa: B007
             number, location, document, _ = next(items, (-1, "", {}, None))
+            own_id, text = self._id_and_text(number, document)
             if number < 0:
                 raise RuieError(f"{path} has more rows than the corpus has documents: give another folder")
-            if row.get("id") != document.get("id", number) or row["extraction"]["text"] != document.get("text"):
+            if row.get("id") != own_id or row["extraction"]["text"] != text:
                 raise RuieError(
                     f"row {self._done.documents + 1} of {path} is of another document than {location}: the corpus has "
                     "changed since the run began; give another folder, or --overwrite to start over"
@@ -382,6 +385,14 @@ class _Run:
         if path.exists():
             with path.open("r+b") as file:
                 file.truncate(end)
+
+    def _id_and_text(self, number: int, document: Mapping[str, Any]) -> tuple[Any, Any]:
+        """What a document's row has, without making its query."""
+        query = document.get("query")
+        if isinstance(query, Query | Example):
+            return number if query.id is None else query.id, query.text
+        text = next((document[name] for name in self._text_keys if isinstance(document.get(name), str)), None)
+        return document.get("id", number), text
 
     def _count(self, row: Mapping[str, Any]) -> None:
         done, usage, extraction = self._done, row["usage"], row["extraction"]
@@ -424,11 +435,11 @@ class _Run:
             yield self._with_prompts(jobs)
 
     def _job(self, number: int, location: str, document: dict[str, Any], earlier: dict[str, Any] | None) -> _Job:
-        document = {"id": number} | document
-        text = document.get("text")
+        own_id, text = self._id_and_text(number, document)
         empty = isinstance(text, str) and not text.strip()
         try:
-            query = self._extractor.retriever.query(document | ({"text": "."} if empty else {}))
+            query = self._extractor.retriever.query(document | ({self._text_keys[0]: "."} if empty else {}))
+            query = query if query.id == own_id else query.model_copy(update={"id": own_id})
             if empty:
                 return _Job(query, _row(_nothing(query, str(text)), 0))
             if earlier is not None and "error" not in earlier:

@@ -110,14 +110,16 @@ class Plan:
 def plan(query: Query, chunking: Chunking, count_tokens: TokenCounter = estimate_tokens) -> Plan:
     """Cut a document and make the query of each chunk; chunks of white space are left out.
 
+    Chunks of a later pass that an earlier pass has too are left out, as of a text that fits into one chunk.
+
     For EAE only chunks with the trigger are used.
     """
-    chunks = [
-        chunk
-        for read in range(chunking.passes)
-        for chunk in cut(query.text, chunking, count_tokens, read=read)
-        if query.text[chunk.start : chunk.end].strip()
-    ]
+    different: dict[tuple[int, int, int], Chunk] = {}
+    for read in range(chunking.passes):
+        for chunk in cut(query.text, chunking, count_tokens, read=read):
+            if query.text[chunk.start : chunk.end].strip():
+                different.setdefault((chunk.context_start, chunk.start, chunk.end), chunk)
+    chunks = list(different.values())
     if query.event is not None:
         chunks = _about_event(query.text, query.event, chunks)
     return Plan(query, tuple(chunks), tuple(_chunk_query(query, chunk) for chunk in chunks))

@@ -67,8 +67,8 @@ class Extractor:
 
     Raises:
         TypeError: ``model`` is not a chat model, or ``selector`` not a ``Selector``.
-        ValueError: ``k`` or ``fixed`` is negative; ``answer_format``, ``order``, ``hold`` or the model's name is unknown; or
-            ``hold`` is given and the model takes no grammar.
+        ValueError: ``k`` or ``fixed`` is negative; ``answer_format``, ``order``, ``hold`` or the model's name is
+            unknown; or ``hold`` is given and the model takes no grammar.
         ImportError: The model needs a package that is not installed; the message names it.
     """
 

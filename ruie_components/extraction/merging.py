@@ -24,7 +24,7 @@ def merge_runs(folders: Sequence[Path | str], out: Path | str, *, progress: bool
         progress: Whether to show progress on stderr.
 
     Raises:
-        RuieError: A shard is missing, given twice, incomplete, or made with other settings.
+        RuieError: A shard is missing, given twice, incomplete, made with other settings, or in the folder ``out``.
     """
     runs = [(Path(folder), *_read(Path(folder))) for folder in folders]
     settings, n = _same_settings(runs)
@@ -34,6 +34,8 @@ def merge_runs(folders: Sequence[Path | str], out: Path | str, *, progress: bool
     if len(runs) > n:
         raise RuieError(f"there are {len(runs)} folders for {n} shards: give each shard once")
     out = Path(out)
+    if any(out.resolve() == folder.resolve() for folder, _, _ in runs):
+        raise RuieError(f"{out} is one of the shards, whose rows would be lost: give another folder for the whole run")
     out.mkdir(parents=True, exist_ok=True)
     parts = [whole_rows(by_index[i] / RESULTS) for i in range(1, n + 1)]
     total = sum(summary["documents"] for _, _, summary in runs)

@@ -151,13 +151,13 @@ class _Standoff:
         kind, _, offsets = columns[1].partition(" ")
         try:
             pieces = [tuple(map(int, piece.split(" "))) for piece in offsets.split(";")]
-            start, end = pieces[0][0], pieces[-1][1]
             if any(len(piece) != 2 for piece in pieces):
                 raise ValueError
+            start, end = min(first for first, _ in pieces), max(last for _, last in pieces)
         except (ValueError, IndexError):
             raise RowError(f"{at}: offsets: expected numbers such as 0 5 or 0 5;8 12, got {offsets!r:.60}") from None
         text = self._document.text
-        if any(not 0 <= first < last <= len(text) for first, last in pieces) or start >= end:
+        if any(not 0 <= first < last <= len(text) for first, last in pieces):
             raise RowError(f"{at}: offsets: {offsets} is empty or outside the text, which has {len(text):,} characters")
         held = " ".join(text[first:last] for first, last in pieces)
         if len(columns) > 2 and columns[2].split() != held.split():

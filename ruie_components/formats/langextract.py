@@ -51,6 +51,7 @@ def _document(location: str, row: Mapping[str, Any]) -> Document:
         start = interval.get("start_pos") if isinstance(interval, dict) else None
         if not isinstance(start, int) or not document.text.startswith(shown, max(start, 0)):
             start = document.text.find(shown, last.get(shown, 0))
+            start = document.text.find(shown) if start < 0 else start  # a mention may have several classes
         if start < 0:
             raise RowError(f"{location}: {field}.extraction_text: {shown!r:.60} is not in the text")
         last[shown] = start + len(shown)

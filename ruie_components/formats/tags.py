@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
@@ -88,19 +89,19 @@ def tags_of_document(document: Document) -> tuple[list[tuple[int, int]], list[st
     Tokens are separated by white space, and split where an entity begins or ends; of overlapping entities the first
     counts.
     """
-    cuts = {at for index in document.entities for at in document.mentions[index][1:]}
+    cuts = sorted({at for index in document.entities for at in document.mentions[index][1:]})
     tokens: list[tuple[int, int]] = []
     for run in re.finditer(r"\S+", document.text):
-        edges = [run.start(), *sorted(at for at in cuts if run.start() < at < run.end()), run.end()]
-        tokens += list(pairwise(edges))
-    tags = ["O"] * len(tokens)
+        inside = cuts[bisect_right(cuts, run.start()) : bisect_left(cuts, run.end())]
+        tokens += list(pairwise([run.start(), *inside, run.end()]))
+    tags = [OUTSIDE] * len(tokens)
+    starts, ends = [start for start, _ in tokens], [end for _, end in tokens]
     lost = 0
     for index in document.entities:
         kind, start, end = document.mentions[index]
-        inside = [at for at, (first, last) in enumerate(tokens) if first < end and last > start]
-        if not inside or any(tags[at] != "O" for at in inside):
+        first, last = bisect_right(ends, start), bisect_left(starts, end)
+        if first >= last or any(tag != OUTSIDE for tag in tags[first:last]):
             lost += 1
             continue
-        for at in inside:
-            tags[at] = f"{'B' if at == inside[0] else 'I'}-{kind}"
+        tags[first:last] = [f"B-{kind}", *[f"I-{kind}"] * (last - first - 1)]
     return tokens, tags, lost

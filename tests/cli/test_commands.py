@@ -422,3 +422,12 @@ def test_a_long_text_is_cut_and_its_spans_have_offsets_of_the_whole(ruie, tmp_pa
     status, _, err = ruie("extract", "--file", "long.txt", "--out", "found.jsonl", *CORPUS, "--chunk-tokens", "100")
     assert status == 0, err
     assert json.loads((tmp_path / "found.jsonl").read_text())["extraction"]["text"] == text
+
+
+def test_results_inside_their_corpus_are_refused(ruie, tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("Oslo.")
+    status, _, err = ruie("extract", "docs", "--out", "docs/run", *CORPUS)
+    assert status == 2
+    assert "is inside docs" in " ".join(err.replace("│", " ").split())
+    assert not (tmp_path / "docs" / "run").exists()

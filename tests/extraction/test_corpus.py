@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from ruie_components import ChatModelError, RowError
+from ruie_components import ChatModelError, Query, RowError
 from ruie_components.errors import RuieError
 from ruie_components.extraction import Chunking, Extractor, corpus
 from ruie_components.extraction.corpus import Budget, extract_corpus
@@ -100,6 +100,25 @@ def test_a_run_goes_on_behind_the_last_whole_row(run, tmp_path, kept):
     assert sorted(again.asked) == sorted(NAMES[int(kept) :])
     assert [row["id"] for row in after] == [row["id"] for row in rows]
     assert (summary.resumed, summary.documents, summary.calls) == (int(kept), 10, whole.calls)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"input": "Here Ada slept."}, {"query": Query(task="NER", text="Ada slept.", labels=["person"])}, {"input": " "}],
+    ids=["input", "query", "empty"],
+)
+def test_a_run_resumes_whatever_the_text_is_called(run, document):
+    first, rows = run(Copier(), [document])
+    again, same = run(Copier(), [document])
+    assert (first.resumed, again.resumed) == (0, 1)
+    assert rows == same
+    assert [row["id"] for row in rows] == [0]
+
+
+def test_a_text_of_one_chunk_is_asked_about_once_in_all_passes(run):
+    summary, rows = run(Copier(), chunking=Chunking(passes=3))
+    assert summary.calls == len(DOCUMENTS)
+    assert names_in(rows) == [[name] for name in NAMES]
 
 
 def test_another_corpus_or_other_settings_are_refused(run):
@@ -210,6 +229,8 @@ def test_shards_make_the_whole_whatever_their_order_and_however_often_they_are_m
         merge_runs([folders[0], folders[2]], tmp_path / "merged")
     with pytest.raises(RuieError, match="give each shard once"):
         merge_runs([*folders, folders[0]], tmp_path / "merged")
+    with pytest.raises(RuieError, match="is one of the shards"):
+        merge_runs(folders, folders[1])
     run(Copier(), out="part", shard=(1, 3), budget=Budget(calls=1))
     with pytest.raises(RuieError, match=r"shard 1/3 in .* is not complete"):
         merge_runs([tmp_path / "part", *folders[:2]], tmp_path / "merged")

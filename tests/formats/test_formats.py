@@ -4,6 +4,8 @@ import pytest
 
 from ruie_components import Example, RowError
 from ruie_components.formats import Import, LabelMapping, export, formats, guess_format
+from ruie_components.formats.base import Document
+from ruie_components.formats.tags import tags_of_document
 
 TEXT = "Ada Lee met Bob in São Paulo 😀. Bob left Rome"
 
@@ -149,6 +151,30 @@ def test_brat_pieces_nested_events_and_numbered_roles(tmp_path):
     assert [(a.role, a.text) for a in second.events[0].arguments] == [("Cause", "met")]
     assert (first.id, second.id) == ("a#E1", "a#E2")
     assert len(files.report.notes) == 5
+
+
+def test_brat_pieces_in_any_order(tmp_path):
+    folder = write_brat(tmp_path / "b", "T1\torgan 15 19;0 4\tlung left\n", "left and right lung")
+    (example,) = Import([folder], strict=True)
+    assert [entity.text for entity in example.entities] == ["left and right lung"]
+
+
+def test_one_mention_may_have_several_langextract_classes(tmp_path):
+    path = tmp_path / "a.json"
+    classes = [{"extraction_class": each, "extraction_text": "Ada"} for each in ("person", "author")]
+    path.write_text(json.dumps([{"text": "Ada wrote.", "extractions": classes}]))
+    (example,) = Import([path], strict=True)
+    assert [(entity.type, entity.offsets) for entity in example.entities] == [("person", (0, 3)), ("author", (0, 3))]
+
+
+def test_tags_of_entities_that_cut_words_touch_or_overlap():
+    document = Document("", "Ada-Lee met Bob Ray. Cy")
+    for kind, start, end in [("a", 0, 3), ("b", 3, 7), ("c", 12, 19), ("d", 16, 19), ("e", 19, 20), ("f", 21, 23)]:
+        document.add_entity(kind, start, end)
+    tokens, tags, lost = tags_of_document(document)
+    assert [document.text[start:end] for start, end in tokens] == ["Ada", "-Lee", "met", "Bob", "Ray", ".", "Cy"]
+    assert tags == ["B-a", "B-b", "O", "B-c", "I-c", "B-e", "B-f"]
+    assert lost == 1
 
 
 def test_a_brat_project_gives_its_labels(tmp_path):
