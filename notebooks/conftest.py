@@ -1,0 +1,11 @@
+"""Leaves out, under pytest --nbmake, notebooks whose packages are not installed here."""
+
+import pytest
+from run import missing
+
+
+def pytest_collection_modifyitems(items):
+    """Skip them, and say what is missing."""
+    for item in items:
+        if item.path.suffix == ".ipynb" and (package := missing(item.path.stem)):
+            item.add_marker(pytest.mark.skip(reason=f"{item.path.name} needs {package}"))
