@@ -47,6 +47,16 @@ def query(text: str) -> Query:
     return Query(task="NER", text=text, labels=["person"])
 
 
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_proxy_does_not_hide_a_server_on_this_machine(server, encoder, monkeypatch, variable):
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")  # nobody listens there
+    pool = f"behind-{variable.lower()}-{variable.isupper()}"
+    with DemonstrationStore.create(EXAMPLES[:3], server, pool=pool, encoder=encoder, progress=False) as store:
+        assert len(store.search(query("Bob met Ada."), 2)) == 2
+
+
 def test_a_store_on_a_server_does_what_a_local_one_does(server, encoder):
     with (
         DemonstrationStore.create(EXAMPLES, server, encoder=encoder, progress=False) as remote,
