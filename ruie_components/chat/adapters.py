@@ -164,7 +164,10 @@ class LangChainModel:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The model's own parameters, and bound ones."""
+        """The model's own parameters, the server that it is on, and what was bound to it.
+
+        Two servers may call different models by one name, so an answer of one is none of the other.
+        """
         bound: dict[str, Any] = {}
         model = self.model
         while hasattr(model, "bound"):
@@ -173,7 +176,8 @@ class LangChainModel:
         if self._wrapped is not None:
             return _as_json({**self._wrapped.settings, **bound})
         own = dict(getattr(self._inner, "_identifying_params", None) or {})
-        return _as_json({**own, **self._tracing(), **bound})
+        server = {"base_url": address} if (address := _address(self._inner)) else {}
+        return _as_json({**own, **self._tracing(), **server, **bound})
 
     @property
     def constraints(self) -> frozenset[str]:
@@ -375,6 +379,16 @@ def _innermost(runnable: Any) -> Any:
         if step is not None and hasattr(chat_model := _innermost(step), "_llm_type"):
             return chat_model
     return model
+
+
+def _address(model: Any) -> str | None:
+    """The address of the server that a model was given, without a name and a password."""
+    url = _first_string(model, ("base_url", "openai_api_base"))
+    if url is None:
+        return None
+    scheme, separator, rest = url.rpartition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}".rstrip("/")
 
 
 def _class_names(value: Any) -> set[str]:

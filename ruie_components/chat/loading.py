@@ -66,6 +66,7 @@ def _openai(model: str, options: dict[str, Any]) -> Any:
     base_url = options.get("base_url") or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
     options = {"temperature": 0.0, **options}
     if base_url:
+        options["base_url"] = str(base_url)  # the settings name the server, also where the environment does
         if "api_key" not in options and not os.environ.get("OPENAI_API_KEY"):
             options["api_key"] = "none"  # your own server accepts any key
         if client := client_options(str(base_url)):

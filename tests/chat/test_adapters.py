@@ -10,7 +10,15 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableLambda
 from pydantic import BaseModel
 
-from ruie_components.chat import ChatModel, Constraint, CopyBaseline, MessageList, Response, as_chat_model
+from ruie_components.chat import (
+    ChatModel,
+    Constraint,
+    CopyBaseline,
+    MessageList,
+    Response,
+    as_chat_model,
+    load_chat_model,
+)
 
 PROMPT = MessageList([("system", "Find."), ("human", "Ada"), ("ai", "person: Ada"), ("human", "Bob")])
 SCHEMA = Constraint(json_schema={"type": "object"})
@@ -102,6 +110,20 @@ def test_bound_models_keep_their_name_and_tell_their_settings(wrap):
     assert model.settings.get("top_p") == (0.5 if wrap in ("bind", "both") else None)
     assert json.dumps(model.settings)
     assert "none" not in json.dumps(model.settings)
+
+
+def test_one_name_on_two_servers_is_two_models():
+    pytest.importorskip("langchain_openai", reason="needs the extra [openai]")
+    addresses = ["http://one.example/v1", "http://two.example/v1", "http://me:secret@one.example/v1/"]
+    models = [load_chat_model("openai:default", base_url=address) for address in addresses]
+    assert [model.settings["base_url"] for model in models] == [*addresses[:2], addresses[0]]
+    assert "base_url" not in load_chat_model("openai:default", api_key="none").settings
+
+
+def test_the_settings_name_the_server_of_the_environment(monkeypatch):
+    pytest.importorskip("langchain_openai", reason="needs the extra [openai]")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://one.example/v1")
+    assert load_chat_model("openai:default").settings["base_url"] == "http://one.example/v1"
 
 
 class Recorder:
