@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import closing
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +16,9 @@ from ruie_components.cli.console import console, errors, write_json
 from ruie_components.cli.options import HoldOption, ModelOptions, Pool, chat_model
 from ruie_components.prompts import AnswerFormat, Order
 from ruie_components.store import DemonstrationStore
+
+if TYPE_CHECKING:
+    from ruie_components.evaluation.experiment import RunCost
 
 evaluate_app = typer.Typer(help="Measure extraction and retrieval.", no_args_is_help=True)
 
@@ -60,8 +65,9 @@ def extraction(
     selection: Annotated[
         list[str] | None,
         typer.Option(
-            help="zero-shot, random, bm25, similarity, hybrid, label-vote, mmr, label-coverage, adapted, "
-            "adapted-hybrid, adapted-label-vote, oracle, or METHOD[ENCODER]; repeatable. Default: bm25, similarity.",
+            help="zero-shot, random, bm25, similarity, hybrid, label-vote, mmr, label-coverage, oracle, adapted "
+            "(similarity by the adapted encoder), adapted-hybrid and so on, or METHOD[ENCODER]; repeatable. Default: "
+            "bm25, similarity.",
             show_default=False,
         ),
     ] = None,
@@ -125,7 +131,7 @@ def extraction(
     """
     from ruie_components.evaluation import AnswerCache, CachedChatModel, EvaluationSet, Plan, measure
     from ruie_components.evaluation.data import read_set, split_pool
-    from ruie_components.evaluation.experiment import cells
+    from ruie_components.evaluation.experiment import run_cost
     from ruie_components.evaluation.predictors import correlation_table, correlations
     from ruie_components.evaluation.tables import calibration_table, rows, table, write_results
 
@@ -139,7 +145,7 @@ def extraction(
         for name in sets or []:
             measured_on.append(read_set(data, name, split=split, inputs=inputs, pool=pool_size, seed=seed))
     orders = order or [Order.SIMILAR_LAST]
-    with closing(AnswerCache(cache if not dry_run else ":memory:")) as answers:
+    with closing(AnswerCache(":memory:" if dry_run and not cache.exists() else cache)) as answers:
         names = model or ["baseline"]
         with_tokens = confidence is ConfidenceOption.TOKENS
         models = [CachedChatModel(chat_model(name, model_option, probabilities=with_tokens), answers) for name in names]
@@ -154,11 +160,9 @@ def extraction(
             measured_on, models, selection or ("bm25", "similarity"), k or (8,), orders,
             answer_format or (AnswerFormat.LINEAR,), [one.value_or_none for one in hold or [HoldOption.NONE]], seed,
         )  # fmt: skip
+        plan.check_reference(reference)
         if dry_run:
-            prompts = [prompt for cell in cells(plan, progress=True) for prompt in cell.prompts]
-            tokens = sum(prompt.tokens for prompt in prompts)
-            calls, tokens = len(prompts) * (1 + more), tokens * (1 + more)
-            console.print(f"{calls:,} calls, about {tokens:,} tokens to read", markup=False)
+            _show_cost(run_cost(plan, answers, samples=more, progress=True), price, as_json=as_json)
             return
         measurements = measure(plan, concurrency=concurrency, samples=more)
     if out:
@@ -172,9 +176,25 @@ def extraction(
         for more_text in (calibration_table(measurements), correlation_table(correlations(measurements))):
             if more_text:
                 console.print(f"\n{more_text}", markup=False, soft_wrap=True)
-    failures = sum(one.failures for one in measurements)
-    if failures:
+    why = Counter(result.error for one in measurements for result in one.results if result.error is not None)
+    if why:
         total = sum(len(one.examples) for one in measurements)
-        errors.print(f"{failures:,} of {total:,} requests failed and count as empty extractions", markup=False)
-        if failures * 2 >= total:
+        error, count = why.most_common(1)[0]
+        said = f"{why.total():,} of {total:,} requests failed and count as empty extractions"
+        said += f". {count:,} of them: {error}"
+        errors.print(said, markup=False, soft_wrap=True)
+        if why.total() * 2 >= total:
             raise typer.Exit(1)
+
+
+def _show_cost(cost: RunCost, price: tuple[float, float] | None, *, as_json: bool) -> None:
+    if as_json:
+        priced = {} if price is None else {"cost_to_read": cost.new_tokens * price[0] / 1e6}
+        write_json(console, {**asdict(cost), **priced}, indent=1)
+        return
+    said = f"{cost.calls:,} calls, about {cost.tokens:,} tokens to read"
+    if cost.new_calls < cost.calls:
+        said += f"; {cost.new_calls:,} calls, about {cost.new_tokens:,} tokens, without cached and equal prompts"
+    if price is not None:
+        said += f"; to read them costs {cost.new_tokens * price[0] / 1e6:.3g}, answers not counted"
+    console.print(said, markup=False, soft_wrap=True)

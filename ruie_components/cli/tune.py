@@ -74,14 +74,15 @@ def tune(
             return
         with closing(AnswerCache(cache)) as answers:
             tuning = search.tune(opened, chat, cache=answers, concurrency=concurrency, **given)
-        keeps = tuning.difference is not None and (tuning.is_significant or always)
+        has_failed = tuning.failures * 2 >= tuning.calls
+        keeps = (tuning.is_significant or always) and not has_failed
         if keeps:
             opened.set_tuned(tuning.task, tuning.winner)
     if as_json:
         write_json(console, _as_json(tuning, kept=keeps), indent=1)
     else:
         _show(tuning, kept=keeps)
-    if tuning.failures * 2 >= tuning.calls:
+    if has_failed:
         raise typer.Exit(1)
 
 
@@ -127,7 +128,9 @@ def _show(tuning: Any, *, kept: bool) -> None:
     if len(tuning.trials) > _SHOWN:
         console.print(f"and {len(tuning.trials) - _SHOWN} more that left earlier")
     if tuning.difference is None:
-        said = "The default is the best; the store keeps what it has."
+        said = "The default is the best: " + (
+            "the store keeps it." if kept else "the store keeps what it has (--always keeps the default instead)."
+        )
     else:
         said = (
             f"On {tuning.test_inputs} other inputs {tuning.winner} has F1 {tuning.winner_f1}, the default "
@@ -139,3 +142,5 @@ def _show(tuning: Any, *, kept: bool) -> None:
     console.print(said, markup=False, soft_wrap=True)
     if tuning.failures:
         console.print(f"{tuning.failures:,} of {tuning.calls:,} requests failed and count as empty extractions")
+    if tuning.failures * 2 >= tuning.calls:
+        console.print("That is half of them or more: the store keeps what it has.")

@@ -20,6 +20,7 @@ from typing import Any
 
 from ruie_components.chat import ChatModel, Constraint, Response, TokenProbability
 from ruie_components.chat.base import ModelInput
+from ruie_components.errors import RuieError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, model TEXT NOT NULL, response TEXT NOT NULL, created REAL)
@@ -32,16 +33,21 @@ class AnswerCache:
 
     Args:
         path: The SQLite file; its folder is created. ``":memory:"``: no file.
+
+    Raises:
+        RuieError: The file is not one of SQLite, or can't be opened.
     """
 
     def __init__(self, path: str | Path) -> None:
         if str(path) != ":memory:":
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(path, timeout=_PATIENCE, check_same_thread=False, isolation_level=None)
         self._lock = threading.Lock()
-        with self._lock:
+        try:
+            self._connection = sqlite3.connect(path, timeout=_PATIENCE, check_same_thread=False, isolation_level=None)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute(_SCHEMA)
+        except sqlite3.Error as error:
+            raise RuieError(f"{path} can't be used as a cache of answers ({error}): give another file") from error
 
     def __len__(self) -> int:
         with self._lock:

@@ -7,18 +7,21 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from typing import Literal
 
 from ruie_components.answers import Hold
 from ruie_components.chat import ChatModel
-from ruie_components.evaluation.cache import CachedChatModel
+from ruie_components.errors import PromptTooLongError
+from ruie_components.evaluation.cache import AnswerCache, CachedChatModel, request_key
 from ruie_components.evaluation.data import EvaluationSet
 from ruie_components.evaluation.selections import Chosen, PoolStores, check_selection, choose
 from ruie_components.extraction import ExtractionResult, Extractor
 from ruie_components.extraction.confidence import agreement
+from ruie_components.extraction.extractor import check_hold
 from ruie_components.extraction.results import AnswerTruncatedWarning, failed
 from ruie_components.labels import label_counts, label_f1, label_recall
 from ruie_components.progress import track
@@ -110,7 +113,8 @@ class Plan:
         seed: Of random choice.
 
     Raises:
-        ValueError: There is no such selection, or two models have the same name and the same settings.
+        ValueError: There is no such selection, two models have the same name and the same settings, or a model takes
+            no grammar and answers are to be held.
     """
 
     sets: Sequence[EvaluationSet]
@@ -126,6 +130,8 @@ class Plan:
         for name in self.selections:
             check_selection(name)
         distinct_names(self.models)
+        for hold, model in product(self.holds, self.models):
+            check_hold(hold, model)
 
     @property
     def named_models(self) -> dict[str, ChatModel]:
@@ -141,6 +147,12 @@ class Plan:
             shown = (0, Order.SIMILAR_LAST) if name == "zero-shot" else (k, order)
             conditions[Condition(data.name, model, name, *shown, answer_format, hold)] = None
         return list(conditions)
+
+    def check_reference(self, reference: str | None) -> None:
+        """Raise ``ValueError`` where a setting to compare with is none of the plan: before the run, not after it."""
+        names = dict.fromkeys(one.setting for data in self.sets for one in self.conditions(data))
+        if reference is not None and reference not in names:
+            raise ValueError(f"the reference {reference!r} is not measured; there are {', '.join(names)}")
 
 
 @dataclass(frozen=True)
@@ -191,6 +203,64 @@ def cells(plan: Plan, *, retries: int = 2, stores: PoolStores | None = None, pro
                 stores.close()
 
 
+@dataclass(frozen=True)
+class RunCost:
+    """What a run takes.
+
+    Attributes:
+        calls: Prompts to answer.
+        tokens: Tokens of the prompts, about.
+        new_calls: Prompts that a cache doesn't answer, equal ones once.
+        new_tokens: Their tokens.
+    """
+
+    calls: int
+    tokens: int
+    new_calls: int
+    new_tokens: int
+
+
+def run_cost(plan: Plan, cache: AnswerCache, *, samples: int = 0, progress: bool = False) -> RunCost:
+    """What a run would take; no model is called.
+
+    Args:
+        plan: What to measure.
+        cache: Answers of earlier runs.
+        samples: As for ``measure``.
+        progress: Whether building and adapting pools show progress.
+    """
+    calls = tokens = 0
+    new: dict[str, int] = {}
+    for cell in cells(plan, progress=progress):
+        model = cell.extractor.model
+        inner = model.model if isinstance(model, CachedChatModel) else model
+        models = [CachedChatModel(inner, cache, sample) for sample in range(samples + 1)]
+        for prompt in cell.prompts:
+            calls, tokens = calls + len(models), tokens + len(models) * prompt.tokens
+            constraint = cell.extractor.constraint(prompt)
+            for key in (request_key(one, prompt, constraint) for one in models):
+                if key not in new and cache.get(key) is None:
+                    new[key] = prompt.tokens
+    return RunCost(calls, tokens, len(new), sum(new.values()))
+
+
+@dataclass
+class Failures:
+    """The failed requests of a run, which gives up where its first ones all fail.
+
+    A prompt that is longer than the model's context is no reason: another one may fit.
+    """
+
+    errors: list[Exception] = field(default_factory=list)
+    answered: bool = False
+
+    def check(self) -> None:
+        """Raise the first error where nothing has been answered and enough has failed."""
+        hopeless = [error for error in self.errors if not isinstance(error, PromptTooLongError)]
+        if not self.answered and len(hopeless) >= _FAILURES_TO_GIVE_UP:
+            raise hopeless[0]
+
+
 def measure(
     plan: Plan,
     *,
@@ -198,6 +268,7 @@ def measure(
     retries: int = 2,
     samples: int = 0,
     stores: PoolStores | None = None,
+    failures: Failures | None = None,
     progress: bool = True,
 ) -> list[Measurement]:
     """Run every condition of a plan.
@@ -211,25 +282,27 @@ def measure(
         retries: How often to repeat a request after a temporary failure.
         samples: How many more answers to sample for each prompt, for confidence by agreement.
         stores: As for ``cells``.
+        failures: Those of earlier parts of the same run, which are added to.
         progress: Whether to show progress on stderr.
 
     Raises:
         ChatModelError: The first requests all failed.
     """
+    failures = Failures() if failures is None else failures
     total = sum(len(plan.conditions(data)) * len(data.inputs) for data in plan.sets)
     measurements = []
-    errors: list[Exception] = []
-    answered = False
     with track("evaluate", total=total, enabled=progress) as advance, ThreadPoolExecutor(concurrency) as executor:
         for cell in cells(plan, retries=retries, stores=stores, progress=progress):
             results = []
-            for result in executor.map(partial(_answer, cell.extractor, errors, samples), cell.prompts):
+            for result in executor.map(partial(_answer, cell.extractor, failures.errors, samples), cell.prompts):
                 results.append(result)
                 advance(1)
-                answered |= result.error is None
-                if not answered and len(errors) >= _FAILURES_TO_GIVE_UP:
+                failures.answered |= result.error is None
+                try:
+                    failures.check()
+                except Exception:
                     executor.shutdown(cancel_futures=True)
-                    raise errors[0]
+                    raise
             fit = _fit(cell.data.inputs, cell.chosen)
             measurements.append(Measurement(cell.condition, cell.data.inputs, tuple(results), *fit))
     return measurements
@@ -247,15 +320,35 @@ def _answer(extractor: Extractor, errors: list[Exception], samples: int, prompt:
 
 
 def _with_agreement(extractor: Extractor, result: ExtractionResult, prompt: Prompt, samples: int) -> ExtractionResult:
-    """``Extractor.agree``, with a separate cache key for each sample."""
+    """``Extractor.agree``, with a separate cache key for each sample.
+
+    A sample that fails is left out: it does not change the measured answer.
+    """
     model = extractor.model
     others = [
         extractor.with_model(model.resample(i)) if isinstance(model, CachedChatModel) else extractor
         for i in range(1, samples + 1)
     ]
-    return replace(
-        result, confidence=agreement(result.extraction, [other.answer(prompt).extraction for other in others])
-    )
+    sampled = []
+    for other in others:
+        with suppress(Exception):
+            sampled.append(other.answer(prompt))
+    if not sampled:
+        return result
+    usage = result.usage
+    for one in sampled:
+        usage = replace(
+            usage,
+            input_tokens=_sum(usage.input_tokens, one.usage.input_tokens),
+            output_tokens=_sum(usage.output_tokens, one.usage.output_tokens),
+            seconds=usage.seconds + one.usage.seconds,
+        )
+    sure = agreement(result.extraction, [one.extraction for one in sampled])
+    return replace(result, confidence=sure, usage=usage)
+
+
+def _sum(count: int | None, more: int | None) -> int | None:
+    return None if count is None and more is None else (count or 0) + (more or 0)
 
 
 def _fit(examples: Sequence[Example], chosen: Chosen) -> Iterator[tuple[float, ...]]:

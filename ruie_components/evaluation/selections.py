@@ -20,9 +20,12 @@ Chosen = list[list[Demonstration]]
 
 SELECTIONS = (
     "zero-shot", "random", "bm25", "similarity", "hybrid", "label-vote", "mmr", "label-coverage",
-    "adapted", "adapted-hybrid", "adapted-label-vote", "oracle",
+    "adapted", "adapted-hybrid", "adapted-label-vote", "adapted-mmr", "adapted-label-coverage", "oracle",
 )  # fmt: skip
 """Names of selections. ``adapted`` is similarity by the adapted encoder, ``oracle`` the best by gold labels."""
+
+WITHOUT_ENCODER = ("zero-shot", "random", "bm25", "oracle")
+"""Those that use no encoder, so that the pool's makes no difference to them."""
 
 _ENCODER = re.compile(r"(?P<method>[\w-]+)\[(?P<encoder>.+)\]")
 _numbers = count()
@@ -98,7 +101,7 @@ def check_selection(name: str) -> None:
 def _selection(name: str) -> Callable[[PoolStores, Sequence[Query], int, int], Chosen]:
     with_encoder = _ENCODER.fullmatch(name)
     method = with_encoder["method"] if with_encoder else name
-    if method not in SELECTIONS or (with_encoder and method in ("zero-shot", "random", "bm25", "oracle")):
+    if method not in SELECTIONS or (with_encoder and method in WITHOUT_ENCODER):
         raise ValueError(f"there is no selection {name!r}; there are {', '.join(SELECTIONS)}, and METHOD[ENCODER]")
     if method == "zero-shot":
         return lambda _stores, queries, _k, _seed: [[] for _ in queries]

@@ -7,6 +7,7 @@ sets are fixed and the inputs are a sample.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +71,7 @@ def paired_difference(one: Inputs, other: Inputs, *, seed: int = 0) -> Differenc
     Raises:
         ValueError: The two have different sets or numbers of inputs.
     """
-    if {name: len(counts) for name, counts in one.items()} != {name: len(counts) for name, counts in other.items()}:
+    if _sizes(one) != _sizes(other):
         raise ValueError("the two sides of a paired comparison must have the same inputs")
     draws = _draws(one, seed)
     differences = _averages(one, draws) - _averages(other, draws)
@@ -80,10 +81,30 @@ def paired_difference(one: Inputs, other: Inputs, *, seed: int = 0) -> Differenc
     return Difference(_f1(one) - _f1(other), float(low), float(high), float(min(1.0, p)))
 
 
+def paired_differences(settings: Mapping[str, Inputs], *, seed: int = 0) -> dict[tuple[str, str], Difference]:
+    """``paired_difference`` of any two settings that have the same sets with the same numbers of inputs.
+
+    Args:
+        settings: The counts of each setting.
+        seed: Of the resampling.
+
+    Returns:
+        By the two names, in the order of ``settings``: the first one's F1 less the second one's.
+    """
+    return {
+        (one, other): paired_difference(settings[one], settings[other], seed=seed)
+        for one, other in combinations(settings, 2)
+        if _sizes(settings[one]) == _sizes(settings[other])
+    }
+
+
 def _draws(inputs: Inputs, seed: int) -> dict[str, NDArray[np.int64]]:
     generator = np.random.default_rng(seed)
-    sizes = {name: len(counts) for name, counts in inputs.items()}
-    return {name: generator.integers(0, size, (RESAMPLES, size)) for name, size in sizes.items() if size}
+    return {name: generator.integers(0, size, (RESAMPLES, size)) for name, size in _sizes(inputs).items() if size}
+
+
+def _sizes(inputs: Inputs) -> dict[str, int]:
+    return {name: len(counts) for name, counts in inputs.items()}
 
 
 def _averages(inputs: Inputs, draws: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float64]:

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ruie_components.evaluation.calibration import BINS, calibration_error, outcomes, reliability
-from ruie_components.evaluation.experiment import Measurement
+from ruie_components.evaluation.experiment import Condition, Measurement
 from ruie_components.evaluation.predictors import PREDICTORS, correlation_table, correlations
-from ruie_components.evaluation.statistics import Difference, Interval, f1_interval, paired_difference
+from ruie_components.evaluation.statistics import (
+    Difference,
+    Interval,
+    f1_interval,
+    paired_difference,
+    paired_differences,
+)
 from ruie_components.files import atomic_write
 from ruie_components.scoring import Counts, score
 
 Mode = Literal["span", "paper"]
+
+_LONGEST_NAME = 150  # characters of a file's name, of 255 bytes that a file system allows
 
 
 def rows(measurements: Sequence[Measurement], *, prices: tuple[float, float] | None = None) -> list[dict[str, Any]]:
@@ -141,7 +150,7 @@ def table(
         cells = [*([model] if len(models) > 1 else []), name, *f1, str(average), *compared, *proxies, *taken]
         cells.append(str(failures))
         lines.append(f"| {' | '.join(cells)} |")
-    sizes = {one.condition.dataset: len(one.examples) for one in reversed(measurements)}
+    sizes = {one.condition.dataset: len(one.examples) for one in measurements}
     inputs = ", ".join(f"{name} {size}" for name, size in sizes.items())
     notes = f"F1 in percent, mode {mode}. Inputs: {inputs}. Intervals: 95%, resampled inputs."
     notes += " Tokens and seconds: of one input."
@@ -153,11 +162,15 @@ def _taken(parts: Sequence[Measurement], prices: tuple[float, float] | None) -> 
     inputs = sum(len(one.examples) for one in parts)
     read, written = (sum(counts) for counts in zip(*(one.tokens for one in parts), strict=True))
     cells = [f"{(read + written) / inputs:,.0f}" if read else "", f"{sum(one.seconds for one in parts) / inputs:.2g}"]
-    return [*cells, f"{1000 * _cost(read, written, prices) / inputs:.3g}"] if prices else cells
+    if prices:
+        cost = _cost(read, written, prices)
+        cells.append("" if cost is None else f"{1000 * cost / inputs:.3g}")
+    return cells
 
 
-def _cost(read: int, written: int, prices: tuple[float, float]) -> float:
-    return (read * prices[0] + written * prices[1]) / 1e6
+def _cost(read: int, written: int, prices: tuple[float, float]) -> float | None:
+    """What tokens cost; ``None`` where the model counts none."""
+    return (read * prices[0] + written * prices[1]) / 1e6 if read or written else None
 
 
 def calibration_table(measurements: Sequence[Measurement]) -> str:
@@ -179,6 +192,49 @@ def _percent(value: float) -> str:
     return "" if math.isnan(value) else f"{100 * value:.1f}"
 
 
+def task_table(measurements: Sequence[Measurement], *, mode: Mode = "span") -> str:
+    """A Markdown table: the average F1 of each setting over the sets of each task; empty for a single task."""
+    tasks = list(dict.fromkeys(str(one.examples[0].task) for one in measurements))
+    if len(tasks) < 2:
+        return ""
+    lines = [f"| model | selection | {' | '.join(tasks)} |", f"|{'---|' * (2 + len(tasks))}"]
+    for (model, name), parts in settings(measurements).items():
+        cells = []
+        for task in tasks:
+            inputs = {one.condition.dataset: one.counts(mode) for one in parts if one.examples[0].task == task}
+            cells.append(str(f1_interval(inputs)) if inputs else "")
+        lines.append(f"| {model} | {name} | {' | '.join(cells)} |")
+    return "\n".join([f"By task, mode {mode}:", "", *lines])
+
+
+def label_rows(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
+    """One row for each label of each condition, by spans. Precision, recall and F1 are in percent."""
+    flat = []
+    for one in measurements:
+        condition = one.condition
+        by_label = score(one.examples, [result.extraction for result in one.results], "span").labels
+        for label, c in by_label.items():
+            named = {"dataset": condition.dataset, "model": condition.model, "setting": condition.setting}
+            rates = {"precision": 100 * c.precision, "recall": 100 * c.recall, "f1": 100 * c.f1}
+            flat.append({**named, "label": label, **rates, "tp": c.tp, "fn": c.fn, "fp": c.fp})
+    return flat
+
+
+def difference_rows(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
+    """One row for any two settings of a model: the paired difference of their average span F1, in percentage points."""
+    flat = []
+    for model in dict.fromkeys(one.condition.model for one in measurements):
+        inputs = {
+            name: {one.condition.dataset: one.counts() for one in parts}
+            for (owner, name), parts in settings(measurements).items()
+            if owner == model
+        }
+        for (one, other), difference in paired_differences(inputs).items():
+            row = {"model": model, "setting": one, "other": other, "difference": difference.value}
+            flat.append({**row, "low": difference.low, "high": difference.high, "p": difference.p})
+    return flat
+
+
 def write_results(
     folder: str | Path,
     measurements: Sequence[Measurement],
@@ -188,8 +244,9 @@ def write_results(
 ) -> list[Path]:
     """Write the tables, the predictors of F1, a page of errors for each condition, and plots.
 
-    Files are ``results.json``, ``results.csv``, ``results.md``, ``predictors.json``, ``errors/*.html``, and plots
-    (F1 over k, F1 over label F1, precision over confidence), which are left out if matplotlib is not installed.
+    Files are ``results.json``, ``results.csv``, ``results.md``, ``labels.csv`` (each label), ``differences.csv`` (any
+    two settings), ``predictors.json``, ``errors/*.html``, and plots (F1 over k, F1 over label F1, precision over
+    confidence), which are left out if matplotlib is not installed.
 
     Returns:
         The files.
@@ -197,23 +254,26 @@ def write_results(
     base = Path(folder)
     base.mkdir(parents=True, exist_ok=True)
     measured = rows(measurements, prices=prices)
-    atomic_write(base / "results.json", json.dumps(measured, ensure_ascii=False, indent=1))
-    atomic_write(base / "results.csv", _csv(measured))
     modes: tuple[Mode, Mode] = ("span", "paper")
     parts = [table(measurements, reference=reference, mode=mode, prices=prices) for mode in modes]
     predictors = correlations(measurements)
-    parts += [text for text in (calibration_table(measurements), correlation_table(predictors)) if text]
-    atomic_write(base / "results.md", "\n\n".join(parts) + "\n")
-    atomic_write(
-        base / "predictors.json", json.dumps([asdict(one) | {"rho": _known(one.rho)} for one in predictors], indent=1)
-    )
-    written = [base / name for name in ("results.json", "results.csv", "results.md", "predictors.json")]
-    written += [_write_errors(base / "errors", one) for one in measurements]
-    return written + _plots(base, measurements)
+    parts += [task_table(measurements, mode=mode) for mode in modes]
+    parts += [calibration_table(measurements), correlation_table(predictors)]
+    texts = {
+        "results.json": json.dumps(measured, ensure_ascii=False, indent=1),
+        "results.csv": _csv([{name: value for name, value in row.items() if name != "labels"} for row in measured]),
+        "results.md": "\n\n".join(filter(None, parts)) + "\n",
+        "labels.csv": _csv(label_rows(measurements)),
+        "differences.csv": _csv(difference_rows(measurements)),
+        "predictors.json": json.dumps([asdict(one) | {"rho": _known(one.rho)} for one in predictors], indent=1),
+    }
+    for name, text in texts.items():
+        atomic_write(base / name, text)
+    pages = [_write_errors(base / "errors", one) for one in measurements]
+    return [base / name for name in texts] + pages + _plots(base, measurements)
 
 
-def _csv(measured: Sequence[dict[str, Any]]) -> str:
-    flat = [{name: value for name, value in row.items() if name != "labels"} for row in measured]
+def _csv(flat: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO()
     names = list(dict.fromkeys(name for row in flat for name in row))
     writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
@@ -226,7 +286,10 @@ def _write_errors(folder: Path, one: Measurement) -> Path:
     from ruie_components import report
 
     condition = one.condition
-    name = re.sub(r"[^\w.-]+", "_", f"{condition.dataset}-{condition.model}-{condition.setting}")
+    named = f"{condition.dataset}-{condition.model}-{condition.setting}"
+    name = re.sub(r"[^\w.-]+", "_", named)
+    if name != named.replace("/", "_").replace(" ", "_") or len(name) > _LONGEST_NAME:  # tells it from a similar one
+        name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(named.encode()).hexdigest()[:8]}"
     lead = f"{condition.dataset}, {condition.setting}, {condition.model}"
     return report.write(folder / f"{name}.html", one.results, gold=one.examples, title="Errors", lead=lead)
 
@@ -239,25 +302,33 @@ def _plots(folder: Path, measurements: Sequence[Measurement]) -> list[Path]:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    averaged = averages(measurements)
-    grouped = settings(measurements)
     written = []
+
+    def save(figure: Any, axes: Any, name: str) -> None:
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.02, 1))
+        written.append(folder / name)
+        figure.savefig(written[-1], dpi=150, bbox_inches="tight")
+        pyplot.close(figure)
+
+    grouped = settings(measurements)
+    several = len({model for model, _ in grouped}) > 1
+    lines: dict[str, list[tuple[int, Interval]]] = {}
+    for parts in grouped.values():
+        condition = parts[0].condition
+        name = _without_k(condition, with_model=several)
+        interval = f1_interval({one.condition.dataset: one.counts() for one in parts})
+        lines.setdefault(name, []).append((condition.k, interval))
     if len({one.condition.k for one in measurements}) > 1:
         figure, axes = pyplot.subplots(figsize=(6, 4))
-        lines: dict[str, list[tuple[int, Interval]]] = {}
-        for model, name, interval, _ in averaged:
-            condition = grouped[model, name][0].condition
-            lines.setdefault(f"{condition.selection} {condition.order}", []).append((condition.k, interval))
-        for label, points in lines.items():
+        for i, (label, points) in enumerate(lines.items()):
             points.sort()
             ks, values = [k for k, _ in points], [interval.value for _, interval in points]
             errors = [[i.value - i.low for _, i in points], [i.high - i.value for _, i in points]]
-            axes.errorbar(ks, values, yerr=errors, marker="o", capsize=2, label=label.removesuffix(" similar-last"))
-        axes.set(xlabel="demonstrations (k)", ylabel="F1 (%)")
-        axes.legend(fontsize=7)
-        written.append(folder / "f1-over-k.png")
-        figure.savefig(written[-1], dpi=150, bbox_inches="tight")
-        pyplot.close(figure)
+            axes.errorbar(ks, values, yerr=errors, capsize=2, label=label, **_style(i))
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+        axes.set(xlabel="demonstrations (k)", ylabel="F1 (%)", ylim=(0, None))
+        save(figure, axes, "f1-over-k.png")
     if curves := {
         " ".join(key): reliability([outcome for one in parts for outcome in outcomes(one)])
         for key, parts in grouped.items()
@@ -265,22 +336,33 @@ def _plots(folder: Path, measurements: Sequence[Measurement]) -> list[Path]:
     }:
         figure, axes = pyplot.subplots(figsize=(5, 5))
         axes.plot([0, 100], [0, 100], color="grey", linestyle="--", linewidth=1)
-        for label, bins in curves.items():
-            axes.plot([100 * b.confidence for b in bins], [100 * b.precision for b in bins], marker="o", label=label)
+        for i, (label, bins) in enumerate(curves.items()):
+            x, y = [100 * one.confidence for one in bins], [100 * one.precision for one in bins]
+            axes.plot(x, y, label=label, **_style(i))
         axes.set(xlabel="confidence (%)", ylabel="precision (%)", xlim=(0, 100), ylim=(0, 100))
-        axes.legend(fontsize=7)
-        written.append(folder / "reliability.png")
-        figure.savefig(written[-1], dpi=150, bbox_inches="tight")
-        pyplot.close(figure)
-    figure, axes = pyplot.subplots(figsize=(6, 4))
-    for name in dict.fromkeys(one.condition.selection for one in measurements):
-        parts = [one for one in measurements if one.condition.selection == name]
-        x = [100 * _mean(one.label_f1) for one in parts]
-        y = [100 * sum(one.counts(), Counts()).f1 for one in parts]
-        axes.scatter(x, y, s=16, label=name)
-    axes.set(xlabel="label F1 of the demonstrations (%)", ylabel="F1 (%)")
-    axes.legend(fontsize=7)
-    written.append(folder / "f1-over-label-f1.png")
-    figure.savefig(written[-1], dpi=150, bbox_inches="tight")
-    pyplot.close(figure)
+        save(figure, axes, "reliability.png")
+    shown = [one for one in measurements if not math.isnan(_mean(one.label_f1))]
+    if shown:
+        figure, axes = pyplot.subplots(figsize=(6, 4))
+        clouds: dict[str, list[Measurement]] = {}
+        for one in shown:
+            clouds.setdefault(_without_k(one.condition, with_model=several), []).append(one)
+        for i, (label, parts) in enumerate(clouds.items()):
+            x = [100 * _mean(one.label_f1) for one in parts]
+            y = [100 * sum(one.counts(), Counts()).f1 for one in parts]
+            axes.plot(x, y, label=label, **{**_style(i), "linestyle": "none"})
+        axes.set(xlabel="label F1 of the demonstrations (%)", ylabel="F1 (%)")
+        save(figure, axes, "f1-over-label-f1.png")
     return written
+
+
+def _without_k(condition: Condition, *, with_model: bool) -> str:
+    """What tells the lines of a plot apart that has k, or each k, as a point."""
+    setting = replace(condition, k=0).setting.replace(" k=0", "", 1)
+    return f"{condition.model} {setting}" if with_model else setting
+
+
+def _style(i: int) -> dict[str, Any]:
+    """The ``i``-th way to draw a line: colours first, then markers and dashes, so that 40 can be told apart."""
+    marker, dashes = [("o", "-"), ("s", "--"), ("^", ":"), ("D", "-.")][i // 10 % 4]
+    return {"color": f"C{i % 10}", "marker": marker, "linestyle": dashes, "markersize": 4}

@@ -17,8 +17,8 @@ from itertools import product
 from ruie_components.chat import ChatModel
 from ruie_components.evaluation.cache import AnswerCache, CachedChatModel
 from ruie_components.evaluation.data import split_pool
-from ruie_components.evaluation.experiment import Measurement, Plan, cells, measure
-from ruie_components.evaluation.selections import PoolStores
+from ruie_components.evaluation.experiment import Failures, Measurement, Plan, cells, measure
+from ruie_components.evaluation.selections import WITHOUT_ENCODER, PoolStores
 from ruie_components.evaluation.statistics import Difference, Interval, f1_interval, paired_difference
 from ruie_components.progress import track
 from ruie_components.prompts import AnswerFormat, Order
@@ -241,15 +241,23 @@ class _Search:
         self._models = {mode: CachedChatModel(model, cache) for mode, model in self._models.items()}
         planned = TuningPlan(tuple(self.settings), tuple(self.rounds), len(self.test_inputs), len(self._possible))
         stores = self._stores(progress=progress)
+        failures = Failures()
         known: dict[TunedSettings, Measurement] = {}
+
+        def measured(settings: TunedSettings, inputs: Sequence[Example]) -> Measurement:
+            plan = self._plan(settings, inputs)
+            (one,) = measure(
+                plan, concurrency=concurrency, retries=retries, stores=stores, failures=failures, progress=False
+            )
+            return one
+
         done = 0
         try:
             with track("tune", total=planned.calls, enabled=progress) as advance:
 
                 def answered(settings: TunedSettings, first: int, last: int) -> None:
                     nonlocal done
-                    part = _measured(self._plan(settings, self.search_inputs[first:last]), stores, concurrency, retries)
-                    known[settings] = _joined(known.get(settings), part)
+                    known[settings] = _joined(known.get(settings), measured(settings, self.search_inputs[first:last]))
                     done += last - first
                     advance(last - first)
 
@@ -264,8 +272,7 @@ class _Search:
                 winner = _ranked(racing, known)[0]
                 finals = {}
                 for settings in dict.fromkeys((winner, self.default)):
-                    plan = self._plan(settings, self.test_inputs)
-                    finals[settings] = _measured(plan, stores, concurrency, retries)
+                    finals[settings] = measured(settings, self.test_inputs)
                     done += len(self.test_inputs)
                     advance(len(self.test_inputs))
         finally:
@@ -295,7 +302,7 @@ class _Search:
     def _plan(self, settings: TunedSettings, inputs: Sequence[Example]) -> Plan:
         data = replace(self.data, inputs=tuple(inputs))
         selection = settings.method.value
-        if self._is_adapted and selection in ("label-vote", "similarity", "hybrid"):
+        if self._is_adapted and selection not in WITHOUT_ENCODER:
             selection = "adapted" if selection == "similarity" else f"adapted-{selection}"
         return Plan(
             [data],
@@ -306,11 +313,6 @@ class _Search:
             [settings.answer_format],
             seed=self._seed,
         )
-
-
-def _measured(plan: Plan, stores: PoolStores, concurrency: int, retries: int) -> Measurement:
-    (one,) = measure(plan, concurrency=concurrency, retries=retries, stores=stores, progress=False)
-    return one
 
 
 def _joined(known: Measurement | None, part: Measurement) -> Measurement:

@@ -101,7 +101,7 @@ class Extractor:
         self.model = _in_mode(as_chat_model(model), tuned.mode)
         self.answer_format = AnswerFormat(answer_format or tuned.answer_format)
         self.order = Order(order or tuned.order)
-        self.hold = _checked_hold(hold, self.model)
+        self.hold = check_hold(hold, self.model)
         self.max_tokens = max_tokens
         self.count_tokens = count_tokens
         self.instruction = instruction
@@ -129,7 +129,7 @@ class Extractor:
         """The same extractor with another chat model."""
         other = copy.copy(self)
         other.model = _in_mode(as_chat_model(model), self.retriever.tuned.mode)
-        _checked_hold(self.hold, other.model)
+        check_hold(self.hold, other.model)
         return other
 
     def extract(self, query: QueryInput) -> ExtractionResult:
@@ -275,13 +275,13 @@ class Extractor:
     def stream(self, query: QueryInput | Prompt) -> Iterator[ExtractionResult]:
         """Extract from one text while the model writes: results grow, and the last one is complete."""
         prompt = self.prompt(query)
-        pieces = retry.stream(self.model, prompt, constraint=self._constraint(prompt), retries=self.retries)
+        pieces = retry.stream(self.model, prompt, constraint=self.constraint(prompt), retries=self.retries)
         return streaming.stream(pieces, self._growing(prompt))
 
     async def astream(self, query: QueryInput | Prompt) -> AsyncIterator[ExtractionResult]:
         """``stream`` without blocking the event loop."""
         prompt = await asyncio.to_thread(self.prompt, query)
-        pieces = retry.astream(self.model, prompt, constraint=self._constraint(prompt), retries=self.retries)
+        pieces = retry.astream(self.model, prompt, constraint=self.constraint(prompt), retries=self.retries)
         async for result in streaming.astream(pieces, self._growing(prompt)):
             yield result
 
@@ -380,14 +380,14 @@ class Extractor:
         """Complete a prompt and read the answer; ``stopped``, set by another thread, ends the wait for a retry."""
         start = time.perf_counter()
         response = retry.complete(
-            self.model, prompt, constraint=self._constraint(prompt), retries=self.retries, stopped=stopped
+            self.model, prompt, constraint=self.constraint(prompt), retries=self.retries, stopped=stopped
         )
         return self.read(prompt, response, _seconds(response, start))
 
     async def aanswer(self, prompt: Prompt) -> ExtractionResult:
         """``answer`` without blocking the event loop."""
         start = time.perf_counter()
-        response = await retry.acomplete(self.model, prompt, constraint=self._constraint(prompt), retries=self.retries)
+        response = await retry.acomplete(self.model, prompt, constraint=self.constraint(prompt), retries=self.retries)
         return self.read(prompt, response, _seconds(response, start))
 
     def read(
@@ -446,7 +446,7 @@ class Extractor:
         sampled = [self.answer(result.prompt).extraction for _ in range(samples)]
         return replace(result, confidence=agreement(result.extraction, sampled))
 
-    def _constraint(self, prompt: Prompt) -> Constraint | None:
+    def constraint(self, prompt: Prompt) -> Constraint | None:
         """The constraint on an answer, as far as the model supports one; other models have only the instruction."""
         if self.hold is not None:
             return Constraint(grammar=answers.grammar(prompt.query, self.answer_format, self.hold))
@@ -491,7 +491,12 @@ def _in_mode(model: ChatModel, mode: str | None) -> ChatModel:
     return model.with_mode(mode) if mode and getattr(model, "is_auto", False) else model  # type: ignore[attr-defined]
 
 
-def _checked_hold(hold: answers.Hold | None, model: ChatModel) -> answers.Hold | None:
+def check_hold(hold: answers.Hold | None, model: ChatModel) -> answers.Hold | None:
+    """What answers are held to.
+
+    Raises:
+        ValueError: There is no such thing to hold them to, or the model takes no grammar.
+    """
     if hold not in (None, "labels", "spans"):
         raise ValueError(f"hold must be 'labels', 'spans' or None, got {hold!r}")
     if hold is not None and "grammar" not in model.constraints:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ruie_components import Query
+from ruie_components import Query, RuieError
 from ruie_components.chat import ChatModel, Constraint, Response, TokenProbability
 from ruie_components.evaluation import AnswerCache, CachedChatModel
 from ruie_components.evaluation.cache import request_key
@@ -104,3 +104,10 @@ def test_a_failed_request_is_not_kept(tmp_path):
     with pytest.raises(ConnectionError):
         CachedChatModel(Failing(), cache).complete(prompt())
     assert len(cache) == 0
+
+
+def test_a_file_of_something_else_is_an_error(tmp_path):
+    (tmp_path / "notes.txt").write_text("This is no database, and has been here for longer. " * 50)
+    for path in (tmp_path / "notes.txt", tmp_path):
+        with pytest.raises(RuieError, match=r"can't be used as a cache of answers.*give another file"):
+            AnswerCache(path)

@@ -1,5 +1,6 @@
 import csv
 import json
+from contextlib import closing
 
 import pytest
 from typer.testing import CliRunner
@@ -7,10 +8,13 @@ from typer.testing import CliRunner
 from ruie_components import ChatModelError, DemonstrationStore, Example
 from ruie_components.chat import CopyBaseline, Response
 from ruie_components.cli.app import app
+from ruie_components.errors import PromptTooLongError
 from ruie_components.evaluation import AnswerCache, CachedChatModel, EvaluationSet, Plan, measure, read_set, split_pool
+from ruie_components.evaluation.experiment import run_cost
 from ruie_components.evaluation.tables import averages, rows, table, write_results
 from ruie_components.formats import write_examples
 from ruie_components.prompts import AnswerFormat, Order
+from ruie_components.scoring import Counts
 from ruie_components.starter import starter_examples
 
 
@@ -159,6 +163,125 @@ def test_a_run_that_can_not_work_is_given_up(data):
         measure(Plan([data], [Failing(1)], ["bm25"], [4]), retries=0, progress=False)
 
 
+class ShortContext(CopyBaseline):
+    """The baseline, whose context holds few demonstrations."""
+
+    def complete(self, prompt, *, constraint=None):
+        if len(prompt.demonstrations) > 2:
+            raise PromptTooLongError("the prompt has more tokens than the context")
+        return super().complete(prompt)
+
+
+def test_prompts_that_are_too_long_do_not_end_a_run(data):
+    long, short = measure(Plan([data], [ShortContext()], ["bm25"], [8, 2]), progress=False)
+    assert (long.failures, short.failures) == (12, 0)
+    assert rows([short])[0]["span_f1"] > 0
+
+
+def test_a_failure_among_samples_costs_no_answer(data):
+    (whole,) = measure(Plan([data], [CopyBaseline()], ["bm25"], [4]), progress=False)
+    (half,) = measure(Plan([data], [Failing(2)], ["bm25"], [4]), retries=0, samples=1, progress=False)
+    assert half.failures == 0  # every second request is a sample
+    assert [one.extraction for one in half.results] == [one.extraction for one in whole.results]
+    assert not any(one.confidence for one in half.results)
+    (sampled,) = measure(Plan([data], [CopyBaseline()], ["bm25"], [4]), samples=2, progress=False)
+    assert all(one.confidence for one in sampled.results if one.extraction.annotations)
+    assert sampled.tokens == (3 * whole.tokens[0], 3 * whole.tokens[1])  # what samples take is counted
+
+
+def test_what_can_not_be_measured_is_said_before_the_run(data):
+    plan = Plan([data], [CopyBaseline()], ["bm25", "zero-shot"], [2])
+    plan.check_reference(None)
+    plan.check_reference("zero-shot k=0")
+    with pytest.raises(ValueError, match="'bm25' is not measured; there are bm25 k=2, zero-shot k=0"):
+        plan.check_reference("bm25")
+    with pytest.raises(ValueError, match="takes no grammar"):
+        Plan([data], [CopyBaseline()], holds=[None, "labels"])
+
+
+class Uncounted(CopyBaseline):
+    """The baseline, which doesn't say how many tokens it has read."""
+
+    def complete(self, prompt, *, constraint=None):
+        return Response(super().complete(prompt).text)
+
+
+def test_a_cost_that_is_not_known_is_left_open(data):
+    found = measure(Plan([data], [Uncounted()], ["bm25"], [2]), progress=False)
+    assert rows(found, prices=(1.0, 2.0))[0]["cost"] is None
+    names, cells = ([c.strip() for c in line.split("|")] for line in table(found, prices=(1, 2)).splitlines()[:3:2])
+    shown = dict(zip(names, cells, strict=True))
+    assert (shown["tokens"], shown["cost of 1,000"]) == ("", "")
+
+
+def test_every_line_of_a_plot_is_one_setting(tmp_path, data, monkeypatch):
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    legends = {}
+
+    def keep(figure, path, **_):
+        (axes,) = figure.axes
+        legends[path.name] = [text.get_text() for text in axes.get_legend().get_texts()]
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    plan = Plan(
+        [data], [Chatting("completion"), Chatting("chat")], ["bm25", "zero-shot"], [1, 2], formats=list(AnswerFormat)
+    )
+    write_results(tmp_path, measure(plan, progress=False))
+    models = ("baseline mode=completion", "baseline mode=chat")
+    settings = ("bm25", "zero-shot", "bm25 json", "zero-shot json")
+    assert legends["f1-over-k.png"] == [f"{model} {setting}" for model in models for setting in settings]
+    assert legends["f1-over-label-f1.png"] == [f"{model} {setting}" for model in models for setting in settings[::2]]
+
+
+def test_results_by_label_task_and_pair(tmp_path, data):
+    relations = [example for example in starter_examples("RE") if example.annotations]
+    other = EvaluationSet("RE/starter", tuple(relations[6:]), tuple(relations[:6]))
+    found = measure(Plan([data, other], [CopyBaseline()], ["bm25", "similarity"], [2]), progress=False)
+    write_results(tmp_path, found)
+    with (tmp_path / "labels.csv").open() as file:
+        labels = list(csv.DictReader(file))
+    for one in found:
+        mine = [r for r in labels if (r["dataset"], r["setting"]) == (one.condition.dataset, one.condition.setting)]
+        total = sum(one.counts(), Counts())
+        assert [sum(int(row[kind]) for row in mine) for kind in ("tp", "fn", "fp")] == [total.tp, total.fn, total.fp]
+    with (tmp_path / "differences.csv").open() as file:
+        (pair,) = csv.DictReader(file)
+    assert (pair["setting"], pair["other"]) == ("bm25 k=2", "similarity k=2")
+    ((_, _, _, difference),) = [row for row in averages(found, reference="similarity k=2") if row[3]]
+    assert float(pair["difference"]) == pytest.approx(difference.value)
+    assert float(pair["p"]) == pytest.approx(difference.p)
+    text = (tmp_path / "results.md").read_text("utf-8")
+    assert "| model | selection | NER | RE |" in text
+    assert "Inputs: NER/starter 12, RE/starter 6." in text
+
+
+def test_pages_of_similar_settings_do_not_replace_each_other(tmp_path, data):
+    def named(model):
+        (one,) = measure(Plan([data], [model], ["zero-shot"]), progress=False)
+        return one
+
+    models = [Failing(10**9), Failing(10**9), Failing(10**9), Failing(10**9)]
+    for model, name in zip(models, ("a:b", "a*b", "a" * 300, "a" * 301), strict=True):
+        model.name = name
+    write_results(tmp_path, [named(model) for model in models])
+    assert len(list((tmp_path / "errors").iterdir())) == 4
+
+
+def test_a_dry_run_says_what_remains(tmp_path, data):
+    with closing(AnswerCache(tmp_path / "a.sqlite")) as cache:
+        done = Plan([data], [CachedChatModel(CopyBaseline(), cache)], ["bm25"], [2])
+        measure(done, progress=False)
+        plan = Plan([data], [CachedChatModel(CopyBaseline(), cache)], ["bm25", "zero-shot"], [2])
+        cost = run_cost(plan, cache)
+        assert (cost.calls, cost.new_calls) == (24, 12)
+        assert 0 < cost.new_tokens < cost.tokens / 2
+        sampled = run_cost(plan, cache, samples=3)
+        assert (sampled.calls, sampled.new_calls) == (96, 84)
+        assert sampled.tokens == 4 * cost.tokens
+
+
 def test_a_killed_run_resumes_from_the_cache(tmp_path, data):
     plan = Plan([data], [CachedChatModel(Failing(8), AnswerCache(tmp_path / "a.sqlite"))], ["bm25"], [2])
     measure(plan, retries=0, progress=False)
@@ -233,6 +356,12 @@ def test_the_command(tmp_path, encoder):
     dry = CliRunner().invoke(app, [*common, "--dry-run"])
     assert dry.exit_code == 0, dry.output
     assert "12 calls" in dry.output
+    assert "to read them costs" in CliRunner().invoke(app, [*common, "--dry-run", "--price", "1", "2"]).output
+    as_json = CliRunner().invoke(app, [*common, "--dry-run", "--json"])
+    assert json.loads(as_json.stdout)["calls"] == 12
+    unknown = CliRunner().invoke(app, [*common, "--reference", "bm25 k=8"])
+    assert isinstance(unknown.exception, ValueError)
+    assert not (tmp_path / "a.sqlite").stat().st_size > 20_000  # nothing was answered
     done = CliRunner().invoke(app, [*common, "--out", f"{tmp_path}/out", "--model", "baseline"])
     assert done.exit_code == 0, done.output
     assert "| similarity k=2 |" in done.output

@@ -4,11 +4,12 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from ruie_components import DemonstrationStore, Example, Extractor, StoreError
+from ruie_components import ChatModelError, DemonstrationStore, Example, Extractor, StoreError
 from ruie_components.chat import CopyBaseline, Response
 from ruie_components.cli.app import app
+from ruie_components.errors import PromptTooLongError
 from ruie_components.evaluation import AnswerCache
-from ruie_components.evaluation.tune import Round, _rounds, plan_tuning, tune
+from ruie_components.evaluation.tune import Round, _rounds, _Search, plan_tuning, tune
 from ruie_components.prompts import AnswerFormat, Order
 from ruie_components.retrieval import DemonstrationRetriever
 from ruie_components.store import TunedSettings
@@ -75,6 +76,46 @@ def test_a_better_format_is_found_and_tested_on_other_inputs(store, tmp_path):
     assert store.tuned() is None  # nothing is written unless it is asked for
 
 
+class ShortContext(CopyBaseline):
+    """The baseline, whose context holds four demonstrations."""
+
+    name = "short"
+
+    def complete(self, prompt, *, constraint=None):
+        if len(prompt.demonstrations) > 4:
+            raise PromptTooLongError("the prompt has more tokens than the context")
+        return super().complete(prompt)
+
+
+def test_settings_that_the_context_does_not_hold_lose_and_end_nothing(store):
+    found = tune(store, ShortContext(), progress=False, **arguments(calls=100))
+    assert found.winner.k == 4
+    assert found.default_f1.value == 0 < found.winner_f1.value
+    assert found.failures >= found.test_inputs
+
+
+def test_a_model_that_never_answers_is_given_up(store):
+    class Gone(CopyBaseline):
+        calls = 0
+
+        def complete(self, prompt, *, constraint=None):
+            self.calls += 1
+            raise ChatModelError("no server")
+
+    gone = Gone()
+    with pytest.raises(ChatModelError, match="no server"):
+        tune(store, gone, retries=0, progress=False, **arguments())
+    assert gone.calls <= 8  # two settings with the four inputs of the first round
+
+
+@pytest.mark.parametrize("method", ["similarity", "hybrid", "label-vote", "mmr", "label-coverage", "bm25", "random"])
+def test_an_adapted_pool_is_tuned_with_an_adapted_encoder(store, method, monkeypatch):
+    monkeypatch.setattr(_Search, "_is_adapted", True)
+    search = _Search(store, Picky(), None, 70, [method], [4], [Order.SIMILAR_LAST], list(AnswerFormat), 0)
+    (name,) = search._plan(TunedSettings(method=method), search.test_inputs).selections
+    assert name == {"similarity": "adapted", "bm25": "bm25", "random": "random"}.get(method, f"adapted-{method}")
+
+
 def test_a_plan_says_what_it_will_cost(store):
     plan = plan_tuning(store, Picky(), **arguments())
     assert 0 < plan.calls <= 70
@@ -121,6 +162,20 @@ def test_the_command_keeps_a_winner_only_when_it_is_better(tmp_path):
     assert found["kept"] is False  # one random demonstration is not better than eight that were chosen
     with DemonstrationStore.open(folder) as opened:
         assert opened.tuned() is None
+
+
+def test_always_keeps_the_default_where_it_wins(tmp_path):
+    folder = str(tmp_path / "pool")
+    with DemonstrationStore.create(ROWS, path=folder, progress=False) as store:
+        store.set_tuned("NER", BEST)
+    few = ["--calls", "80", "--method", "random", "-k", "1", "--order", "similar-last", "--answer-format", "linear"]
+    command = ["tune", "--store", folder, "--model", "baseline", "--cache", f"{tmp_path}/a.sqlite", *few]
+    for more, kept in ([], BEST), (["--always"], TunedSettings()):
+        done = CliRunner().invoke(app, [*command, *more])
+        assert done.exit_code == 0, done.output
+        assert "The default is the best" in done.output
+        with DemonstrationStore.open(folder) as opened:
+            assert opened.tuned() == kept
 
 
 def test_tuned_settings_survive_closing(tmp_path):
