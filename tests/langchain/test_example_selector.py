@@ -1,4 +1,6 @@
 import pytest
+from langchain_core.embeddings import Embeddings
+from langchain_core.example_selectors import SemanticSimilarityExampleSelector
 from langchain_core.messages import SystemMessage
 from langchain_core.prompts import (
     ChatPromptTemplate,
@@ -7,13 +9,49 @@ from langchain_core.prompts import (
     PromptTemplate,
 )
 from langchain_core.runnables import RunnableParallel
+from langchain_core.vectorstores import InMemoryVectorStore
 
-from ruie_components import Extractor, Selector, prompts
+from ruie_components import DemonstrationStore, Example, Extractor, Selector, prompts
 from ruie_components.langchain import RUIEExampleSelector, UIEOutputParser, load_chat_model
+from ruie_components.starter import starter_examples
 
 from ..pool import EXAMPLES, QUERIES, ner
 
 BRACES = EXAMPLES[4]
+
+
+class SameVectors(Embeddings):
+    """Blocks to the vectors that the store has of them."""
+
+    def __init__(self, encoder, examples) -> None:
+        queries = [example.query for example in examples]
+        self.texts = [prompts.render_demonstration(example) for example in examples]
+        self.vectors = dict(zip(self.texts, encoder.encode_examples(examples), strict=True))
+        self.queries = dict(zip(map(prompts.render_query, queries), encoder.encode_queries(queries), strict=True))
+
+    def embed_documents(self, texts):
+        return [self.vectors[text].tolist() for text in texts]
+
+    def embed_query(self, text):
+        return self.queries[text].tolist()
+
+
+def test_similarity_is_the_selection_of_langchain_s_own_example_selector():
+    """SemanticSimilarityExampleSelector, over the same vectors, chooses the same examples in the same order."""
+    rows = [example.model_dump(by_alias=True) for example in starter_examples("NER") if example.annotations]
+    labels = sorted({label for row in rows for label in row["schema"]})  # of one schema: ours puts others last
+    examples = [Example.model_validate({**row, "schema": labels}) for row in rows]
+    asked, pool = examples[:20], examples[20:]
+    with DemonstrationStore.create(pool, pool="same-vectors", progress=False) as store:
+        same = SameVectors(store.encoder, examples)
+        theirs = SemanticSimilarityExampleSelector(vectorstore=InMemoryVectorStore(same), k=4, input_keys=["block"])
+        for example in pool:
+            theirs.add_example({"block": prompts.render_demonstration(example), "id": example.content_id})
+        assert len(theirs.vectorstore.store) == len(pool)
+        ours = Selector("similarity", k=4).select_many(store, [example.query for example in asked])
+        for example, shown in zip(asked, ours, strict=True):
+            chosen = theirs.select_examples({"block": prompts.render_query(example.query)})
+            assert [one["id"] for one in chosen] == [one.example.content_id for one in shown]
 
 
 @pytest.fixture
