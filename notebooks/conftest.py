@@ -1,6 +1,12 @@
 """Leaves out, under pytest --nbmake, notebooks whose packages are not installed here."""
 
+import sys
+from pathlib import Path
+
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # pytest's import mode doesn't
+
 from run import missing
 
 
