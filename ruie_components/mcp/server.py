@@ -20,6 +20,7 @@ from ruie_components.lexical import example_tokens, query_tokens
 from ruie_components.types import EventQuery, Example, Query, Task
 
 _READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+_ASKS = ToolAnnotations(read_only_hint=True, open_world_hint=True)  # the chat model may be on another machine
 _ADDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
 
@@ -141,7 +142,7 @@ def create_server(extractor: Extractor, *, read_only: bool = False) -> MCPServer
             ]
         )
 
-    @server.tool(annotations=_READS)
+    @server.tool(annotations=_ASKS)
     async def extract(
         text: str, task: Task | None = None, labels: list[str] | None = None, event: EventQuery | None = None
     ) -> Extracted:
