@@ -73,5 +73,5 @@ def test_answers_in_any_order_belong_to_their_prompts(tmp_path):
     again = BatchAnswers(tmp_path)
     assert [again.complete(prompt).text for prompt in PROMPTS[3:]] == ["three", "four"]
     write(tmp_path / "d.jsonl", [{"custom_id": "task-1"}])
-    with pytest.raises(RowError, match=r"d.jsonl, line 1: no answer to a request of this package"):
+    with pytest.raises(RowError, match=r"d.jsonl, line 1: not an answer to a request of this package"):
         BatchAnswers(tmp_path)

@@ -219,7 +219,7 @@ def test_a_folder_keeps_its_pools(tmp_path, encoder):
         with DemonstrationStore.open(path, pool="other.v2", encoder=encoder) as other:
             assert other.count() == 1
         store.add([ner("Cy slept.")])  # the other store of this process is no other process
-    with pytest.raises(StoreError, match=r"no pool 'third' in .*pools there: default, other\.v2"):
+    with pytest.raises(StoreError, match=r"there is no pool 'third' in .*; it has: default, other\.v2"):
         DemonstrationStore.open(path, pool="third", encoder=encoder)
 
 
