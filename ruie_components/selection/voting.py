@@ -53,10 +53,11 @@ def vote_many(
     for start in range(0, len(source.queries), _BATCH):
         indices = range(start, min(start + _BATCH, len(source.queries)))
         token_counts = cache(count_tokens)  # many queries have candidates in common
+        token_weights = cache(source.token_weights)  # a store counts its rows for each
         candidates = _candidates(source, indices, k, fetch_k, score_threshold)
         for i, of_query in zip(indices, candidates, strict=True):
             query = source.queries[i]
-            weights = source.token_weights(query.task)
+            weights = token_weights(query.task)
             chosen.append(vote(of_query, query, k, token_counts=token_counts, token_weights=weights))
     return chosen
 
