@@ -197,7 +197,11 @@ def test_columns_must_fit():
         (["{"], RowError, "line 1: not the header"),
         ([None, {"query": "q1", "ids": ["a"]}], RowError, "line 2: not a row"),
         ([None, {"query": "q1", "ids": ["a"], "scores": []}], RowError, "line 2: 1 ids, but 0 scores"),
-        ([None, {"query": "q1", "ids": ["a"], "scores": [1]}], RunError, "is incomplete: 1 of 2 queries; write it again"),
+        (
+            [None, {"query": "q1", "ids": ["a"], "scores": [1]}],
+            RunError,
+            "is incomplete: 1 of 2 queries; write it again",
+        ),
     ],
 )
 def test_a_broken_file_says_what_is_wrong(tmp_path, broken, error, message):
