@@ -39,7 +39,8 @@ class Completions(BaseHTTPRequestHandler):
             fault = self.faults[len(self.log) % len(self.faults)] if self.faults else None
             self.log.append((self.path, self.headers.get("Authorization"), asked, fault))
             if len(self.log) == self.interrupted_at:
-                os.kill(os.getpid(), signal.SIGINT)
+                # a moment later: a signal that arrives just before the main thread starts to wait doesn't wake it
+                threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
         if fault == "hang up":
             self.close_connection = True
         elif fault == "cut short":
