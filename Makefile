@@ -29,7 +29,7 @@ lint: $(VENV)/.dev
 # One thread a worker: on a small machine the workers, not the linear algebra, should fill the cores.
 tests: $(VENV)/.dev
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term
-	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest --nbmake -n 2 notebooks/*.ipynb
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest --nbmake notebooks/*.ipynb
 
 # What needs a package that is not installed here is left out or skipped; tests/conftest.py says which.
 test-base: $(BASE_VENV)/.ready
