@@ -17,7 +17,9 @@ from pathlib import Path
 from common import machine, peak_memory
 
 from ruie_components import Extractor
-from ruie_components.extraction.corpus import Budget, Document, extract_corpus
+from ruie_components.extraction.budget import Budget
+from ruie_components.extraction.corpus import extract_corpus
+from ruie_components.extraction.jobs import Document
 from ruie_components.starter import starter_examples, starter_store
 
 

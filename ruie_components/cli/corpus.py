@@ -14,9 +14,9 @@ from ruie_components.cli.options import AsJson
 from ruie_components.progress import track
 
 if TYPE_CHECKING:
-    from ruie_components.extraction.corpus import Summary
     from ruie_components.extraction.documents import Chunking
     from ruie_components.extraction.extractor import Extractor
+    from ruie_components.extraction.run_folder import Summary
 
 
 _NEVER = 1 << 62  # tokens of a chunk if documents are not cut
@@ -88,8 +88,10 @@ def run(
     as_json: bool,
 ) -> None:
     """Extract from a corpus, and print the summary."""
-    from ruie_components.extraction.corpus import RESULTS, Budget, extract_corpus
+    from ruie_components.extraction.budget import Budget
+    from ruie_components.extraction.corpus import extract_corpus
     from ruie_components.extraction.documents import Chunking
+    from ruie_components.extraction.run_folder import RESULTS
     from ruie_components.formats.corpora import count_documents, read_corpus
 
     if options.openai_batch is not None:
@@ -160,8 +162,8 @@ def merge(
 
     For example: ruie merge RUN-1 RUN-2 RUN-3 --out RUN
     """
-    from ruie_components.extraction.corpus import RESULTS
     from ruie_components.extraction.merging import merge_runs
+    from ruie_components.extraction.run_folder import RESULTS
 
     summary = merge_runs(shards, out)
     if parquet:

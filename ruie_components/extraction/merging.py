@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ruie_components.errors import RuieError
-from ruie_components.extraction.corpus import RESULTS, RUN, SUMMARY, Summary, whole_rows
+from ruie_components.extraction.run_folder import RESULTS, RUN, SUMMARY, Summary, whole_rows
 from ruie_components.files import atomic_text, atomic_write
 from ruie_components.progress import track
 

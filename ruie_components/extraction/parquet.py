@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ruie_components.extraction.corpus import whole_rows
 from ruie_components.extraction.results import ExtractionResult
+from ruie_components.extraction.run_folder import whole_rows
 from ruie_components.files import atomic_path
 
 _GROUP = 5_000  # rows in memory at a time

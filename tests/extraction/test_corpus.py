@@ -9,9 +9,11 @@ import pytest
 
 from ruie_components import ChatModelError, Query, RowError
 from ruie_components.errors import RuieError
-from ruie_components.extraction import Chunking, Extractor, corpus
-from ruie_components.extraction.corpus import Budget, extract_corpus
+from ruie_components.extraction import Chunking, Extractor
+from ruie_components.extraction.budget import Budget
+from ruie_components.extraction.corpus import extract_corpus
 from ruie_components.extraction.merging import merge_runs
+from ruie_components.extraction.run_folder import RESULTS
 from ruie_components.formats.corpora import count_documents, read_corpus
 from ruie_components.prompts import MESSAGE_OVERHEAD
 
@@ -280,7 +282,7 @@ def test_parquet_has_a_row_a_document(run, tmp_path):
     from ruie_components.extraction.parquet import write_parquet
 
     run(Copier("Bob"), [*DOCUMENTS, {"text": ""}])
-    table = pq.read_table(write_parquet(tmp_path / "run" / corpus.RESULTS)).to_pylist()
+    table = pq.read_table(write_parquet(tmp_path / "run" / RESULTS)).to_pylist()
     assert [row["id"] for row in table] == [*(f"doc-{name}" for name in NAMES), "10"]
     assert table[0]["spans"] == [{"item": 0, "type": "person", "role": "entity", "span": "Ada", "start": 5, "end": 8}]
     assert table[1]["error"] == "RuntimeError: no Bob today"

@@ -1,0 +1,163 @@
+"""The folder of a run over a corpus: its files, lock and settings, its rows and their summary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from ruie_components.errors import RuieError
+from ruie_components.extraction.documents import DocumentResult
+from ruie_components.files import atomic_write, json_object
+from ruie_components.types import Task
+
+RESULTS, RUN, SUMMARY = "results.jsonl", "run.json", "summary.json"
+"""The files of a run's folder."""
+
+_EARLIER = ".earlier.jsonl"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The totals of a run, resumed parts included.
+
+    Attributes:
+        documents: Rows in the results.
+        resumed: Rows among them from earlier calls.
+        failed: Documents with an error: no answer to the document or to some of its chunks.
+        empty: Documents without a text.
+        annotations: Entities, relations, events or arguments.
+        calls: Requests.
+        input_tokens: Tokens read, as the model counts them; else estimated.
+        output_tokens: Tokens written, likewise.
+        shared_tokens: Of the tokens read, those at the beginning of a prompt that the prompt before it began with too,
+            in whole messages; estimated. A model that keeps the beginnings of prompts need not read them again.
+        cost: By the budget's prices; ``None`` without prices.
+        seconds: Duration of this call.
+        complete: Whether every document of the corpus has its row.
+        stopped: Why it is incomplete.
+    """
+
+    documents: int = 0
+    resumed: int = 0
+    failed: int = 0
+    empty: int = 0
+    annotations: int = 0
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    shared_tokens: int = 0
+    cost: float | None = None
+    seconds: float = 0.0
+    complete: bool = False
+    stopped: str | None = None
+
+    def with_row(self, row: Mapping[str, Any]) -> Self:
+        """The totals with one more row of the results."""
+        usage, extraction = row["usage"], row["extraction"]
+        if extraction["task"] == Task.EAE:
+            annotations = sum(len(event.get("arguments", ())) for event in extraction.get("events", ()))
+        else:
+            annotations = sum(len(extraction.get(name, ())) for name in ("entities", "relations", "events"))
+        return replace(
+            self,
+            documents=self.documents + 1,
+            failed=self.failed + ("error" in row),
+            empty=self.empty + (not extraction["text"].strip()),
+            annotations=self.annotations + annotations,
+            calls=self.calls + row["calls"],
+            input_tokens=self.input_tokens + (usage["input_tokens"] or 0),
+            output_tokens=self.output_tokens + (usage["output_tokens"] or 0),
+            shared_tokens=self.shared_tokens + row.get("shared_tokens", 0),
+        )
+
+
+def row_of(result: DocumentResult, calls: int, shared: int = 0) -> dict[str, Any]:
+    """The row of a document in the results.
+
+    Args:
+        result: Its result.
+        calls: The requests that it took.
+        shared: Of the tokens read, those that the prompts before began with.
+    """
+    return {**result.to_row(), "calls": calls, "shared_tokens": shared}
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make the folder, and lock it for this process.
+
+    Raises:
+        RuieError: Another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise RuieError(f"another process is writing its results to {folder}: wait for it") from error
+
+
+def check_settings(folder: Path, own: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Keep a run's settings in its folder, if it has none of other settings.
+
+    Args:
+        folder: The folder, locked.
+        own: The settings; what JSON can hold.
+        overwrite: Remove the results of other settings.
+
+    Raises:
+        RuieError: The folder has results of other settings, or results without settings.
+    """
+    path = folder / RUN
+    if path.exists():
+        known = json.loads(path.read_text("utf-8"))
+        if different := sorted(_differences(known, own)):
+            if not overwrite:
+                raise RuieError(
+                    f"{folder} holds a run with other settings ({', '.join(different)}): give another folder, or "
+                    "--overwrite to begin anew"
+                )
+            for name in (RESULTS, _EARLIER, SUMMARY):
+                (folder / name).unlink(missing_ok=True)
+    elif (folder / RESULTS).exists():
+        raise RuieError(f"{folder} has a {RESULTS} that is not of a run, or lost its {RUN}: give another folder")
+    atomic_write(path, json.dumps(own, ensure_ascii=False, indent=1))
+
+
+def _differences(known: Any, own: Any, name: str = "") -> Iterator[str]:
+    if isinstance(known, dict) and isinstance(own, dict):
+        for key in known.keys() | own.keys():
+            yield from _differences(known.get(key), own.get(key), f"{name}.{key}".strip("."))
+    elif known != own:
+        yield name
+
+
+def earlier_rows(folder: Path, *, retry_failed: bool) -> Path | None:
+    """The file of rows that are being retried; a killed call may leave it."""
+    results, earlier = folder / RESULTS, folder / _EARLIER
+    if retry_failed and results.exists() and not earlier.exists():
+        results.rename(earlier)
+    return earlier if earlier.exists() else None
+
+
+def whole_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The complete rows of a results file, each with its end offset; a killed process may leave an unfinished row.
+
+    Raises:
+        RowError: A line before the last is not a row.
+    """
+    end = 0
+    if not path.exists():
+        return
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith(b"\n"):
+                return
+            end += len(line)
+            yield end, json_object(f"{path}, line {number}", line.decode("utf-8", "surrogatepass"))
