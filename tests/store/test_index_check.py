@@ -18,7 +18,7 @@ def poor():
     vectors = (centres[rng.integers(30, size=600)] + 0.2 * rng.normal(size=(600, 32))).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     ids = [f"{number:03}" for number in range(600)]
-    graph = {"space": "cosine", "max_neighbors": 4, "ef_construction": 10, "ef_search": 10}
+    graph = {"space": "cosine", "max_neighbors": 3, "ef_construction": 10, "ef_search": 10}
     client = chromadb.EphemeralClient()
     collection = client.create_collection("poor-graph", embedding_function=None, configuration={"hnsw": graph})
     try:
