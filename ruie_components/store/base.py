@@ -16,8 +16,8 @@ from ruie_components.store import reading, reindexing
 from ruie_components.store.candidates import StoreSource
 from ruie_components.store.collections import kept_descriptions, pools, set_descriptions
 from ruie_components.store.connections import chroma_errors
-from ruie_components.store.healing import check_index, record_check
-from ruie_components.store.index_check import IndexCheck, check_all
+from ruie_components.store.healing import check_index, check_rows, record_check
+from ruie_components.store.index_check import IndexCheck
 from ruie_components.store.open_pool import OpenPool
 from ruie_components.store.opening import open_pool
 from ruie_components.store.records import Hit
@@ -233,10 +233,11 @@ class DemonstrationStore:
         pool.check_open()
         unique = iter(dict.fromkeys(ids))
         deleted = 0
-        with writing(pool, "deleting examples"):
+        with writing(pool, "deleting examples") as writer:
             while batch := list(islice(unique, batch_size(pool.connection))):
                 for collection in pool.collections.values():
                     if known := collection.get(ids=batch, include=[])["ids"]:
+                        writer.begin()
                         collection.delete(ids=known)
                         deleted += len(known)
         return deleted
@@ -384,12 +385,13 @@ class DemonstrationStore:
         loaded = load_encoder(encoder)
         if loaded.fingerprint == pool.encoder.fingerprint:
             return
-        with writing(pool, "embedding the pool again"):
+        with writing(pool, "embedding the pool again") as writer:
+            writer.begin()
             with track("embed again", total=self.count(), enabled=progress) as advance:
                 reindexing.reindex(pool.connection, pool.name, loaded, advance=advance)
             pool.encoder = loaded
             pool.load_collections()
-            record_check(pool, [check_all(collection) for collection in pool.collections.values()])
+            check_rows(pool)
 
     def adapt(
         self,

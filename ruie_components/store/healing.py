@@ -41,6 +41,8 @@ def heal(pool: OpenPool) -> None:
             )
     mark = writing_mark(pool)
     if is_rebuilt or (mark is not None and mark.exists()):
+        rows = sum(collection.count() for collection in pool.collections.values())
+        _LOG.warning("looking up the %d rows of %s: a write was interrupted, or an index was rebuilt", rows, folder)
         try:
             check_index(pool)
         except StoreError:
@@ -70,10 +72,16 @@ def _rebuild(pool: OpenPool) -> bool:
 
 def check_index(pool: OpenPool, advance: Callable[[int], None] = lambda _: None) -> None:
     """Look up every row by its own vector, and repair the index for rows that are not found."""
-    with writing(pool, "checking the index"):
-        record_check(pool, [check_all(collection, advance) for collection in pool.collections.values()])
+    with writing(pool, "checking the index") as writer:
+        writer.begin()
+        check_rows(pool, advance)
+
+
+def check_rows(pool: OpenPool, advance: Callable[[int], None] = lambda _: None) -> None:
+    """``check_index`` in a pool that is locked for writing already."""
+    record_check(pool, [check_all(collection, advance) for collection in pool.collections.values()])
     if (mark := writing_mark(pool)) is not None:
-        mark.unlink(missing_ok=True)
+        mark.unlink(missing_ok=True)  # also that of an earlier write that was interrupted
 
 
 def record_check(pool: OpenPool, checks: list[IndexCheck]) -> None:

@@ -33,7 +33,7 @@ class IndexCheck:
     unreachable: int
     """The number of rows that were not found."""
     repaired: int
-    """How many of them a repair made findable."""
+    """How many fewer are not found after a repair; negative if linking rows again lost others."""
 
     @property
     def recall(self) -> float:

@@ -150,6 +150,8 @@ def apply_plans(
         collection = pool.collections.get(task)
         if collection is None:
             continue
+        if plan.updated or plan.stale:
+            writer.begin()
         for updated in pages(plan.updated, size):
             metadatas = [records.metadata(example) for example in updated]
             collection.update(ids=[example.content_id for example in updated], metadatas=metadatas)

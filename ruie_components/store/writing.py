@@ -25,7 +25,7 @@ def batch_size(connection: Connection) -> int:
 
 
 def writing_mark(pool: OpenPool) -> Path | None:
-    """The file that exists while a process writes to the pool, and remains if it is killed or fails."""
+    """The file that exists while a process changes rows of the pool, and remains if it is killed or fails."""
     folder = pool.connection.folder
     return folder / ".ruie" / f"writing-{pool.name}" if folder else None
 
@@ -41,8 +41,6 @@ def writing(pool: OpenPool, doing: str) -> Iterator[Writer]:
     with pool.connection.writing(), chroma_errors(pool.connection.location, doing):
         mark = writing_mark(pool)
         is_unchecked = mark is not None and mark.exists()  # an earlier write was interrupted
-        if mark is not None:
-            mark.touch()
         try:
             yield Writer(pool)
         finally:
@@ -88,6 +86,11 @@ class Writer:
         """The number of new rows."""
         return sum(map(len, self.written.values()))
 
+    def begin(self) -> None:
+        """Mark the pool as being written; before rows or their index change."""
+        if (mark := writing_mark(self._pool)) is not None:
+            mark.touch()
+
     def put(self, example: Example) -> None:
         """Write an example, at the end of the block at the latest."""
         batch = self._waiting.setdefault(example.task, {})
@@ -121,6 +124,7 @@ class Writer:
         labels = dict.fromkeys(label for each in new.values() for label in each.labels)
 
         def write() -> None:
+            self.begin()
             # before the rows: a kill in between leaves a label too many rather than one too few
             keep_labels(pool.connection, collection, labels)
             collection.add(**rows)  # ignores ids that another process has written to a server meanwhile

@@ -123,3 +123,12 @@ def test_a_write_that_failed_is_checked_when_the_pool_is_opened_again(tmp_path, 
         store.add([ner("Bob slept.")])
     with DemonstrationStore.open(tmp_path, encoder=encoder) as store:
         assert store.index_check.checked == 0
+
+
+def test_an_error_before_any_row_changes_is_no_interrupted_write(tmp_path, encoder):
+    with DemonstrationStore.create(OLD, tmp_path, encoder=encoder) as store:
+        with pytest.raises(TypeError, match="expected an Example"):
+            store.add([{}])
+        store.describe_labels({"person": "a human being"})
+    with DemonstrationStore.open(tmp_path, encoder=encoder) as store:
+        assert store.index_check.checked == 0
