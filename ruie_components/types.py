@@ -209,8 +209,8 @@ class Query(_Frozen):
     differ only in them are equal.
 
     Raises:
-        pydantic.ValidationError: A ``ValueError``: empty text or schema, an event missing for EAE, or half a surrogate
-        pair.
+        pydantic.ValidationError: A ``ValueError``: empty text or schema, an event missing for EAE, or half a
+            surrogate pair.
 
     >>> Query(task="NER", text="Ada met Bob.", labels=["person"]).labels
     ('person',)
@@ -456,7 +456,7 @@ class Reason(_Frozen):
     method: str
     """``label-vote``, ``similarity`` ... as ``Selector`` names them."""
     order: int
-    """Its position in the order of choice, from 1; demonstrations are then sorted by score."""
+    """Its position in the order of choice, from 1. Demonstrations stay in it by similarity; else they go by score."""
     candidates: int | None = None
     """How many candidates there were."""
     similarity: float | None = None

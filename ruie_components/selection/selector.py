@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -62,10 +62,9 @@ class Selector:
             (``docs/evaluation.md``).
         k: How many; all examples if the pool holds fewer.
         fetch_k: For label voting, hybrid rank, MMR and label coverage: the number of most similar examples to choose
-            from.
-            Default: ten times ``k``, at least 50. Label coverage searches the whole pool for labels that none of these
-                has; label voting searches it for examples of the query's event type (EAE) if fewer than ``k`` of these
-                are about it.
+            from. Default: ten times ``k``, at least 50. The whole pool is searched for labels that none of these has
+            (label coverage), for examples of the query's event type if fewer than ``k`` of these are about it (EAE,
+            label voting), and for labels of the query if fewer than ``k`` of these are of its schema (similarity).
         score_threshold: Rows with a lower score are left out, so there may be fewer than ``k``.
         lambda_mult: For MMR: 1 is similarity alone, 0 diversity alone.
         seed: For random choice.
@@ -167,10 +166,31 @@ class Selector:
         """The ``k`` nearest for each query, or more if some of them share no label with the query."""
         hits = source.nearest(range(len(source.queries)), self.k)
         mixed = [i for i, of_query in enumerate(hits) if any(_is_foreign(hit, source.queries[i]) for hit in of_query)]
-        if mixed:
-            for i, more in zip(mixed, source.nearest(mixed, self.candidate_count), strict=True):
-                hits[i] = more
+        if not mixed:
+            return hits
+        for i, more in zip(mixed, source.nearest(mixed, self.candidate_count), strict=True):
+            hits[i] = more
+        wanted: dict[tuple[Task, str], list[int]] = {}  # by label, queries with too few of their own schema
+        for i in mixed:
+            query = source.queries[i]
+            own = sum(not _is_foreign(hit, query) for hit in hits[i])
+            for label in query.labels if own < self.k and len(hits[i]) >= self.candidate_count else ():
+                wanted.setdefault((query.task, label), []).append(i)
+        self._add_with_labels(source, hits, wanted, self.k)
         return hits
+
+    def _add_with_labels(
+        self,
+        source: CandidateSource[CandidateT],
+        hits: list[list[CandidateT]],
+        wanted: Mapping[tuple[Task, str], list[int]],
+        k: int,
+    ) -> None:
+        """Add the ``k`` nearest examples of a label, from the whole pool, to the hits of the queries that want it."""
+        for (_, label), indices in wanted.items():
+            extra = self._above(source.nearest(indices, k, label=label))
+            for i, more in zip(indices, extra, strict=True):
+                hits[i] = sorted({hit.id: hit for hit in [*hits[i], *more]}.values(), key=rank)
 
     def _above(self, hits: list[list[CandidateT]]) -> list[list[CandidateT]]:
         return above(hits, self.score_threshold)
@@ -204,10 +224,7 @@ class Selector:
 
     def _cover(self, source: CandidateSource[CandidateT]) -> list[list[Choice[CandidateT]]]:
         hits = self._above(source.nearest(range(len(source.queries)), self.candidate_count))
-        for (_, label), indices in _uncovered(source.queries, hits).items():
-            extra = self._above(source.nearest(indices, 1, label=label))
-            for i, more in zip(indices, extra, strict=True):
-                hits[i] = sorted({hit.id: hit for hit in [*hits[i], *more]}.values(), key=rank)
+        self._add_with_labels(source, hits, _uncovered(source.queries, hits), 1)
         return [cover(candidates, query.labels, self.k) for candidates, query in zip(hits, source.queries, strict=True)]
 
     def _draw(self, source: CandidateSource[CandidateT], i: int) -> list[Choice[CandidateT]]:

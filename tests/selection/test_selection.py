@@ -208,3 +208,14 @@ def test_examples_of_another_schema_come_last_by_similarity(encoder):
         assert [hit.score for hit in store.nearest([asked], 2)[0]] == [each.score for each in chosen[2:]]
         same = Selector(k=2).select(store, query("Ada slept in Rome.", ["animal"]))
         assert all(each.example.labels == ("animal",) for each in same)
+
+
+def test_examples_of_the_schema_are_found_behind_many_of_another(encoder):
+    foreign = [Example(task="NER", text=f"Ada slept in Rome {number}.", labels=["animal"]) for number in range(100)]
+    own = [example("Bob met Cy at Acme.", person="Bob"), example("Oslo works for Acme.", person="Oslo")]
+    asked = query("Ada slept in Rome.", ["person", "date"])
+    with DemonstrationStore.create([*foreign, *own], encoder=encoder) as store:
+        assert not {each.text for each in own} & {hit.text for hit in store.nearest([asked], 50)[0]}
+        chosen = Selector(k=3).select(store, asked)
+        assert {each.example.text for each in chosen[:2]} == {each.text for each in own}
+        assert chosen[2].example.labels == ("animal",)
