@@ -112,10 +112,13 @@ class ExtractionBuilder:
     def _is_leaked_part(self, span: str) -> bool:
         """Whether the text has a span only within words, none of them like it, and a demonstration as whole words.
 
-        An inflected form is like the span (``attack`` in ``attacks``); another name is not (``Titan`` in ``Titania``).
+        A form with an ending of one letter is like the span (``moon`` in ``moons``); another name is not (``Titan`` in
+        ``Titania``). Triggers are never such parts: they inflect (``attack`` in ``attacked``), and demonstrations have
+        the same ones by design.
         """
         return (
-            bool(self._demonstrations)
+            self._query.task is not Task.ED
+            and bool(self._demonstrations)
             and self._grounder.has_only_within_words(span)
             and self._shown.has_as_words(span)
             and self._grounder.most_similar(span) is None

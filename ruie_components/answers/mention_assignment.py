@@ -7,7 +7,8 @@ One rule for all tasks. The order of preference among the mentions of a span:
 3. a free mention, without the same label from this answer (for entities: without any label);
 4. a mention outside of the longer spans of the answer (``Zappa`` outside of ``Frank Zappa``);
 5. a mention in the sentence of the anchor, which is an event's trigger or the other side of a relation; a head before
-its tail if both orders are possible; 6. the mention nearest to the anchor, or without an anchor the first.
+   its tail if both orders are possible;
+6. the mention nearest to the anchor, or without an anchor the first.
 
 Relations choose both sides at once: 5 comes before 3, since a pair from two sentences is rarely meant.
 """

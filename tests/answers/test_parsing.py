@@ -224,6 +224,15 @@ def test_a_leaked_side_inside_of_a_word_is_rejected():
     assert rejected(result) == [("leaked", "met", ("Titan", "Bob"))]
 
 
+def test_a_trigger_that_a_demonstration_has_may_be_inflected():
+    shown = [Demonstration(example=Example(task="ED", text="An attack began.", labels=["attack"]), score=1)]
+    for text in ("They attacked the town.", "Rebels keep attacking."):
+        query = Query(task="ED", text=text, labels=["attack"])
+        result = parse("attack: attack", query, demonstrations=shown)
+        assert [event.trigger.text for event in result.events] == ["attack"]
+        assert result == parse("attack: attack", query)
+
+
 def test_what_is_no_result_is_kept_with_its_reason():
     demo = Example(task="NER", text="Eve ran.", labels=["person"])
     answer = "person: Bob; planet: Mars; person: Eve; person: Zoe\nI hope this helps!"
