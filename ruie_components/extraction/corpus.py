@@ -152,7 +152,7 @@ class _Run:
         self._executor = ThreadPoolExecutor(concurrency, thread_name_prefix="ruie-corpus")
         self._closed = threading.Event()
         self._pending: deque[Job] = deque()
-        self._held: list[tuple[Job, dict[str, Any]]] = []
+        self._held: list[dict[str, Any]] = []
         self._file: IO[str] | None = None
         self._done = Summary()
         self._longest = 0.0  # tokens of an answer: the highest average over a document's requests
@@ -269,7 +269,7 @@ class _Run:
             row, error = self._answered(job)
             self._pending.popleft()
             if error is not None and fails_for_all(error):
-                self._held.append((job, row))
+                self._held.append(row)
                 if len(self._held) == _HOPELESS:
                     self._pending.clear()
                     self._held.clear()
@@ -304,7 +304,7 @@ class _Run:
         return row_of(result, calls, job.shared), hopeless
 
     def _write_held(self) -> None:
-        for _, row in self._held:
+        for row in self._held:
             self._write(row)
         self._held = []
 

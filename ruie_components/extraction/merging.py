@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ruie_components.errors import RuieError
-from ruie_components.extraction.run_folder import RESULTS, RUN, SUMMARY, Summary, whole_rows
+from ruie_components.extraction.run_folder import RESULTS, RUN, SUMMARY, Summary, differences, whole_rows
 from ruie_components.files import atomic_text, atomic_write
 from ruie_components.progress import track
+
+_SERVER = "extractor.model_settings.base_url"  # each machine may have its own
 
 
 def merge_runs(folders: Sequence[Path | str], out: Path | str, *, progress: bool = True) -> Summary:
@@ -77,9 +79,16 @@ def _same_settings(runs: Sequence[tuple[Path, dict[str, Any], dict[str, Any]]]) 
         raise RuieError("there is nothing to merge: give the folders of the shards")
     (first, settings, _), *others = runs
     for folder, other, _ in others:
-        if {**other, "shard": other["shard"][1]} != {**settings, "shard": settings["shard"][1]}:
+        if other["shard"][1] != settings["shard"][1]:
             raise RuieError(
-                f"{first} and {folder} were extracted with different settings, or with a different number of shards"
+                f"{first} is one of {settings['shard'][1]} shards, and {folder} one of {other['shard'][1]}: give the "
+                "shards of one corpus"
+            )
+        names = set(differences({**settings, "shard": None}, {**other, "shard": None}))
+        if different := sorted(names - {_SERVER}):
+            raise RuieError(
+                f"{first} and {folder} were extracted with different settings ({', '.join(different)}): extract one of "
+                "them again"
             )
     return settings, settings["shard"][1]
 

@@ -117,7 +117,7 @@ def check_settings(folder: Path, own: Mapping[str, Any], *, overwrite: bool) -> 
     path = folder / RUN
     if path.exists():
         known = json.loads(path.read_text("utf-8"))
-        if different := sorted(_differences(known, own)):
+        if different := sorted(differences(known, own)):
             if not overwrite:
                 raise RuieError(
                     f"{folder} holds a run with other settings ({', '.join(different)}): give another folder, or "
@@ -130,10 +130,11 @@ def check_settings(folder: Path, own: Mapping[str, Any], *, overwrite: bool) -> 
     atomic_write(path, json.dumps(own, ensure_ascii=False, indent=1))
 
 
-def _differences(known: Any, own: Any, name: str = "") -> Iterator[str]:
+def differences(known: Any, own: Any, name: str = "") -> Iterator[str]:
+    """The names of the settings in which two runs differ, with their sections: ``extractor.model``."""
     if isinstance(known, dict) and isinstance(own, dict):
         for key in known.keys() | own.keys():
-            yield from _differences(known.get(key), own.get(key), f"{name}.{key}".strip("."))
+            yield from differences(known.get(key), own.get(key), f"{name}.{key}".strip("."))
     elif known != own:
         yield name
 

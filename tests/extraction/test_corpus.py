@@ -240,6 +240,20 @@ def test_shards_make_the_whole_whatever_their_order_and_however_often_they_are_m
         merge_runs([tmp_path / "run"], tmp_path / "merged")
 
 
+def test_shards_of_machines_with_servers_of_their_own_are_merged(run, tmp_path):
+    folders = [tmp_path / f"shard-{i}" for i in (1, 2)]
+    for i, folder in enumerate(folders, start=1):
+        run(Copier(), out=folder.name, shard=(i, 2))
+        settings = json.loads((folder / "run.json").read_text())
+        settings["extractor"]["model_settings"]["base_url"] = f"http://gpu{i}:8000/v1"
+        (folder / "run.json").write_text(json.dumps(settings))
+    assert merge_runs(folders, tmp_path / "merged", progress=False).documents == 10
+    settings["extractor"]["answer_format"] = "json"
+    (folders[1] / "run.json").write_text(json.dumps(settings))
+    with pytest.raises(RuieError, match=r"different settings \(extractor.answer_format\): extract one of them again"):
+        merge_runs(folders, tmp_path / "merged")
+
+
 def test_corpora_are_read_from_files_folders_and_saved_data_sets(tmp_path):
     folder = tmp_path / "texts"
     (folder / "b").mkdir(parents=True)
