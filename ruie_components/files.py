@@ -192,18 +192,19 @@ def text_lines(path: Path, *, encoding: str | None = None, errors: str = "strict
 
 
 def line_blocks(path: Path, *, encoding: str | None = None) -> Iterator[list[str]]:
-    """All lines of a text file (``.gz`` too), with their ends, about a mebibyte at a time.
+    """All lines of a text file (``.gz`` too), with their ends, about 64 KiB at a time.
 
     Raises:
         RowError: The file can't be read, or is not in its encoding; lines of the same block are lost then.
     """
     number = 0
     with _reading(path, lambda: number), open_text(path, "r", encoding=encoding) as file:
-        while lines := file.readlines(_CHUNK):
+        while lines := file.readlines(_BLOCK):
             yield lines
             number += len(lines)
 
 
+_BLOCK = 1 << 16  # an error of the encoding is located to a block
 _CHUNK = 1 << 20
 _LARGEST_VALUE = 1 << 26
 _BETWEEN = re.compile(r"[ \t\n\r]*")

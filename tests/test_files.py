@@ -1,11 +1,20 @@
 """Files that are whole or not there, and lines of JSON."""
 
 import gzip
+import re
 
 import pytest
 
 from ruie_components.errors import RowError
-from ruie_components.files import atomic_path, atomic_text, atomic_write, open_to_append, read_lines, read_rows
+from ruie_components.files import (
+    atomic_path,
+    atomic_text,
+    atomic_write,
+    line_blocks,
+    open_to_append,
+    read_lines,
+    read_rows,
+)
 
 
 @pytest.mark.parametrize("content", ["näïve\n", b"\x00\x01"])
@@ -92,3 +101,12 @@ def test_a_missing_or_damaged_file_is_an_error_of_rows(tmp_path):
     packed.write_bytes(gzip.compress(b"a line\n" * 100)[:-12])
     with pytest.raises(RowError, match="can't be read"):
         list(read_lines(packed))
+
+
+def test_blocks_of_lines_are_read_up_to_the_block_that_is_not_in_the_encoding(tmp_path):
+    path = tmp_path / "long.txt"
+    path.write_bytes(b"a line of the file\n" * 50_000 + "Zoë\n".encode("latin-1"))
+    blocks = []
+    with pytest.raises(RowError, match=r"long\.txt, after line \d+") as caught:
+        blocks.extend(line_blocks(path))  # keeps those before the error
+    assert sum(map(len, blocks)) == int(re.search(r"after line (\d+)", str(caught.value))[1]) > 45_000
