@@ -11,6 +11,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeAlias
+from urllib.parse import urlsplit
 
 from ruie_components.chat.base import ChatModel, Constraint, ModelInput, Response
 from ruie_components.chat.loading import load_model
@@ -273,9 +274,10 @@ class LlamaIndexModel:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The common parameters of LlamaIndex's LLMs."""
+        """The common parameters of LlamaIndex's LLMs, and the server that the LLM is on."""
         names = ("temperature", "max_tokens", "context_window", "additional_kwargs")
-        return _as_json({name: getattr(self.llm, name) for name in names if hasattr(self.llm, name)})
+        own = {name: getattr(self.llm, name) for name in names if hasattr(self.llm, name)}
+        return _as_json(own | ({"base_url": address} if (address := _address(self.llm)) else {}))
 
     @property
     def constraints(self) -> frozenset[str]:
@@ -382,13 +384,12 @@ def _innermost(runnable: Any) -> Any:
 
 
 def _address(model: Any) -> str | None:
-    """The address of the server that a model was given, without a name and a password."""
-    url = _first_string(model, ("base_url", "openai_api_base"))
+    """The address of the server that a model was given, without what may be secret: name, password and parameters."""
+    url = _first_string(model, ("base_url", "openai_api_base", "api_base"))
     if url is None:
         return None
-    scheme, separator, rest = url.rpartition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}".rstrip("/")
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
 
 
 def _class_names(value: Any) -> set[str]:

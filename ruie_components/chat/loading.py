@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ruie_components.chat.baseline import CopyBaseline
@@ -31,9 +33,9 @@ def load_model(name: str, **options: Any) -> Any:
         case "gguf":
             from ruie_components.chat.gguf import GgufChat
 
-            return GgufChat(model, **options)
+            return GgufChat(model, **_checked(options, GgufChat, "a GGUF file"))
         case "openai-batch":
-            return BatchAnswers(model, **options)
+            return BatchAnswers(model, **_checked(options, BatchAnswers, "a folder of batch answers"))
         case "openai":
             return _openai(model, options)
         case "http" | "https":
@@ -48,9 +50,24 @@ def _ollama(model: str, options: dict[str, Any]) -> Any:
         from ruie_components.chat.ollama import OllamaChat
     except ImportError as error:
         raise _missing("Ollama", "ruie-components[ollama]", error) from error
-    if unknown := sorted(options.keys() - OllamaChat.model_fields.keys()):
-        raise ValueError(f"an Ollama model has no option {unknown[0]!r}; it has {', '.join(_option_names(OllamaChat))}")
+    _refuse_unknown(options, OllamaChat.model_fields, "an Ollama model", _option_names(OllamaChat))
     return OllamaChat(model=model, **options)
+
+
+def _checked(options: dict[str, Any], model: type, what: str) -> dict[str, Any]:
+    """The options of a model of this package, which all are named arguments."""
+    names = [
+        name
+        for name, each in inspect.signature(model).parameters.items()
+        if each.kind is inspect.Parameter.KEYWORD_ONLY
+    ]
+    _refuse_unknown(options, names, what, names)
+    return options
+
+
+def _refuse_unknown(options: dict[str, Any], known: Iterable[str], what: str, named: Sequence[str]) -> None:
+    if unknown := sorted(options.keys() - set(known)):
+        raise ValueError(f"{what} has no option {unknown[0]!r}; it has {', '.join(named) or 'none'}")
 
 
 def _option_names(model: Any) -> list[str]:

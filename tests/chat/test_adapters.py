@@ -114,7 +114,7 @@ def test_bound_models_keep_their_name_and_tell_their_settings(wrap):
 
 def test_one_name_on_two_servers_is_two_models():
     pytest.importorskip("langchain_openai", reason="needs the extra [openai]")
-    addresses = ["http://one.example/v1", "http://two.example/v1", "http://me:secret@one.example/v1/"]
+    addresses = ["http://one.example/v1", "http://two.example/v1", "http://me:secret@one.example/v1/?key=secret#top"]
     models = [load_chat_model("openai:default", base_url=address) for address in addresses]
     assert [model.settings["base_url"] for model in models] == [*addresses[:2], addresses[0]]
     assert "base_url" not in load_chat_model("openai:default", api_key="none").settings

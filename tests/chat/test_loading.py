@@ -19,6 +19,12 @@ def test_what_names_no_model(name):
         load_chat_model(name)
 
 
+@pytest.mark.parametrize("name", ["gguf:model.gguf", "openai-batch:answers", "ollama:llama3", "baseline"])
+def test_an_unknown_option_is_named(name):
+    with pytest.raises(ValueError, match=r"has no option 'foo'; it has|has no options, got foo"):
+        load_chat_model(name, foo=1)
+
+
 def test_a_missing_extra_names_the_pip_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "langchain_ollama", None)
     monkeypatch.delitem(sys.modules, "ruie_components.chat.ollama", raising=False)
