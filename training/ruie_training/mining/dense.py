@@ -57,6 +57,7 @@ def mine_dense(
             candidates = pools.get(name, [])
             if not candidates:
                 dropped["query: no candidate"] += len(rows)
+                advance(len(rows))
                 continue
             wanted = [row.query for row in rows]
             cosines = encoder.encode_queries(wanted) @ encoder.encode_examples(candidates).T  # (queries, candidates)
