@@ -1,5 +1,5 @@
 # make demo: one input a task through the whole chain, from a fresh clone, without torch.
-# make test: everything that CI checks.
+# make test: lint, documentation, tests, notebooks; what .ci/run calls.
 # make test-base: the tests of the base package, in an install of its own without torch.
 # make test-clusters: the examples of Ray Data and Spark on local clusters, in an install of its own. Spark needs Java 17.
 

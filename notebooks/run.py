@@ -17,7 +17,7 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).parent
 HASH = "ruie_code_hash"
 NO_NOTEBOOK = ("run", "conftest")
-NEEDS = {"training_pipeline": "torch"}
+NEEDS = {"training_pipeline": "torch", "quickstart_llama_index": "llama_index"}
 """Packages beyond the extra [notebooks] that a notebook can't do without."""
 
 

@@ -60,7 +60,7 @@ def import_annotations(
     mapping: Annotated[
         Path | None,
         typer.Option(
-            help="TOML or JSON with [rename], drop and [describe] of labels.",
+            help=r"TOML or JSON with \[rename], drop and \[describe] of labels.",
             exists=True,
             dir_okay=False,
             show_default=False,
