@@ -18,7 +18,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "licences.md"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-EXTRAS = ("", "ollama", "openai", "gguf", "llama-index", "mcp", "train", "notebooks")
+UNLISTED = ("dev", "all")  # the tools of this project's developers, and the union of other extras
+EXTRAS = ("", *(extra for extra in PROJECT["optional-dependencies"] if extra not in UNLISTED))
 COPYLEFT = re.compile(r"\b(A?GPL|GNU (Affero )?General Public)", re.IGNORECASE)
 SHORT = {
     **dict.fromkeys(
