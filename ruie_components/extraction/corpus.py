@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ruie_components.chat.retry import fails_for_all
-from ruie_components.errors import RuieError
 from ruie_components.extraction import documents
 from ruie_components.extraction.budget import Budget
 from ruie_components.extraction.documents import Chunking
-from ruie_components.extraction.jobs import AT_ONCE, Document, Item, Job, JobMaker, Outcome, with_earlier
+from ruie_components.extraction.jobs import AT_ONCE, Document, Item, ItemWithRow, Job, JobMaker, Outcome
 from ruie_components.extraction.results import ExtractionResult, failed
 from ruie_components.extraction.run_folder import (
     RESULTS,
     SUMMARY,
     Summary,
+    changed,
+    check_same,
     check_settings,
     earlier_rows,
     locked,
@@ -114,7 +115,7 @@ def corpus_prompts(
         RowError: A document can't be read or is not a valid input; the message names file and line.
     """
     maker = JobMaker(extractor, chunking or Chunking())
-    for jobs in maker.jobs(with_earlier(_numbered(corpus, shard), None)):
+    for jobs in maker.jobs(maker.with_earlier(_numbered(corpus, shard), None)):
         yield from (prompt for job in jobs for prompt in job.prompts if isinstance(prompt, Prompt))
 
 
@@ -122,7 +123,7 @@ def _share(total: int, shard: tuple[int, int] | None) -> int:
     return total if shard is None else -(-(total - shard[0] + 1) // shard[1])
 
 
-def _numbered(corpus: Iterable[Document], shard: tuple[int, int] | None) -> Iterator[tuple[int, str, dict[str, Any]]]:
+def _numbered(corpus: Iterable[Document], shard: tuple[int, int] | None) -> Iterator[Item]:
     if shard is not None and not 1 <= shard[0] <= shard[1]:
         raise ValueError(f"a shard is one of 1/n to n/n, got {shard[0]}/{shard[1]}")
     for number, (location, row) in enumerate(corpus):
@@ -159,12 +160,10 @@ class _Run:
         self._stopped: str | None = None
         self._begin = time.monotonic()
 
-    def go(
-        self, corpus: Iterator[tuple[int, str, dict[str, Any]]], earlier: Path | None, advance: Callable[[int], None]
-    ) -> None:
+    def go(self, corpus: Iterator[Item], earlier: Path | None, advance: Callable[[int], None]) -> None:
         """Process the corpus."""
         self._advance = advance
-        items = with_earlier(corpus, earlier)
+        items = self._maker.with_earlier(corpus, earlier)
         self._skip(items)
         self._file = (self.folder / RESULTS).open("a", encoding="utf-8", errors="surrogatepass", newline="\n")
         try:
@@ -199,19 +198,15 @@ class _Run:
 
     # Existing rows.
 
-    def _skip(self, items: Iterator[Item]) -> None:
+    def _skip(self, items: Iterator[ItemWithRow]) -> None:
         """Skip the documents that have rows, check that they are the same, and remove an unfinished row."""
         path, end = self.folder / RESULTS, 0
         for end, row in whole_rows(path):  # noqa: B007
-            number, location, document, _ = next(items, (-1, "", {}, None))
-            own_id, text = self._maker.id_and_text(number, document)
-            if number < 0:
-                raise RuieError(f"{path} has more rows than the corpus has documents: give another folder")
-            if row.get("id") != own_id or row["extraction"]["text"] != text:
-                raise RuieError(
-                    f"row {self._done.documents + 1} of {path} is of another document than {location}: the corpus has "
-                    "changed since the run began; give another folder, or --overwrite to start over"
-                )
+            if (item := next(items, None)) is None:
+                raise changed(path, "there are more rows than documents")
+            number, location, document, _ = item
+            own = self._maker.id_and_text(number, document)
+            check_same(path, self._done.documents + 1, row, own, location)
             self._count(row)
             self._done = replace(self._done, resumed=self._done.resumed + 1)
             self._advance(1)
@@ -301,7 +296,8 @@ class _Run:
             for query, prompt, outcome in zip(job.plan.queries, job.prompts, outcomes, strict=True)
         ]
         result = replace(documents.merge(job.plan, results), id=job.query.id)
-        return row_of(result, calls, job.shared), hopeless
+        shared = job.shared / max(job.tokens, 1) * (result.usage.input_tokens or 0)  # of the tokens as the model counts
+        return row_of(result, calls, round(shared)), hopeless
 
     def _write_held(self) -> None:
         for row in self._held:

@@ -26,6 +26,7 @@ from ruie_components.retrieval import DemonstrationRetriever, QueryInput
 from ruie_components.selection import Selector
 from ruie_components.selection.fixed import covering
 from ruie_components.store import DemonstrationStore
+from ruie_components.tokenization import text_hash
 from ruie_components.types import Demonstration, EventQuery, Example, Query, Rejected, Rejection, Task
 
 
@@ -314,6 +315,8 @@ class Extractor:
     def plan(self, query: QueryInput, chunking: Chunking | None = None) -> Plan:
         """Cut a document into chunks; with ``max_tokens`` they take at most half of the budget after the instruction.
 
+        Demonstrations, the fixed ones too, get the other half.
+
         Raises:
             ValueError: The text is empty, or its task or labels can't be told.
             PromptTooLongError: The instruction alone is over ``max_tokens``.
@@ -322,7 +325,7 @@ class Extractor:
         chunking = chunking or Chunking()
         if self.max_tokens is not None:
             short = known.model_copy(update={"text": "."})
-            room = (self.max_tokens - self.write(short, ()).tokens) // 2
+            room = (self.max_tokens - self._build(short, ()).tokens) // 2
             chunking = replace(chunking, max_tokens=max(1, min(chunking.max_tokens, room)))
         return documents.plan(known, chunking, self.count_tokens)
 
@@ -343,11 +346,15 @@ class Extractor:
 
     def write(self, query: Query, demonstrations: Sequence[Demonstration]) -> Prompt:
         """Write the prompt for a query with given demonstrations, best first, behind the fixed ones."""
-        fixed = [each for each in self.fixed_demonstrations(query.task) if each.example.text != query.text]
-        texts = {each.example.text for each in fixed}
+        fixed = _without_texts(self.fixed_demonstrations(query.task), [query.text])
+        return self._build(query, _without_texts(demonstrations, [each.example.text for each in fixed]), fixed)
+
+    def _build(
+        self, query: Query, demonstrations: Sequence[Demonstration], fixed: Sequence[Demonstration] = ()
+    ) -> Prompt:
         return build_prompt(
             query,
-            [each for each in demonstrations if each.example.text not in texts] if texts else demonstrations,
+            demonstrations,
             fixed=fixed,
             answer_format=self.answer_format,
             max_tokens=self.max_tokens,
@@ -489,6 +496,12 @@ class Extractor:
 def _in_mode(model: ChatModel, mode: str | None) -> ChatModel:
     """The model in the tuned mode, if it can read both one string and messages."""
     return model.with_mode(mode) if mode and getattr(model, "is_auto", False) else model  # type: ignore[attr-defined]
+
+
+def _without_texts(demonstrations: Sequence[Demonstration], texts: Sequence[str]) -> Sequence[Demonstration]:
+    """The demonstrations of other texts."""
+    hashes = {text_hash(text) for text in texts}
+    return [each for each in demonstrations if text_hash(each.example.text) not in hashes] if hashes else demonstrations
 
 
 def check_hold(hold: answers.Hold | None, model: ChatModel) -> answers.Hold | None:

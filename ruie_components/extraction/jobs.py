@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from ruie_components.errors import RowError, explain
+from ruie_components.errors import RowError, RuieError, explain
 from ruie_components.extraction.documents import Chunking, DocumentResult, Plan
 from ruie_components.extraction.results import ExtractionResult, Usage
-from ruie_components.extraction.run_folder import row_of, whole_rows
+from ruie_components.extraction.run_folder import changed, check_same, row_of, whole_rows
 from ruie_components.prompts import MESSAGE_OVERHEAD, Message, Prompt, TokenCounter
 from ruie_components.types import Example, Extraction, Query
 
@@ -30,24 +30,11 @@ Document = tuple[str, Mapping[str, Any]]
 Outcome = ExtractionResult | Exception
 """The result of a request."""
 
-Item = tuple[int, str, dict[str, Any], dict[str, Any] | None]
-"""A document's number, location and content, and the row that an earlier call wrote for it."""
+Item = tuple[int, str, dict[str, Any]]
+"""A document's number, location and content."""
 
-
-def with_earlier(corpus: Iterable[tuple[int, str, dict[str, Any]]], earlier: Path | None) -> Iterator[Item]:
-    """Join documents with the rows of an earlier call, in the same order.
-
-    Args:
-        corpus: The number, location and content of each document.
-        earlier: The file of the rows; there may be fewer of them.
-
-    Raises:
-        RowError: A line of the file is not a row.
-    """
-    rows = whole_rows(earlier) if earlier else iter(())
-    for number, location, document in corpus:
-        _, row = next(rows, (0, None))
-        yield number, location, document, row
+ItemWithRow = tuple[int, str, dict[str, Any], dict[str, Any] | None]
+"""The same, and the row that an earlier call wrote for it."""
 
 
 @dataclass
@@ -90,7 +77,27 @@ class JobMaker:
         text = next((document[name] for name in self._text_keys if isinstance(document.get(name), str)), None)
         return document.get("id", number), text
 
-    def jobs(self, items: Iterable[Item]) -> Iterator[list[Job]]:
+    def with_earlier(self, corpus: Iterable[Item], earlier: Path | None) -> Iterator[ItemWithRow]:
+        """Join documents with the rows of an earlier call, in the same order.
+
+        Args:
+            corpus: The documents.
+            earlier: The file of the rows; there may be fewer of them.
+
+        Raises:
+            RowError: A line of the file is not a row.
+            RuieError: A row is of another document, or there are more rows than documents.
+        """
+        rows = enumerate(whole_rows(earlier), start=1) if earlier else iter(())
+        for number, location, document in corpus:
+            count, (_, row) = next(rows, (0, (0, None)))
+            if earlier and row is not None:
+                check_same(earlier, count, row, self.id_and_text(number, document), location)
+            yield number, location, document, row
+        if earlier and next(rows, None):
+            raise changed(earlier, "there are more rows than documents")
+
+    def jobs(self, items: Iterable[ItemWithRow]) -> Iterator[list[Job]]:
         """Jobs with their prompts, in groups whose demonstrations are searched together.
 
         Raises:
@@ -105,7 +112,7 @@ class JobMaker:
                 if waiting >= self._at_once or len(group) >= AT_ONCE:
                     yield self._with_prompts(group)
                     group, waiting = [], 0
-        except (RowError, OSError):  # a document can't be read: documents before it still get their rows
+        except (RuieError, OSError):  # a document can't be read: documents before it still get their rows
             if group:
                 yield self._with_prompts(group)
             raise

@@ -121,7 +121,7 @@ def check_settings(folder: Path, own: Mapping[str, Any], *, overwrite: bool) -> 
             if not overwrite:
                 raise RuieError(
                     f"{folder} holds a run with other settings ({', '.join(different)}): give another folder, or "
-                    "--overwrite to begin anew"
+                    "--overwrite to start over"
                 )
             for name in (RESULTS, _EARLIER, SUMMARY):
                 (folder / name).unlink(missing_ok=True)
@@ -137,6 +137,30 @@ def differences(known: Any, own: Any, name: str = "") -> Iterator[str]:
             yield from differences(known.get(key), own.get(key), f"{name}.{key}".strip("."))
     elif known != own:
         yield name
+
+
+def check_same(path: Path, count: int, row: Mapping[str, Any], own: tuple[Any, Any], location: str) -> None:
+    """Check that a row is of a document.
+
+    Args:
+        path: The file of the row.
+        count: The row's number in the file, from 1.
+        row: The row.
+        own: The document's id and text.
+        location: Where the document is.
+
+    Raises:
+        RuieError: It is of another document.
+    """
+    if (row.get("id"), row["extraction"]["text"]) != own:
+        raise changed(path, f"row {count} is of another document than {location}")
+
+
+def changed(path: Path, what: str) -> RuieError:
+    """The error of a corpus that does not fit the rows of a file."""
+    return RuieError(
+        f"{path}: {what}. The corpus has changed since the run began: give another folder, or delete {path.parent}"
+    )
 
 
 def earlier_rows(folder: Path, *, retry_failed: bool) -> Path | None:

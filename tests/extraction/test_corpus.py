@@ -4,6 +4,7 @@ import csv
 import json
 import threading
 import warnings
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +17,7 @@ from ruie_components.extraction.merging import merge_runs
 from ruie_components.extraction.run_folder import RESULTS
 from ruie_components.formats.corpora import count_documents, read_corpus
 from ruie_components.prompts import MESSAGE_OVERHEAD
+from ruie_components.types import Task
 
 from .many import Copier
 
@@ -59,6 +61,33 @@ def test_rows_are_in_order_with_ids_and_metadata(run, tmp_path):
     assert (summary.documents, summary.calls, summary.annotations, summary.failed) == (10, 10, 10, 0)
     assert (summary.complete, summary.stopped, summary.resumed) == (True, None, 0)
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["documents"] == 10
+
+
+def test_shared_tokens_are_of_the_tokens_as_the_model_counts_them(run):
+    copier = Copier()
+    usage = {"input_tokens": 10, "output_tokens": 1}
+    summary, rows = run(lambda messages: SimpleNamespace(text=copier(messages), usage_metadata=usage))
+    assert all(row["shared_tokens"] <= row["usage"]["input_tokens"] == 10 for row in rows)
+    assert 0 < summary.shared_tokens < summary.input_tokens == 100
+
+
+def test_the_chunks_of_a_document_do_not_depend_on_fixed_demonstrations(store):
+    giant = {"text": "Here Ada slept. " * 60}
+    plans = [
+        Extractor(store, Copier(), fixed=fixed, task="NER", labels=["person"], max_tokens=400).plan(giant)
+        for fixed in (0, 4)
+    ]
+    assert len(plans[0].queries) > 1
+    assert [query.text for query in plans[0].queries] == [query.text for query in plans[1].queries]
+
+
+def test_a_fixed_demonstration_of_the_input_itself_is_left_out_however_its_white_space_is(store):
+    extractor = Extractor(store, Copier(), k=4, fixed=4, task="NER")
+    for shown in extractor.fixed_demonstrations(Task.NER):
+        own = shown.example.text
+        texts = {each.example.text for each in extractor.prompt(f" {own}\n").demonstrations}
+        assert own not in texts
+        assert texts
 
 
 def test_fixed_demonstrations_come_first_and_their_tokens_are_counted_as_shared(store, tmp_path):
@@ -125,7 +154,7 @@ def test_a_text_of_one_chunk_is_asked_about_once_in_all_passes(run):
 
 def test_another_corpus_or_other_settings_are_refused(run):
     run(Copier())
-    with pytest.raises(RuieError, match=r"row 3 of .* is of another document than line 2: the corpus has changed"):
+    with pytest.raises(RuieError, match=r"row 3 is of another document than line 2\. The corpus has changed"):
         run(Copier(), [*DOCUMENTS[:2], {"text": "Other."}, *DOCUMENTS[3:]])
     with pytest.raises(RuieError, match="more rows than the corpus has documents"):
         run(Copier(), DOCUMENTS[:3])
@@ -153,6 +182,20 @@ def test_failed_documents_have_a_row_and_can_be_asked_again(run):
     assert [row["id"] for row in rows] == [f"doc-{name}" for name in NAMES]
     assert names_in(rows)[2] == ["Cy"]
     assert [row["id"] for row in rows if "error" in row] == ["doc-Hal"]
+
+
+def test_asking_again_about_a_corpus_that_has_changed_loses_no_row(run, tmp_path):
+    run(Copier("Cy"))
+    before = rows_in(tmp_path / "run")
+    shorter = [DOCUMENTS[0], *DOCUMENTS[2:]]
+    with pytest.raises(RuieError, match=r"row 2 is of another document than .*The corpus has changed.*delete"):
+        run(Copier(), shorter, retry_failed=True)
+    with pytest.raises(RuieError, match="more rows than documents"):
+        run(Copier(), DOCUMENTS[:-1], retry_failed=True)
+    summary, rows = run(Copier(), retry_failed=True)
+    assert (summary.complete, summary.failed) == (True, 0)
+    assert [row["id"] for row in rows] == [row["id"] for row in before]
+    assert names_in(rows)[2] == ["Cy"]
 
 
 def test_a_server_that_goes_away_ends_the_run_without_rows_of_failures(run, tmp_path):
