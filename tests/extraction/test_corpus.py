@@ -156,7 +156,7 @@ def test_another_corpus_or_other_settings_are_refused(run):
     run(Copier())
     with pytest.raises(RuieError, match=r"row 3 is of another document than line 2\. The corpus has changed"):
         run(Copier(), [*DOCUMENTS[:2], {"text": "Other."}, *DOCUMENTS[3:]])
-    with pytest.raises(RuieError, match="more rows than the corpus has documents"):
+    with pytest.raises(RuieError, match="there are more rows than documents"):
         run(Copier(), DOCUMENTS[:3])
     with pytest.raises(RuieError, match=r"other settings \(chunking.max_tokens\)"):
         run(Copier(), chunking=Chunking(77))
