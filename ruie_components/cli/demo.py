@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,8 +71,9 @@ def demo(
     from ruie_components import report as pages
     from ruie_components.extraction import Extractor
 
-    answering, lead = _chat_model(model, model_option)
-    with closing(starter_store()) as store:
+    with ExitStack() as stack:
+        answering, lead = _chat_model(model, model_option, stack)
+        store = stack.enter_context(closing(starter_store()))
         counts = ", ".join(f"{store.count(task)} {task}" for task in store.tasks)
         encoder = f"{store.encoder.name}, {store.encoder.dimension} dimensions"
         console.print(f"Starter pool: {counts}. Encoder: {encoder}.\n{lead}", markup=False)
@@ -99,8 +100,8 @@ def _show(query: Query, outcome: ExtractionResult) -> None:
         console.print(f"  [dim]prompt of about {outcome.prompt.tokens:,} tokens, {outcome.usage.seconds:.2f} s[/]")
 
 
-def _chat_model(name: str | None, options: list[str] | None) -> tuple[ChatModel, str]:
-    """The chat model, and a line that says which one was chosen and why."""
+def _chat_model(name: str | None, options: list[str] | None, stack: ExitStack) -> tuple[ChatModel, str]:
+    """The chat model, and a line that says which one was chosen and why; ``stack`` closes the cache of its answers."""
     from ruie_components.chat import local_chat_model
     from ruie_components.evaluation import AnswerCache, CachedChatModel
 
@@ -111,7 +112,7 @@ def _chat_model(name: str | None, options: list[str] | None) -> tuple[ChatModel,
     if provider == "ollama":
         return model, f"Model: {model.name}, since an Ollama server answers."
     if provider == "gguf":
-        return CachedChatModel(model, AnswerCache(_CACHE)), (
+        return CachedChatModel(model, stack.enter_context(closing(AnswerCache(_CACHE)))), (
             "Model: SmolLM2-135M-Instruct in this process, since no Ollama server answers. It is a very small LLM; its "
             f"answers are kept in {_CACHE}."
         )

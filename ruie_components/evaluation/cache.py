@@ -43,9 +43,7 @@ class AnswerCache:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         try:
-            self._connection = sqlite3.connect(path, timeout=_PATIENCE, check_same_thread=False, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute(_SCHEMA)
+            self._connection = _connect(path)
         except sqlite3.Error as error:
             raise RuieError(f"{path} can't be used as a cache of answers ({error}): give another file") from error
 
@@ -75,6 +73,17 @@ class AnswerCache:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+
+def _connect(path: str | Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_PATIENCE, check_same_thread=False, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(_SCHEMA)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _token(text: str, logprob: float, alternatives: Sequence[Sequence[Any]] = ()) -> TokenProbability:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -175,8 +176,8 @@ def tune(
         ChatModelError: The first requests all failed.
     """
     search = _Search(store, model, task, calls, methods, ks, orders, formats, seed)
-    kept = AnswerCache(":memory:") if cache is None else cache  # an empty one is false
-    return search.run(kept, concurrency, retries, progress=progress)
+    with closing(AnswerCache(":memory:")) if cache is None else nullcontext(cache) as kept:  # an empty one is false
+        return search.run(kept, concurrency, retries, progress=progress)
 
 
 class _Search:

@@ -1,5 +1,8 @@
+import gc
+import sqlite3
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import pytest
@@ -31,38 +34,57 @@ def prompt(text: str = "Ada slept."):
     return build_prompt(Query(task="NER", text=text, labels=["person"]))
 
 
+@pytest.fixture
+def cache(tmp_path):
+    with closing(AnswerCache(tmp_path / "answers.sqlite")) as opened:
+        yield opened
+
+
+def open_connections() -> set[int]:
+    """The ids of all connections to SQLite that are open."""
+
+    def is_open(connection: sqlite3.Connection) -> bool:
+        try:
+            return connection.total_changes >= 0
+        except sqlite3.ProgrammingError:
+            return False
+
+    return {id(each) for each in gc.get_objects() if isinstance(each, sqlite3.Connection) and is_open(each)}
+
+
 def test_a_second_look_costs_nothing_and_is_equal(tmp_path):
-    model = Counting()
-    first = CachedChatModel(model, AnswerCache(tmp_path / "new" / "answers.sqlite")).complete(prompt())
-    again = CachedChatModel(model, AnswerCache(tmp_path / "new" / "answers.sqlite"))
-    assert again.complete(prompt()) == first
-    assert list(again.stream(prompt())) == [first]
+    model, path = Counting(), tmp_path / "new" / "answers.sqlite"
+    with closing(AnswerCache(path)) as cache:
+        first = CachedChatModel(model, cache).complete(prompt())
+    with closing(AnswerCache(path)) as cache:
+        again = CachedChatModel(model, cache)
+        assert again.complete(prompt()) == first
+        assert list(again.stream(prompt())) == [first]
     assert model.requests == 1
     assert isinstance(again, ChatModel)
 
 
-async def test_async_requests_share_the_cache(tmp_path):
+async def test_async_requests_share_the_cache(cache):
     model = Counting()
-    cached = CachedChatModel(model, AnswerCache(tmp_path / "answers.sqlite"))
+    cached = CachedChatModel(model, cache)
     first = await cached.acomplete(prompt())
     assert [piece async for piece in cached.astream(prompt())] == [first]
     assert model.requests == 1
 
 
-def test_a_cached_answer_has_the_seconds_of_its_request(tmp_path):
+def test_a_cached_answer_has_the_seconds_of_its_request(cache):
     class Slow(Counting):
         def complete(self, prompt, *, constraint=None):
             time.sleep(0.05)
             return super().complete(prompt)
 
-    asked = CachedChatModel(Slow(), AnswerCache(tmp_path / "a.sqlite"))
+    asked = CachedChatModel(Slow(), cache)
     first, again = asked.complete(prompt()).seconds, asked.complete(prompt()).seconds
     assert first == again
     assert first >= 0.05
 
 
-def test_an_answer_without_seconds_is_read(tmp_path):
-    cache = AnswerCache(tmp_path / "a.sqlite")
+def test_an_answer_without_seconds_is_read(cache):
     cache.put("key", "model", Response("old"))
     cache._connection.execute("UPDATE answers SET response = json_remove(response, '$.seconds')")
     assert cache.get("key") == Response("old")
@@ -81,8 +103,7 @@ def test_everything_that_decides_an_answer_is_in_the_key():
     assert request_key(Counting(), prompt()) == request_key(Counting(), prompt())
 
 
-def test_threads_share_a_cache(tmp_path):
-    cache = AnswerCache(tmp_path / "answers.sqlite")
+def test_threads_share_a_cache(cache):
     cached = CachedChatModel(Counting(), cache)
     threads = [
         threading.Thread(target=lambda i=i: [cached.complete(prompt(f"text {i} {j}")) for j in range(20)])
@@ -95,12 +116,11 @@ def test_threads_share_a_cache(tmp_path):
     assert len(cache) == 160
 
 
-def test_a_failed_request_is_not_kept(tmp_path):
+def test_a_failed_request_is_not_kept(cache):
     class Failing(Counting):
         def complete(self, prompt, *, constraint=None):
             raise ConnectionError("gone")
 
-    cache = AnswerCache(tmp_path / "answers.sqlite")
     with pytest.raises(ConnectionError):
         CachedChatModel(Failing(), cache).complete(prompt())
     assert len(cache) == 0
@@ -108,6 +128,9 @@ def test_a_failed_request_is_not_kept(tmp_path):
 
 def test_a_file_of_something_else_is_an_error(tmp_path):
     (tmp_path / "notes.txt").write_text("This is no database, and has been here for longer. " * 50)
+    before = open_connections()
     for path in (tmp_path / "notes.txt", tmp_path):
-        with pytest.raises(RuieError, match=r"can't be used as a cache of answers.*give another file"):
+        with pytest.raises(RuieError, match=r"can't be used as a cache of answers.*give another file") as caught:
             AnswerCache(path)
+        assert caught.tb is not None  # it keeps what the call left behind
+        assert open_connections() <= before

@@ -1,4 +1,5 @@
 import math
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -47,9 +48,12 @@ def test_agreement_is_measured_and_cached(tmp_path):
     examples = [example for example in starter_examples("NER") if example.annotations]
     data = EvaluationSet("NER/starter", tuple(examples[6:]), tuple(examples[:6]))
     model = Sampled()
-    plan = Plan([data], [CachedChatModel(model, AnswerCache(tmp_path / "a.sqlite"))], ["bm25"], [4])
-    (one,) = measure(plan, samples=3, progress=False)
-    assert model._calls == 24
+    with closing(AnswerCache(tmp_path / "a.sqlite")) as cache:
+        plan = Plan([data], [CachedChatModel(model, cache)], ["bm25"], [4])
+        (one,) = measure(plan, samples=3, progress=False)
+        assert model._calls == 24
+        measure(plan, samples=3, progress=False)
+        assert model._calls == 24
     given = outcomes(one)
     assert {outcome.confidence for outcome in given} <= {0.0, 1 / 3, 2 / 3, 1.0}
     row = rows([one])[0]
@@ -57,5 +61,3 @@ def test_agreement_is_measured_and_cached(tmp_path):
     assert row["confident_annotations"] == len(given) > 0
     assert f"| baseline | bm25 k=4 | {len(given)} |" in calibration_table([one])
     assert "reliability.png" in {path.name for path in write_results(tmp_path / "out", [one])}
-    measure(plan, samples=3, progress=False)
-    assert model._calls == 24

@@ -283,10 +283,11 @@ def test_a_dry_run_says_what_remains(tmp_path, data):
 
 
 def test_a_killed_run_resumes_from_the_cache(tmp_path, data):
-    plan = Plan([data], [CachedChatModel(Failing(8), AnswerCache(tmp_path / "a.sqlite"))], ["bm25"], [2])
-    measure(plan, retries=0, progress=False)
-    whole = Plan([data], [CachedChatModel(Failing(10**9), AnswerCache(tmp_path / "a.sqlite"))], ["bm25"], [2])
-    (again,) = measure(whole, progress=False)
+    with closing(AnswerCache(tmp_path / "a.sqlite")) as cache:
+        measure(Plan([data], [CachedChatModel(Failing(8), cache)], ["bm25"], [2]), retries=0, progress=False)
+    with closing(AnswerCache(tmp_path / "a.sqlite")) as cache:
+        whole = Plan([data], [CachedChatModel(Failing(10**9), cache)], ["bm25"], [2])
+        (again,) = measure(whole, progress=False)
     assert again.failures == 0
     assert whole.models[0].model._calls == 1  # the one that had failed
 

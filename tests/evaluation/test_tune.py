@@ -1,5 +1,6 @@
 import json
 import re
+from contextlib import closing
 
 import pytest
 from typer.testing import CliRunner
@@ -62,17 +63,17 @@ def test_rounds_halve_the_settings_within_the_budget():
 
 def test_a_better_format_is_found_and_tested_on_other_inputs(store, tmp_path):
     Picky.calls = 0
-    cache = AnswerCache(tmp_path / "a.sqlite")
-    found = tune(store, Picky(), cache=cache, progress=False, **arguments())
+    with closing(AnswerCache(tmp_path / "a.sqlite")) as cache:
+        found = tune(store, Picky(), cache=cache, progress=False, **arguments())
+        before = Picky.calls
+        assert tune(store, Picky(), cache=cache, progress=False, **arguments()) == found
+    assert Picky.calls == before  # it resumes from the cache
     assert found.winner.answer_format is AnswerFormat.JSON
     assert found.is_significant
     assert found.difference.value == pytest.approx(found.winner_f1.value - found.default_f1.value)
     assert found.default_f1.value == 0
     assert found.calls <= 70
     assert Picky.calls <= found.calls
-    before = Picky.calls
-    assert tune(store, Picky(), cache=cache, progress=False, **arguments()) == found
-    assert Picky.calls == before  # it resumes from the cache
     assert store.tuned() is None  # nothing is written unless it is asked for
 
 

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,15 +24,13 @@ def folder(tmp_path, encoder):
 
 
 def change(folder: Path, statement: str, *values: object) -> None:
-    with sqlite3.connect(folder / "chroma.sqlite3") as database:
+    with closing(sqlite3.connect(folder / "chroma.sqlite3")) as database, database:
         database.execute(statement, values)
-    database.close()
 
 
 def schema(folder: Path) -> dict:
-    with sqlite3.connect(folder / "chroma.sqlite3") as database:
+    with closing(sqlite3.connect(folder / "chroma.sqlite3")) as database:
         (text,) = database.execute("SELECT schema_str FROM collections").fetchone()
-    database.close()
     return json.loads(text)
 
 

@@ -3,6 +3,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import chromadb
 import pytest
@@ -388,11 +389,9 @@ def test_the_examples_of_one_pool_alone_are_rescued(tmp_path, encoder):
 
 def test_a_row_without_an_example_is_named(tmp_path, encoder):
     DemonstrationStore.create(EXAMPLES[:1], tmp_path, encoder=encoder).close()
-    database = sqlite3.connect(tmp_path / "chroma.sqlite3")
-    database.execute("UPDATE embedding_metadata SET string_value = '{}' WHERE key = 'example'")
-    database.execute("DELETE FROM embeddings_queue")
-    database.commit()
-    database.close()
+    with closing(sqlite3.connect(tmp_path / "chroma.sqlite3")) as database, database:
+        database.execute("UPDATE embedding_metadata SET string_value = '{}' WHERE key = 'example'")
+        database.execute("DELETE FROM embeddings_queue")
     with (
         DemonstrationStore.open(tmp_path, encoder=encoder) as store,
         pytest.raises(StoreError, match=rf"row {EXAMPLES[0].content_id} .* no readable example"),
