@@ -52,22 +52,21 @@ def label_recall(labels: Iterable[str], demonstrations: Iterable[Counter[str]]) 
     return len(distinct & set().union(*demonstrations)) / len(distinct) if distinct else float("nan")
 
 
-def count_matrix(counts: Sequence[Counter[str]], labels: Sequence[str]) -> Counts:
+def count_matrix(multisets: Sequence[Sequence[str]], labels: Sequence[str]) -> Counts:
     """Multisets as rows of counts.
 
     Args:
-        counts: ``n`` multisets.
+        multisets: ``n`` of them; a label counts as often as it occurs.
         labels: The columns; every label of the multisets is among them.
 
     Returns:
         ``(n, labels)``.
     """
-    column = {label: i for i, label in enumerate(labels)}
-    rows = [(i, column[label], count) for i, counter in enumerate(counts) for label, count in counter.items()]
-    matrix = np.zeros((len(counts), len(labels)), np.int16)
-    if rows:
-        i, j, values = np.array(rows).T
-        matrix[i, j] = values
+    column = {label: j for j, label in enumerate(labels)}
+    matrix = np.zeros((len(multisets), len(labels)), np.int16)
+    rows = np.repeat(np.arange(len(multisets)), np.array([len(each) for each in multisets], np.intp))
+    columns = np.array([column[label] for each in multisets for label in each], np.intp)
+    np.add.at(matrix, (rows, columns), 1)
     return matrix
 
 
@@ -79,8 +78,8 @@ def count_matrices(queries: Sequence[Annotated], examples: Sequence[Annotated]) 
     """
     labels = list(dict.fromkeys(label for each in (*queries, *examples) for label in each.annotation_labels))
     return (
-        count_matrix([label_counts(each) for each in queries], labels),
-        count_matrix([label_counts(each) for each in examples], labels),
+        count_matrix([each.annotation_labels for each in queries], labels),
+        count_matrix([each.annotation_labels for each in examples], labels),
     )
 
 

@@ -95,7 +95,7 @@ def score_documents(
     np.int64(1)
     """
     words = list(query)
-    counts = [[document[word] for word in words] for document in documents]
+    counts = [[document.get(word, 0) for word in words] for document in documents]
     frequencies = np.array(counts, float).reshape(len(documents), len(words))
     weights = word_weights((frequencies > 0).sum(0), len(documents), "lucene")
     if token_weights:

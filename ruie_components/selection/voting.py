@@ -112,15 +112,15 @@ def vote(
     if query.event:
         event_type = query.event.type
         order.sort(key=lambda i: candidates[i].event != event_type)
-    labels = [Counter(candidates[i].labels) for i in order]
-    voted = [Counter(label for label in candidates[i].labels if label in query.labels) for i in order]
+    labels = [candidates[i].labels for i in order]
+    names = sorted({label for each in labels for label in each})
+    counts = count_matrix(labels, names)  # (candidates, names)
+    votes = counts * np.array([name in query.labels for name in names], bool)
     vote_weights = 1 / np.arange(1.0, len(candidates) + 1)
-    if any(voted):
-        vote_weights *= [bool(inside) or not whole for inside, whole in zip(voted, labels, strict=True)]
+    if votes.any():
+        vote_weights *= votes.any(1) | ~counts.any(1)
     else:
-        voted = labels
-    names = sorted({label for counts in labels for label in counts})
-    counts, votes = count_matrix(labels, names), count_matrix(voted, names)
+        votes = counts
     chosen = choose(counts, votes, vote_weights, k)
     ballot = _Ballot(scores, hybrid.bm25, order, names, counts, votes, vote_weights, chosen)
     return [
