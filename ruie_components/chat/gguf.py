@@ -6,6 +6,7 @@ class uses it over HTTP, so that a model in the process behaves like a llama.cpp
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import hashlib
 import importlib.util
@@ -15,7 +16,8 @@ import struct
 from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from threading import Lock
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import httpx
 
@@ -34,6 +36,12 @@ _DEFAULT_CONTEXT = 4096
 _ALTERNATIVES = 10  # alternatives per token, with their probabilities: enough for the labels of a schema
 _MEMORY_SHARE = 0.9  # share of the machine's memory that a file may take
 _HASHED = 1 << 20  # bytes at each end of a file that identify it, together with its size
+_LOADING = Lock()  # threads that send the first requests to a model wait for one to load it
+
+
+class _Loaded(NamedTuple):
+    server: Any  # xllamacpp.Server
+    client: httpx.Client
 
 
 class GgufChat:
@@ -60,6 +68,8 @@ class GgufChat:
     """
 
     constraints = frozenset({"json_schema", "grammar"})
+    _owner: GgufChat | None = None  # the model that this one is another mode of
+    _loaded: _Loaded | None = None
 
     def __init__(
         self,
@@ -82,7 +92,6 @@ class GgufChat:
         self.has_template = template
         self.is_auto = mode == "auto"
         self.mode = mode if mode != "auto" else "chat" if template else "completion"
-        self._owner: GgufChat | None = None
         trained = self._metadata.get(f"{self._metadata.get('general.architecture')}.context_length", _DEFAULT_CONTEXT)
         self.context = context or min(int(trained), _DEFAULT_CONTEXT)
         self.max_tokens = max_tokens
@@ -95,9 +104,8 @@ class GgufChat:
     def with_mode(self, mode: Literal["completion", "chat"]) -> GgufChat:
         """The same loaded model in another mode."""
         other = copy.copy(self)
-        for name in ("_own_client", "_own_server", "settings"):
-            other.__dict__.pop(name, None)
-        other.mode, other.is_auto, other._owner = mode, False, self._owner or self
+        other.__dict__.pop("settings", None)
+        other.mode, other.is_auto, other._owner, other._loaded = mode, False, self._owner or self, None
         return other
 
     def __repr__(self) -> str:
@@ -133,7 +141,7 @@ class GgufChat:
 
     async def acomplete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
         """``complete`` without blocking the event loop."""
-        async with self._async_client() as client:
+        async with await self._async_client() as client:
             return self._response(self._checked(await client.post(self._url, json=self._body(prompt, constraint))))
 
     def stream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Iterator[Response]:
@@ -150,7 +158,7 @@ class GgufChat:
     async def astream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> AsyncIterator[Response]:
         """``stream`` without blocking the event loop."""
         body = {**self._body(prompt, constraint), "stream": True, "stream_options": {"include_usage": True}}
-        async with self._async_client() as client, client.stream("POST", self._url, json=body) as reply:
+        async with await self._async_client() as client, client.stream("POST", self._url, json=body) as reply:
             if reply.is_error:
                 await reply.aread()
                 self._checked(reply)
@@ -160,21 +168,31 @@ class GgufChat:
 
     def close(self) -> None:
         """Free the model's memory. The next request loads it again."""
-        if self.__dict__.get("_owner") is not None:
-            return  # owned by the model that this one is another mode of
-        if client := self.__dict__.pop("_own_client", None):
-            client.close()
-        self.__dict__.pop("_own_server", None)
+        loaded, self._loaded = self._loaded, None  # without the lock: __del__ may run in the thread that holds it
+        if loaded is not None:
+            loaded.client.close()
 
     def __del__(self) -> None:
         self.close()
 
     @property
     def _server(self) -> Any:
-        return self._owner._server if self._owner else self._own_server
+        return self._load().server
 
-    @cached_property
-    def _own_server(self) -> Any:
+    @property
+    def _client(self) -> httpx.Client:
+        return self._load().client
+
+    def _load(self) -> _Loaded:
+        """The loaded model, loaded once whatever the number of threads."""
+        owner = self._owner or self
+        if (loaded := owner._loaded) is None:
+            with _LOADING:
+                if (loaded := owner._loaded) is None:
+                    loaded = owner._loaded = owner._new()
+        return loaded
+
+    def _new(self) -> _Loaded:
         try:
             import xllamacpp
         except ImportError as error:
@@ -190,26 +208,20 @@ class GgufChat:
         parameters.verbosity = -1
         parameters.warmup = False
         try:
-            return xllamacpp.Server(parameters)
+            server = xllamacpp.Server(parameters)
         except RuntimeError as error:
             architecture = self._metadata.get("general.architecture", "unknown")
             raise ChatModelError(
                 f"llama.cpp could not load {self.path}: the file is damaged, its architecture {architecture!r} is not "
                 f"known to this version, or memory ran out ({error})"
             ) from error
-
-    @property
-    def _client(self) -> httpx.Client:
-        return self._owner._client if self._owner else self._own_client
-
-    @cached_property
-    def _own_client(self) -> httpx.Client:
         # trust_env: a proxy of the environment must not intercept requests to this process
-        return httpx.Client(base_url=self._server.listening_address, timeout=self.timeout, trust_env=False)
+        return _Loaded(server, httpx.Client(base_url=server.listening_address, timeout=self.timeout, trust_env=False))
 
-    def _async_client(self) -> httpx.AsyncClient:
+    async def _async_client(self) -> httpx.AsyncClient:
+        server = (await asyncio.to_thread(self._load)).server
         # one client per request: a client belongs to one event loop
-        return httpx.AsyncClient(base_url=self._server.listening_address, timeout=self.timeout, trust_env=False)
+        return httpx.AsyncClient(base_url=server.listening_address, timeout=self.timeout, trust_env=False)
 
     @property
     def _url(self) -> str:

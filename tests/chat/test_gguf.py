@@ -2,6 +2,8 @@
 
 import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from ruie_components import (
     prompts,
 )
 from ruie_components.chat import Constraint, load_chat_model
+from ruie_components.chat.base import MessageList
 from ruie_components.chat.gguf import GgufChat, can_run, packaged_model
 
 
@@ -67,6 +70,32 @@ async def test_all_ways_of_calling_give_one_answer(chat, prompt):
     assert "".join(piece.text for piece in pieces) == whole
     assert sum(piece.output_tokens or 0 for piece in pieces) > 0
     assert "".join([piece.text async for piece in chat.astream(prompt)]) == whole
+
+
+@needs_model
+def test_threads_load_the_model_once_and_a_closed_model_loads_again(monkeypatch):
+    import xllamacpp
+
+    loaded, start, real = [], threading.Barrier(2), xllamacpp.Server
+    monkeypatch.setattr(xllamacpp, "Server", lambda parameters: loaded.append(parameters) or real(parameters))
+    model = GgufChat(gguf_file(), threads=1, context=256, max_tokens=1)
+    other_mode = model.with_mode("completion")  # the same loaded model
+    prompt = MessageList([("human", "Where is Oslo?")])
+
+    def complete(model: GgufChat) -> str:
+        start.wait()
+        return model.complete(prompt).text
+
+    with ThreadPoolExecutor(2) as threads:
+        assert all(threads.map(complete, [model, other_mode]))
+    assert len(loaded) == 1
+    other_mode.close()  # the owner's model stays
+    assert model.complete(prompt).text
+    assert len(loaded) == 1
+    model.close()
+    assert model.complete(prompt).text
+    assert len(loaded) == 2
+    model.close()
 
 
 @needs_model
