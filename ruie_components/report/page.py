@@ -196,8 +196,8 @@ def _article(number: int, result: ExtractionResult, gold: Example | None, proble
         f"{'' if error else _extracted(extraction)}{_rejected(extraction)}{_gold(extraction, gold, indices)}"
         f"{_demonstrations(result.demonstrations, indices)}"
         f'<p class="facts">{_SEPARATOR.join(_facts(result))}</p>'
-        f"{_folded('The prompt', result.prompt.text if result.prompt else '')}"
-        f"{_folded('The answer of the model', extraction.answer)}</article>"
+        f"{_folded_text('The prompt', result.prompt.text if result.prompt else '')}"
+        f"{_folded_text('The answer of the model', extraction.answer)}</article>"
     )
 
 
@@ -221,8 +221,16 @@ def _facts(result: ExtractionResult) -> list[str]:
     return facts
 
 
-def _folded(title: str, text: str) -> str:
-    return f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>" if text else ""
+def _folded(title: str, content: str) -> str:
+    """Content that a button shows. A browser parses thousands of these in half the time that ``<details>`` take."""
+    return (
+        f'<button type="button" class="fold" aria-expanded="false">{escape(title)}</button>'
+        f'<div class="folded" hidden="until-found">{content}</div>'
+    )
+
+
+def _folded_text(title: str, text: str) -> str:
+    return _folded(title, f"<pre>{escape(text)}</pre>") if text else ""
 
 
 def _annotated(annotated: Example | Extraction, indices: Mapping[str, int]) -> str:
@@ -282,8 +290,7 @@ def _demonstrations(demonstrations: Sequence[Demonstration], indices: Mapping[st
         f"{'' if shown.example.annotations else ' <em>(nothing to extract)</em>'}</td></tr>"
         for shown in demonstrations
     )
-    summary = f"{len(demonstrations)} demonstrations, best first"
-    return f"<details><summary>{summary}</summary>{_table(headings, rows)}</details>"
+    return _folded(f"{len(demonstrations)} demonstrations, best first", _table(headings, rows))
 
 
 def _is_explained(demonstration: Demonstration) -> bool:

@@ -5,17 +5,14 @@
   const search = document.getElementById("search");
   const label = document.getElementById("label");
   const problem = document.getElementById("problem");
-  const confidence = document.getElementById("confidence");
   const status = document.getElementById("status");
 
   function matches(article, words) {
     const labels = JSON.parse(article.dataset.labels);
     const problems = article.dataset.problems.split(" ");
-    const lowest = article.dataset.confidence;
     return (
       (!label.value || labels.includes(label.value)) &&
       (!problem.value || problems.includes(problem.value)) &&
-      (!confidence || !confidence.value || (lowest && Number(lowest) < Number(confidence.value))) &&
       words.every((word) => article.dataset.words.includes(word))
     );
   }
@@ -64,6 +61,20 @@
     document.querySelectorAll(".text.arcs").forEach(drawArcs);
   });
 
+  // A button shows and hides what follows it. The browser's own search shows it too, before it scrolls there.
+  function unfold(button, isShown) {
+    button.setAttribute("aria-expanded", isShown);
+    button.nextElementSibling.hidden = isShown ? false : "until-found";
+  }
+  addEventListener("click", (event) => {
+    const button = event.target.closest(".fold");
+    if (button) unfold(button, button.getAttribute("aria-expanded") !== "true");
+  });
+  document.addEventListener("beforematch", (event) => {
+    const folded = event.target.closest(".folded");
+    if (folded) unfold(folded.previousElementSibling, true);
+  });
+
   // j and k go to the next and the previous result.
   addEventListener("keydown", (event) => {
     if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -74,6 +85,6 @@
     if (next) next.focus();
   });
 
-  [search, label, problem, confidence].forEach((control) => control?.addEventListener("input", filter));
+  [search, label, problem].forEach((control) => control.addEventListener("input", filter));
   filter();
 })();

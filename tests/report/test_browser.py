@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,8 @@ def attacked(number: int) -> ExtractionResult:
     return ExtractionResult(found, None, Usage(), ATTACK if number % 2 else None)
 
 
-def browse(page: Path, profile: Path, *flags: str) -> tuple[str, str]:
-    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", *flags, page.as_uri()]
+def browse(page: Path, profile: Path, *flags: str, fragment: str = "") -> tuple[str, str]:
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", *flags, page.as_uri() + fragment]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     return ended.stdout, ended.stderr
 
@@ -41,6 +42,26 @@ def test_markup_in_texts_labels_and_answers_stays_inert(tmp_path):
     assert "<img" not in dom
     assert "4 of 4 shown" in dom  # the page's own script ran
     assert not re.search(r"CONSOLE.*(error|Refused|blocked)", log, re.IGNORECASE)
+
+
+FOLDED = 'aria-expanded="false">The answer of the model</button><div class="folded" hidden="until-found">'
+SHOWN = 'aria-expanded="true">The answer of the model</button><div class="folded">'
+
+
+@pytest.mark.parametrize(("clicks", "expected"), [(0, FOLDED), (1, SHOWN), (2, FOLDED)], ids=["no click", "one", "two"])
+def test_a_button_shows_and_hides_what_follows_it(tmp_path, clicks, expected):
+    page = report.write(tmp_path / "page.html", [attacked(0)])
+    # without the page's policy, which would refuse the clicks of the test
+    html = re.sub(r"<meta http-equiv[^>]*>", "", page.read_text("utf-8"))
+    click = "<script>document.querySelector('.fold').click()</script>"
+    page.write_text(html.replace("</body>", click * clicks + "</body>"), "utf-8")
+    assert expected in browse(page, tmp_path / "profile", "--dump-dom")[0]
+
+
+def test_the_browser_s_search_shows_what_it_finds_in_folded_text(tmp_path):
+    found = attacked(0).extraction.model_copy(update={"answer": "Zanzibar"})
+    page = report.write(tmp_path / "page.html", [replace(attacked(0), extraction=found)])
+    assert SHOWN in browse(page, tmp_path / "profile", "--dump-dom", fragment="#:~:text=Zanzibar")[0]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
