@@ -195,11 +195,15 @@ class _Reader:
 
     def read_part(self, part: str, *, partial: bool) -> ParsedAnswer:
         """The items of a cleaned answer. Of several complete answers the last counts, if a line announces it."""
+        end = len(part)
         for final in reversed(list(_FINAL.finditer(part))):
             if self._matcher.at(part, final.start(), final.end()):
                 continue
-            later = self._read_format(_from(part, final.end()), partial=partial)
-            if later.has_known_labels or later.says_nothing:
+            section = part[final.end() : end]  # not the whole rest, which may hold many announcements
+            unfinished = partial and end == len(part)
+            end = final.start()
+            if self._has_items(section, partial=unfinished):
+                later = _moved(self._read_format(part[final.end() :], partial=partial), final.end())
                 drafts = self._known(part[: final.start()])
                 return ParsedAnswer((*_superseded(drafts), *later.items), later.says_nothing)
         return self._read_format(part, partial=partial)
@@ -225,7 +229,7 @@ class _Reader:
             end = block.start if block else len(part)
             prose = False
             if _WORD.search(_FENCE.sub("", part[at:end])):
-                parsed = self._linear(_from(part[:end], at), partial=partial and block is None)
+                parsed = _moved(self._linear(part[at:end], partial=partial and block is None), at)
                 lines = [item for item in parsed.items if item.known]
                 prose = not lines or len(lines) < len(parsed.items)
                 if lines:
@@ -266,13 +270,19 @@ class _Reader:
 
     def has_items(self, part: str) -> bool:
         """Whether a part of a message holds an item with a label of the schema, or says ``None``."""
-        parsed = self._read_format(part, partial=False)
+        return self._has_items(part, partial=False)
+
+    def _has_items(self, part: str, *, partial: bool) -> bool:
+        parsed = self._read_format(part, partial=partial)
         return parsed.says_nothing or parsed.has_known_labels
 
 
-def _from(part: str, start: int) -> str:
-    """The rest of a part at its offsets, after white space."""
-    return "\n" * min(start, 1) + " " * (start - 1) + part[start:]
+def _moved(parsed: ParsedAnswer, by: int) -> ParsedAnswer:
+    """The items of a part of an answer at the answer's offsets."""
+    items = (
+        item._replace(answer_range=(item.answer_range[0] + by, item.answer_range[1] + by)) for item in parsed.items
+    )
+    return ParsedAnswer(tuple(items), parsed.says_nothing)
 
 
 def _superseded(items: Sequence[Item]) -> list[Item]:

@@ -488,6 +488,10 @@ NASTY += [
     "{a: ",
     '" ',
     'Input: "\nOutput:\n',
+    '{"type": "person", "text": "Ada"} and\n',
+    '[{"type": "person", "text": "Ada"}]\nperson: Ada\n',
+    "Final answer:\n",
+    "Final answer: person: Ada\n",
 ]
 
 
@@ -517,9 +521,9 @@ def test_twice_the_answer_is_twice_the_work(piece, query):
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("piece", [";", "person: Ada, ", "[{", '"', "long", "\n"])
+@pytest.mark.parametrize("piece", [";", "person: Ada, ", "[{", '"', "long", "\n", "Answer:\n", "[{}] and\n"])
 def test_a_long_answer_is_read(piece):
     """What calls do not show: copying and searching. Were it quadratic, the time-out would strike."""
-    size = 200_000 if piece in ("[{", "person: Ada, ") else 1_000_000
+    size = 200_000 if piece in ("[{", "person: Ada, ", "Answer:\n", "[{}] and\n") else 1_000_000
     answer = "person: " + "b " * 500_000 if piece == "long" else piece * (size // len(piece))
     assert parse(answer, NER).answer == answer
