@@ -55,8 +55,10 @@ class ExtractionBuilder:
     ) -> None:
         self._query, self._matcher, self._grounder = query, matcher, grounder
         self._demonstrations, self._mentions = demonstrations, mentions
+        self._pairs, self._triggers = query.task is Task.RE, query.task is Task.ED
         self._assigner = MentionAssigner(grounder)
         self._rejected: list[Rejected] = []
+        self._absent: dict[str, Rejection] = {}  # why bodies without a span were rejected
         self._predicted: list[PredictedSpan] = []
         self._relations: list[tuple[Relation, Item]] = []
 
@@ -68,7 +70,7 @@ class ExtractionBuilder:
             self._reject(item, Rejection.UNREADABLE)
         elif not item.known:
             self._reject(item, Rejection.UNKNOWN_LABEL)
-        elif self._query.task is Task.RE:
+        elif self._pairs:
             self._add_relation(item)
         else:
             self._add_span(item)
@@ -80,8 +82,8 @@ class ExtractionBuilder:
         ranges: list[Offsets] = [item.answer_range for _, item in self._relations]
         if self._query.task is Task.EAE:
             events, ranges = self._event_of_query()
-        elif self._query.task is not Task.RE:
-            many_labels = self._query.task is Task.ED
+        elif not self._pairs:
+            many_labels = self._triggers
             assigned = self._assigner.in_order(self._predicted, many_labels=many_labels)
             assigned += self._other_mentions(assigned, free_of_others=not many_labels)
             ranges = [item.answer_range for _, _, item in assigned]
@@ -107,7 +109,9 @@ class ExtractionBuilder:
         return {"text": self._query.text[start:end], "start": start, "end": end, "grounding": grounding}
 
     def _is_mentioned(self, span: str) -> bool:
-        return self._grounder.mentions(span).get(0) is not None and not self._is_leaked_part(span)
+        if self._grounder.mentions(span).get(0) is None:
+            return False
+        return not (self._demonstrations and self._is_leaked_part(span))
 
     def _is_leaked_part(self, span: str) -> bool:
         """Whether the text has a span only within words, none of them like it, and a demonstration as whole words.
@@ -117,8 +121,8 @@ class ExtractionBuilder:
         the same ones by design.
         """
         return (
-            self._query.task is not Task.ED
-            and bool(self._demonstrations)
+            bool(self._demonstrations)
+            and not self._triggers
             and self._grounder.has_only_within_words(span)
             and self._shown.has_as_words(span)
             and self._grounder.most_similar(span) is None
@@ -153,6 +157,9 @@ class ExtractionBuilder:
             return
         (body,) = item.spans
         offsets = item.offsets[0] if item.offsets else None
+        if offsets is None and (reason := self._absent.get(body)):
+            self._reject(_part_of(item, body), reason)
+            return
         if self._is_mentioned(body) or (offsets and self._grounder.at(body, *offsets)):
             if offsets is None and (given := _OFFSETS.search(body)) and not self._grounder.contains(body):
                 body, offsets = body[: given.start()], (int(given[1]), int(given[2]))
@@ -175,7 +182,9 @@ class ExtractionBuilder:
                 self._predict(item, body)
                 return
             if not any(mentioned):
-                listed = [body]
+                self._absent[body] = self._reason([body])
+                self._reject(_part_of(item, body), self._absent[body])
+                return
         for part in listed:
             if self._grounder.matches(part).get(0) and not self._is_leaked_part(part):
                 self._predict(item, part)

@@ -179,6 +179,7 @@ class _ItemReader:
         self._answer, self._query, self._matcher, self._contains = answer, query, matcher, contains
         self._partial = partial
         self._pairs = query.task is Task.RE
+        self._event = query.event if query.task is Task.EAE else None
         self._names = (_HEAD_NAMES, _TAIL_NAMES) if self._pairs else (_SPAN_NAMES,)
         self._todo: list[_Todo] = []
         self._within: Text | None = None  # the string whose content is read as JSON
@@ -186,7 +187,7 @@ class _ItemReader:
         self.items: list[Item] = []
 
     def walk(self, values: Sequence[Value]) -> None:
-        """Read items in document order. The stack is a list, so nesting may have any depth."""
+        """Read items in document order. The stack is a list: values nest deeper than Python calls may."""
         self._todo = [_Todo(value) for value in reversed(values)]
         while self._todo:
             todo = self._todo.pop()
@@ -214,38 +215,36 @@ class _ItemReader:
         label = written.text if isinstance(written, Text) else todo.label
         if label is None:
             return False
-        keys = [
-            next((name for name in names if name in named and name != label_key and _spans_of(named[name])), None)
-            for names in self._names
-        ]
-        if keys == [None]:
-            keys = [self._only_string(value, label_key, written is not None and self._matcher.known(label) is not None)]
-        spans = [_spans_of(named[key]) if key else [] for key in keys]
+        keys, spans = zip(*[_first_spans(names, named, label_key) for names in self._names], strict=True)
+        if keys == (None,):
+            only = self._only_string(value, label_key, written is not None and self._matcher.known(label) is not None)
+            keys, spans = (only,), (_spans_of(named[only]) if only else [],)
         if not all(spans) and todo.span is not None and sum(not each for each in spans) == 1:
-            spans = [each or [_Answered(todo.span)] for each in spans]
+            spans = tuple(each or [_Answered(todo.span)] for each in spans)
         if not all(spans):
             if label_key in _LABEL_NAMES and not any(not isinstance(each, Text) for _, each in value.pairs):
                 self._unreadable(value)  # a label without a span
                 return True
             return False
-        texts = [text for key in keys if key for text in _strings(named[key])]
-        texts += [written] if isinstance(written, Text) else []
-        if not (value.closed or all(text.closed for text in texts)) or (self._partial and not value.closed):
-            self._unreadable(value)
-            return True
+        if not value.closed:
+            texts = [text for key in keys if key for text in _strings(named[key])]
+            texts += [written] if isinstance(written, Text) else []
+            if self._partial or not all(text.closed for text in texts):
+                self._unreadable(value)
+                return True
         self._add_rows(label, self._with_offsets(spans, keys, named), value)
         used = {label_key, *keys}
         for key, each in reversed(value.pairs):
-            if _name(key) not in used and not isinstance(each, Text) and _holds_items(each):
+            if not isinstance(each, Text) and _name(key) not in used and _holds_items(each):
                 self._todo.append(_Todo(each))
         return True
 
     def _label_key(self, named: dict[str, Value]) -> str | None:
         """The key of an object that holds its label."""
-        written = {name: each for name, each in named.items() if isinstance(each, Text) and each.text.strip()}
+        written = {name: each.text for name, each in named.items() if isinstance(each, Text) and each.text.strip()}
         usual = [name for name in _LABEL_NAMES if name in written]
-        known = [name for name in [*usual, *written] if self._matcher.known(written[name].text)]
-        if self._query.task is Task.ED and "eventtype" in known:
+        known = [name for name in (*usual, *written) if self._matcher.known(written[name])]
+        if "eventtype" in known and self._query.task is Task.ED:
             return "eventtype"
         return next(iter(known), None) or next(iter(usual), None)
 
@@ -263,8 +262,8 @@ class _ItemReader:
         return _name(chosen[0][0]) if len(chosen) == 1 else None
 
     def _with_offsets(
-        self, spans: list[list[_Answered]], keys: list[str | None], named: dict[str, Value]
-    ) -> list[list[_Answered]]:
+        self, spans: Sequence[list[_Answered]], keys: Sequence[str | None], named: dict[str, Value]
+    ) -> Sequence[list[_Answered]]:
         """The spans with their offsets from neighbouring keys: ``start`` and ``end``, or ``head_start`` for a side."""
         if any(len(each) != 1 for each in spans):
             return spans
@@ -278,7 +277,7 @@ class _ItemReader:
             sides.append([_Answered(answered.text, answered.offsets or given)])
         return sides
 
-    def _add_rows(self, label: str, spans: list[list[_Answered]], value: Value) -> None:
+    def _add_rows(self, label: str, spans: Sequence[list[_Answered]], value: Value) -> None:
         """One item for each span of a list; for relations a head with each of its tails, or the reverse."""
         if len(spans) == 1:
             rows: list[tuple[_Answered, ...]] = [(each,) for each in spans[0]]
@@ -373,14 +372,14 @@ class _ItemReader:
 
     def _is_other_event(self, value: Object) -> bool:
         """In an EAE answer: read the arguments of an event object, and refuse another trigger's object."""
-        if self._query.task is not Task.EAE or self._query.event is None:
+        if self._event is None:
             return False
         named = {_name(key): each for key, each in value.pairs}
         arguments = named.get("arguments")
         if arguments is None or isinstance(arguments, Text) or "name" in named:
             return False
         triggers = [each.text for each in _strings(named["trigger"])] if "trigger" in named else []
-        if triggers and not any(_is_same_trigger(trigger, self._query.event) for trigger in triggers):
+        if triggers and not any(_is_same_trigger(trigger, self._event) for trigger in triggers):
             self._unreadable(value)
         else:
             self._todo.append(_Todo(arguments))
@@ -501,8 +500,20 @@ def _text_of(value: Value) -> list[Text]:
     return [named[name] for name in _SPAN_NAMES if name in named][:1]
 
 
+def _first_spans(
+    names: Sequence[str], named: dict[str, Value], label_key: str | None
+) -> tuple[str | None, list[_Answered]]:
+    """The first of some keys that holds a span, with its spans."""
+    for name in names:
+        if name in named and name != label_key and (spans := _spans_of(named[name])):
+            return name, spans
+    return None, []
+
+
 def _spans_of(value: Value) -> list[_Answered]:
     """The spans that a key of an item holds, with the offsets that an object gives."""
+    if isinstance(value, Text):
+        return [_Answered(value.text)] if value.text.strip() else []
     parts = value.values if isinstance(value, Array) else [value]
     spans = []
     for part in parts:

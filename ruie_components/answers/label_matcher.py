@@ -33,6 +33,7 @@ _NOTHING_SENTENCE = re.compile(
     rf"(?:\w+[ ,]+){{0,6}}?(?:no|not|n't|neither|without)\b[^.;:\n]{{0,60}}?\b{_THINGS}\w*[^;:\n]{{0,60}}",
     re.IGNORECASE,
 )
+_THING = re.compile(_THINGS, re.IGNORECASE)
 _NEGATION = re.compile(r"\b(?:no|not|neither|without)\b|n't", re.IGNORECASE)
 
 
@@ -78,6 +79,10 @@ class LabelMatcher:
         """Whether a line can hold a label of the schema: a quick test that most prose fails."""
         return not line.isascii() or self._beginnings.search(line) is not None
 
+    def may_begin(self, text: str, start: int, end: int) -> bool:
+        """Whether a segment can begin with a label of any schema: it has a colon, or a label may go on behind it."""
+        return self._semicolons or _COLON.search(text, start, end) is not None
+
     def plural(self, name: str) -> str | None:
         """The label of a heading or key such as ``Persons`` or ``Cities``, or None."""
         if label := self.known(name):
@@ -85,6 +90,8 @@ class LabelMatcher:
         bare = name.strip(_AROUND).casefold()
         if bare == "people":
             return self.known("person")
+        if not bare.endswith("s"):
+            return None
         for ending, singular in (("ies", "y"), ("es", ""), ("s", "")):
             stem = bare.removesuffix(ending)
             if 1 < len(stem) < len(bare) and (label := self.known(stem + singular)):
@@ -99,16 +106,23 @@ class LabelMatcher:
             return None
         while start < stop and text[start].isspace():
             start += 1
-        begins = dict.fromkeys((start, skip_bullet(text, start, stop)))
-        for begin in begins:
-            longest = None
-            colons = _COLON.finditer(text, begin, min(end, begin + self._reach))
-            for _, colon in zip(range(self._colons), colons, strict=False):
-                if label := self.known(text[begin : colon.start()]):
-                    longest = LabelMatch(label, known=True, body=colon.end())
-            if longest:
-                return longest
-        return None
+        if longest := self._longest_at(text, start, end):
+            return longest
+        begin = skip_bullet(text, start, stop)
+        return self._longest_at(text, begin, end) if begin > start else None
+
+    def _longest_at(self, text: str, begin: int, end: int) -> LabelMatch | None:
+        """The longest label of the schema with its colon that begins exactly here."""
+        label, body, at = None, begin, begin
+        reach = min(end, begin + self._reach)
+        for _ in range(self._colons):
+            colon = _COLON.search(text, at, reach)
+            if colon is None:
+                break
+            at = colon.end()
+            if name := self.known(text[begin : at - 1]):
+                label, body = name, at
+        return LabelMatch(label, known=True, body=body) if label else None
 
     def within(self, text: str, start: int, end: int) -> LabelMatch | None:
         """The first label of the schema after a preface: ``Sure! person: Ada``, ``The result: person: Ada``."""
@@ -151,4 +165,9 @@ def is_nothing_sentence(line: str) -> bool:
     (True, True)
     """
     bare = line.strip().strip("*_`\"'() \t")
-    return len(bare) <= 160 and _NEGATION.search(bare) is not None and _NOTHING_SENTENCE.fullmatch(bare) is not None
+    return (
+        len(bare) <= 160
+        and _NEGATION.search(bare) is not None
+        and _THING.search(bare) is not None
+        and _NOTHING_SENTENCE.fullmatch(bare) is not None
+    )

@@ -27,7 +27,7 @@ _MARKUP = "*_`\"'# \t"
 _SEMICOLONS = (";", "\uff1b")
 
 
-@dataclass
+@dataclass(slots=True)
 class _Open:
     """An item that later segments may continue."""
 
@@ -47,11 +47,10 @@ class _Reader:
         self.nothing = False
 
     def _add(self, label: str, spans: tuple[str, ...], start: int, end: int, *, known: bool = True) -> None:
-        while start < end and self._text[start].isspace():
-            start += 1
-        while start < end and self._text[end - 1].isspace():
-            end -= 1
-        self.items.append(Item(label, spans, self._text[start:end], known, (start, end)))
+        raw = self._text[start:end].lstrip()
+        start = end - len(raw)
+        raw = raw.rstrip()
+        self.items.append(Item(label, spans, raw, known, (start, start + len(raw))))
 
     def close(self) -> None:
         if self._open is None:
@@ -92,8 +91,10 @@ class _Reader:
 
     def line_start(self, start: int, end: int) -> None:
         self.close()
-        head = self._matcher.at(self._text, start, end) or self._matcher.within(self._text, start, end)
-        head = head or (None if self._header else unknown_at(self._text, start, end))
+        head = None
+        if self._matcher.may_begin(self._text, start, end):
+            head = self._matcher.at(self._text, start, end) or self._matcher.within(self._text, start, end)
+            head = head or (None if self._header else unknown_at(self._text, start, end))
         if head:
             self._header = None
             self._begin(head, start, end)
@@ -130,11 +131,12 @@ class _Reader:
         return self._text[item.head.body : end].strip()
 
     def _begin(self, head: LabelMatch, start: int, end: int) -> None:
-        body = self._text[head.body : end]
-        if not head.known and (says_nothing(body) or is_nothing_sentence(body)):  # "Answer: None"
-            self.nothing = True
-        else:
-            self._open = _Open(head, start, end)
+        if not head.known:
+            body = self._text[head.body : end]
+            if says_nothing(body) or is_nothing_sentence(body):  # "Answer: None"
+                self.nothing = True
+                return
+        self._open = _Open(head, start, end)
 
     def _unlabelled(self, start: int, end: int) -> None:
         line = self._text[start:end].strip()

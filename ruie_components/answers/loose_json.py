@@ -12,11 +12,14 @@ from typing import TypeAlias
 
 OPENING = re.compile(r"""\{\s*(?:["'\u201c}{]|\w{1,40}["']?\s*:)|\[\s*(?:[{\[\]"'\u201c]|\(\s*["'])""")
 """Matches the beginning of something like JSON."""
+MOST_NESTED = 1_000
+"""How deep values may nest: as deep as ``json.loads`` reads them. A model that repeats an opening goes deeper."""
 
 _NOT_SPACE = re.compile(r"\S")
 _CLOSES = re.compile(r"\s*(?:[,:}\]]|$)")  # characters that may follow the closing quote of a string
 _CLOSES_IN_TUPLE = re.compile(r"\s*(?:[,:}\])]|$)")
 _TUPLE = re.compile(r"""\(\s*["']""")  # of Python: read as a list
+_PAIR = re.compile(r""""([^"\\]*)"\s*:\s*"([^"\\]*)"(?=\s*[,}])""")  # the usual key and string, read at once
 _BARE = re.compile(r"[^{}\[\],:\"\n]+")
 _QUOTES = {'"': re.compile(r'["\\]'), "'": re.compile(r"['\\]"), "\u201c": re.compile(r"[\u201d\u201c\"\\]")}
 
@@ -63,25 +66,26 @@ class _Reader:
 
     def __init__(self) -> None:
         self.values: list[Value] = []
-        self._open: list[Object | Array] = []
+        self.open: list[Object | Array] = []
         self._tuples = 0  # the number of open parentheses
         self._objects = 0  # the number of open objects
         self._key: list[Text | None] = []  # the key without a value yet, for each open object or list
         self._last: Text | None = None  # a string that may turn out to be a key
 
     @property
-    def inside(self) -> bool:
-        return bool(self._open)
-
-    @property
     def in_tuple(self) -> bool:
         return self._tuples > 0
+
+    @property
+    def at_key(self) -> bool:
+        """Whether a key of an object may follow."""
+        return bool(self.open) and self._key[-1] is None and isinstance(self.open[-1], Object)
 
     def begin(self, kind: str, at: int) -> None:
         self.settle()
         value: Object | Array = Object(at) if kind == "{" else Array(at)
         self._put(value)
-        self._open.append(value)
+        self.open.append(value)
         self._key.append(None)
         self._objects += kind == "{"
         self._tuples += kind == "("
@@ -91,9 +95,9 @@ class _Reader:
         self._tuples -= kind == ")"
         self._drop_key()
         wanted = Object if kind == "}" else Array
-        count = self._objects if kind == "}" else len(self._open) - self._objects
-        while count and self._open:
-            value = self._open.pop()
+        count = self._objects if kind == "}" else len(self.open) - self._objects
+        while count and self.open:
+            value = self.open.pop()
             self._key.pop()
             self._objects -= isinstance(value, Object)
             value.end = at + 1
@@ -106,8 +110,14 @@ class _Reader:
         self._last = value
 
     def colon(self) -> None:
-        if self._last is not None and isinstance(self._open[-1], Object) and self._key[-1] is None:
+        if self._last is not None and isinstance(self.open[-1], Object) and self._key[-1] is None:
             self._key[-1], self._last = self._last, None
+
+    def pair(self, key: str, value: Text) -> None:
+        """A key with its string, where ``at_key``."""
+        self.settle()
+        if isinstance(top := self.open[-1], Object):
+            top.pairs.append((key, value))
 
     def comma(self) -> None:
         self.settle()
@@ -115,7 +125,7 @@ class _Reader:
 
     def _drop_key(self) -> None:
         """The innermost object's key has no value."""
-        if self._open and (key := self._key[-1]) is not None and isinstance(top := self._open[-1], Object):
+        if self.open and (key := self._key[-1]) is not None and isinstance(top := self.open[-1], Object):
             top.pairs.append((key.text, Text("", key.start, key.end, closed=key.closed)))
             self._key[-1] = None
 
@@ -126,9 +136,9 @@ class _Reader:
             self._put(value)
 
     def _put(self, value: Value) -> None:
-        if not self._open:
+        if not self.open:
             self.values.append(value)
-        elif isinstance(top := self._open[-1], Array):
+        elif isinstance(top := self.open[-1], Array):
             top.values.append(value)
         else:
             key = self._key[-1]
@@ -138,44 +148,53 @@ class _Reader:
     def finish(self, end: int) -> None:
         self.settle()
         self._drop_key()
-        for value in self._open:
+        for value in self.open:
             value.end = end
 
 
-def read(text: str, start: int = 0) -> list[Object | Array]:
-    """All objects and lists at the top level of a text, from ``start`` on; the caller reads the text between them."""
+def read(text: str, start: int = 0) -> list[Value]:
+    """All objects and lists at the top level of a text, from ``start`` on; the caller reads the text between them.
+
+    If they nest deeper than ``MOST_NESTED``, the rest of the text from there on is one more value, a ``Text``.
+    """
     reader = _Reader()
     at = start
-    while at < len(text):
-        if not reader.inside:
+    while at < len(text) and len(reader.open) <= MOST_NESTED:
+        if not reader.open:
             opening = OPENING.search(text, at)
             if opening is None:
                 break
             at = opening.start()
-        elif (visible := _NOT_SPACE.search(text, at)) is None:
-            break
-        else:
+        elif text[at].isspace():
+            visible = _NOT_SPACE.search(text, at)
+            if visible is None:
+                break
             at = visible.start()
         at = _token(text, at, reader)
-    reader.finish(len(text))
-    return [value for value in reader.values if not isinstance(value, Text)]
+    too_deep = len(reader.open) > MOST_NESTED
+    reader.finish(at if too_deep else len(text))
+    values: list[Value] = [value for value in reader.values if not isinstance(value, Text)]
+    return [*values, Text(text[at:], at, len(text))] if too_deep and at < len(text) else values
 
 
 def _token(text: str, at: int, reader: _Reader) -> int:
     """Pass the token at an offset, which is no white space, to the reader; returns the offset behind it."""
     character = text[at]
-    if character in "{[" or (character == "(" and _TUPLE.match(text, at)):
-        reader.begin(character, at)
-    elif character in "}]" or (character == ")" and reader.in_tuple):
-        reader.end(character, at)
-    elif character == ":":
-        reader.colon()
-    elif character == ",":
-        reader.comma()
-    elif character in _QUOTES:
+    if character in _QUOTES:
+        if reader.at_key and (pair := _PAIR.match(text, at)):
+            reader.pair(pair[1], Text(pair[2], pair.start(2) - 1, pair.end()))
+            return pair.end()
         value = _string(text, at, _CLOSES_IN_TUPLE if reader.in_tuple else _CLOSES)
         reader.string(value)
         return value.end
+    if character == ",":
+        reader.comma()
+    elif character == ":":
+        reader.colon()
+    elif character in "{[" or (character == "(" and _TUPLE.match(text, at)):
+        reader.begin(character, at)
+    elif character in "}]" or (character == ")" and reader.in_tuple):
+        reader.end(character, at)
     elif bare := _BARE.match(text, at):
         reader.string(Text(bare[0].strip(), at, bare.end(), closed=bare.end() < len(text), quoted=False))
         return bare.end()

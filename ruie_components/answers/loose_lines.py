@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from itertools import islice
 
 from ruie_components.answers.label_matcher import LabelMatcher, skip_bullet
 from ruie_components.types import Task
@@ -131,23 +130,22 @@ class LooseLines:
         return [row] if row else []
 
     def _by_cells(self, line: str, *, strong: bool = False) -> Row | None:
-        cells = list(islice((_STRONG_CELLS if strong else _CELLS).split(line), _MOST_CELLS + 1))
+        cells = (_STRONG_CELLS if strong else _CELLS).split(line, _MOST_CELLS)
         return self._by_label([cell.strip(_AROUND) for cell in cells])
 
     def _by_label(self, cells: list[str]) -> Row | None:
-        """The row of cells, one of which is a label; a span may contain commas if the others are unambiguous."""
-        if len(cells) > _MOST_CELLS:
+        """The row of cells, one of which is a label."""
+        if len(cells) != 2 + self._pairs:
             return None
         known = [i for i, cell in enumerate(cells) if cell and self._matcher.known(cell)]
-        count = 2 + self._pairs
         if len(known) > 1:
             free = [i for i in known if not self._contains(cells[i])]
             known = free if len(free) == 1 else [i for i in known if i == (1 if self._pairs else len(cells) - 1)]
-        if len(known) != 1 or len(cells) < count:
+        if len(known) != 1:
             return None
         label = self._matcher.known(cells[known[0]])
         rest = [cell for i, cell in enumerate(cells) if i != known[0]]
-        if len(cells) > count or label is None or not all(rest):
+        if label is None or not all(rest):
             return None
         return label, tuple(rest), True
 

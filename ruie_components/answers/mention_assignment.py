@@ -72,6 +72,7 @@ class MentionAssigner:
         within = bytearray(len(self._grounder.text))  # characters of the assigned spans
         labels_at: defaultdict[Offsets, set[str]] = defaultdict(set)
         next_mention: defaultdict[tuple[str, str, int], int] = defaultdict(int)
+        exhausted: set[tuple[str, str]] = set()  # label and span whose mentions are all assigned
         assigned: dict[int, AssignedSpan] = {}
 
         def assign(i: int, match: SpanMatch) -> None:
@@ -91,6 +92,7 @@ class MentionAssigner:
                     if choice == 0 and not taken and within[match.start] and within[match.end - 1]:
                         continue
                     return match
+            exhausted.add((label, span))
             return None
 
         for i, (label, span, _, offsets) in enumerate(predicted):
@@ -98,7 +100,8 @@ class MentionAssigner:
             if match and label not in labels_at[match[:2]]:
                 assign(i, match)
         for i in sorted(range(len(predicted)), key=lambda i: -len(predicted[i].span)):
-            if i not in assigned and (match := choose(predicted[i].label, predicted[i].span)):
+            label, span, *_ = predicted[i]
+            if i not in assigned and (label, span) not in exhausted and (match := choose(label, span)):
                 assign(i, match)
         return [assigned[i] for i in sorted(assigned)]
 

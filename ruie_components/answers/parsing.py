@@ -66,7 +66,8 @@ def parse(
     white space or a semicolon at its end, or one that contains ``; label:`` of the schema.
 
     Any string can be read, in time linear in answer and text. Each kind of search has a budget: of thousands of spans
-    that are missing from a text of megabytes, the last ones are not searched by similarity.
+    that are missing from a text of megabytes, the last ones are not searched by similarity. JSON that nests deeper than
+    1,000 values, as a model's endless repetition does, is rejected from there on.
 
     Args:
         answer: The model's answer: a string; or an object with the content of the JSON format: a mapping, a list,

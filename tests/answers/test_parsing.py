@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ruie_components import AnswerError, Demonstration, Example, Extraction, Query, prompts
+from ruie_components import AnswerError, Demonstration, Example, Extraction, Query, Rejection, prompts
 from ruie_components.answers import as_linear, json_schema, parse, parse_items
 
 TEXT = "Ada Lovelace met Bob in New York, and Bob wrote to Ada Lovelace."
@@ -518,6 +518,16 @@ def test_twice_the_answer_is_twice_the_work(piece, query):
     parse(piece * 10, query)  # fills the caches
     once, twice = (calls(piece * count, query) for count in (300, 600))
     assert twice <= 2.2 * once + 500
+
+
+def test_json_that_nests_too_deep_is_rejected_from_there_on():
+    answer = '{"type": "person", "text": "Ada"}, ' + '[{"a": ' * 100_000
+    result = parse(answer, NER)
+    assert [entity.text for entity in result.entities] == ["Ada"]
+    rest = result.rejected[-1]
+    assert rest.reason is Rejection.UNREADABLE
+    assert len(rest.answer) > 690_000
+    assert answer.endswith(rest.answer)
 
 
 @pytest.mark.timeout(240)
