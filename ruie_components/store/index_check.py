@@ -6,8 +6,11 @@ writes. Such a row is stored but never found. Linking it again repairs nearly al
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,17 +81,29 @@ def check_written(collection: Any, written: Sequence[str]) -> IndexCheck:
 
 
 def _unreachable(collection: Any, ids: Sequence[str], advance: Callable[[int], None] = lambda _: None) -> list[str]:
+    pages = [ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE)]
     lost: list[str] = []
-    for start in range(0, len(ids), _PAGE):
-        page = collection.get(ids=list(ids[start : start + _PAGE]), include=["embeddings"])
-        if page["ids"]:
-            hits = collection.query(query_embeddings=page["embeddings"], n_results=_HITS, include=["distances"])
-            own = 1 - np.linalg.norm(np.asarray(page["embeddings"], np.float64), axis=1).round()  # (n,), 1 for zeros
-            for row_id, distance, near, distances in zip(page["ids"], own, hits["ids"], hits["distances"], strict=True):
-                among_equals = len(near) == _HITS and distances[-1] <= distance + _ROUNDING
-                if row_id not in near and not among_equals:
-                    lost.append(row_id)
-        advance(min(_PAGE, len(ids) - start))
+    threads = ThreadPoolExecutor(os.cpu_count())  # Chroma releases Python's global lock while it searches
+    try:
+        for page, unreachable in zip(pages, threads.map(partial(_unreachable_of, collection), pages), strict=True):
+            lost += unreachable
+            advance(len(page))
+    finally:
+        threads.shutdown(cancel_futures=True)  # an interrupted check ends with the pages that have begun
+    return lost
+
+
+def _unreachable_of(collection: Any, ids: Sequence[str]) -> list[str]:
+    page = collection.get(ids=list(ids), include=["embeddings"])
+    if not page["ids"]:
+        return []
+    hits = collection.query(query_embeddings=page["embeddings"], n_results=_HITS, include=["distances"])
+    own = 1 - np.linalg.norm(np.asarray(page["embeddings"], np.float64), axis=1).round()  # (n,), 1 for zeros
+    lost = []
+    for row_id, distance, near, distances in zip(page["ids"], own, hits["ids"], hits["distances"], strict=True):
+        among_equals = len(near) == _HITS and distances[-1] <= distance + _ROUNDING
+        if row_id not in near and not among_equals:
+            lost.append(row_id)
     return lost
 
 
