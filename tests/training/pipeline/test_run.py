@@ -546,6 +546,11 @@ def test_every_key_of_a_recipe_is_described():
     assert page.read_text("utf-8").endswith(f"{keys.rstrip()}\n"), "write the output of ruie train --keys to this page"
 
 
+def test_the_documentation_lists_every_recipe():
+    page = (Path(__file__).parents[3] / "docs" / "training.md").read_text("utf-8")
+    assert [name for name in built_in() if f"`{name.removeprefix('ablation-')}`" not in page] == []
+
+
 def test_a_catalog_without_a_set_to_measure_names_section_and_condition(tiny, starter_data, tmp_path):
     shutil.copytree(starter_data, tmp_path / "data")
     path = tmp_path / "data" / "catalog.json"
