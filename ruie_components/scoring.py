@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
 from ruie_components.answers import as_linear
@@ -121,12 +122,12 @@ def score_answers(task: Task | str, query_block: str, gold_answer: str, generate
     schema = _SCHEMA.search(query_block)
     if schema is None:
         raise ValueError(f"the query block has no line 'Schema: [label, ...]'; it begins {query_block[:80]!r}")
-    return _compare(Task(task), query_block, schema[1].split(", "), gold_answer, generated_answer)
+    return _compare(Task(task), query_block, _names(tuple(schema[1].split(", "))), gold_answer, generated_answer)
 
 
-def _compare(task: Task, block: str, labels: Sequence[str], gold: str, generated: str) -> AnswerScore:
+def _compare(task: Task, block: str, names: _Names, gold: str, generated: str) -> AnswerScore:
     truth = {piece for piece in _pieces(gold) if piece != NOTHING.lower()}
-    predicted = _predictions(labels, generated)
+    predicted = _predictions(names.labelled, generated)
     if task is Task.NER:
         shown = block.lower()
         predicted = {piece: label for piece, label in predicted.items() if piece[len(label) + 1 :] in shown}
@@ -138,10 +139,21 @@ def _pieces(answer: str) -> list[str]:
     return [piece for piece in (piece.strip() for piece in normalise(answer).split(";")) if piece]
 
 
-def _predictions(labels: Sequence[str], answer: str) -> dict[str, str]:
+class _Names(NamedTuple):
+    labels: Mapping[str, str]  # the labels of a schema by their normalised names, the longest name first
+    labelled: re.Pattern[str]
+
+
+@lru_cache(maxsize=256)  # the inputs of a data set share few schemas
+def _names(labels: tuple[str, ...]) -> _Names:
+    by_name = {normalise(label).strip(): label for label in reversed(labels)}
+    ordered = sorted(by_name, key=len, reverse=True)
+    labelled = re.compile(f"({'|'.join(re.escape(name) for name in ordered if name)}):")
+    return _Names({name: by_name[name] for name in ordered}, labelled)
+
+
+def _predictions(labelled: re.Pattern[str], answer: str) -> dict[str, str]:
     """The predictions of an answer, each with its label."""
-    names = sorted({name for label in labels if (name := normalise(label).strip())}, key=len, reverse=True)
-    labelled = re.compile(f"({'|'.join(map(re.escape, names))}):")
     matches = [(piece, labelled.search(piece)) for piece in _pieces(answer)]
     return {piece[match.start() :]: match[1] for piece, match in matches if match}
 
@@ -193,12 +205,11 @@ def score(examples: Sequence[Example], extractions: Sequence[Extraction], mode: 
 def _by_strings(example: Example, extraction: Extraction) -> dict[str, Counts]:
     query = example.query
     generated = as_linear(extraction.answer, query) if extraction.answer else _rendered(extraction)
-    compared = _compare(example.task, render_query(query), example.labels, render_answer(example), generated)
-    names = {normalise(label).strip(): label for label in reversed(example.labels)}
-    ordered = sorted(names, key=len, reverse=True)
+    names = _names(tuple(example.labels))
+    compared = _compare(example.task, render_query(query), names, render_answer(example), generated)
 
     def label_of(piece: str) -> str:
-        return next((names[name] for name in ordered if piece.startswith(f"{name}:")), "")
+        return next((label for name, label in names.labels.items() if piece.startswith(f"{name}:")), "")
 
     truth: _Tally = Counter((label_of(piece), piece) for piece in compared.truth)
     predicted: _Tally = Counter((label_of(piece), piece) for piece in compared.predicted)
