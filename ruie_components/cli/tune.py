@@ -74,15 +74,14 @@ def tune(
             return
         with closing(AnswerCache(cache)) as answers:
             tuning = search.tune(opened, chat, cache=answers, concurrency=concurrency, **given)
-        has_failed = tuning.failures * 2 >= tuning.calls
-        keeps = (tuning.is_significant or always) and not has_failed
+        keeps = (tuning.is_significant or always) and not tuning.has_failed
         if keeps:
             opened.set_tuned(tuning.task, tuning.winner)
     if as_json:
         write_json(console, _as_json(tuning, kept=keeps), indent=1)
     else:
         _show(tuning, kept=keeps)
-    if has_failed:
+    if tuning.has_failed:
         raise typer.Exit(1)
 
 
@@ -113,6 +112,7 @@ def _as_json(tuning: Any, *, kept: bool) -> dict[str, Any]:
         "kept": kept,
         "calls": tuning.calls,
         "failures": tuning.failures,
+        "has_failed": tuning.has_failed,
         "trials": [
             {"settings": one.settings.model_dump(mode="json"), "inputs": one.inputs, "f1": one.f1._asdict()}
             for one in tuning.trials
@@ -127,7 +127,12 @@ def _show(tuning: Any, *, kept: bool) -> None:
     console.print(table)
     if len(tuning.trials) > _SHOWN:
         console.print(f"and {len(tuning.trials) - _SHOWN} more that left earlier")
-    if tuning.difference is None:
+    if tuning.has_failed:
+        said = (
+            f"{tuning.failures:,} of {tuning.calls:,} requests failed, which is half of them or more: the figures say "
+            "nothing about the settings, and the store keeps what it has."
+        )
+    elif tuning.difference is None:
         said = "The default is the best: " + (
             "the store keeps it." if kept else "the store keeps what it has (--always keeps the default instead)."
         )
@@ -140,7 +145,5 @@ def _show(tuning: Any, *, kept: bool) -> None:
         said += f"It is {better} than the default: "
         said += "the store keeps it." if kept else "the store keeps what it has (--always keeps it nevertheless)."
     console.print(said, markup=False, soft_wrap=True)
-    if tuning.failures:
+    if tuning.failures and not tuning.has_failed:
         console.print(f"{tuning.failures:,} of {tuning.calls:,} requests failed and count as empty extractions")
-    if tuning.failures * 2 >= tuning.calls:
-        console.print("That is half of them or more: the store keeps what it has.")

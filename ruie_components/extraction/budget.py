@@ -5,6 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+def cost_of(prices: tuple[float, float] | None, read: int, written: int) -> float | None:
+    """The cost of tokens, in the currency of the prices; ``None`` without prices.
+
+    Args:
+        prices: Per million tokens read, and per million written.
+        read: Tokens read.
+        written: Tokens written.
+
+    >>> cost_of((0.5, 2.0), read=1_000_000, written=250_000)
+    1.0
+    """
+    return None if prices is None else (read * prices[0] + written * prices[1]) / 1_000_000
+
+
 @dataclass(frozen=True)
 class Budget:
     """The limits of a run, resumed parts included. It stops before the document that would exceed a limit.
@@ -36,7 +50,7 @@ class Budget:
 
     def price_of(self, read: int, written: int) -> float | None:
         """The cost of tokens read and written; ``None`` without prices."""
-        return None if self.prices is None else (read * self.prices[0] + written * self.prices[1]) / 1_000_000
+        return cost_of(self.prices, read, written)
 
     def exceeded(self, calls: int, read: int, written: int) -> str | None:
         """The limit that so many calls and tokens exceed; ``None`` if they fit."""

@@ -18,7 +18,7 @@ from ruie_components.errors import ChatModelError, RuieError
 from ruie_components.extraction import batch, documents, streaming
 from ruie_components.extraction.confidence import agreement, from_tokens
 from ruie_components.extraction.documents import Chunking, DocumentResult, Plan
-from ruie_components.extraction.results import Estimate, ExtractionResult, identified, usage_of, warn_truncated
+from ruie_components.extraction.results import Estimate, ExtractionResult, Usage, identified, usage_of, warn_truncated
 from ruie_components.extraction.resume import ResumeFile
 from ruie_components.extraction.streaming import GrowingAnswer
 from ruie_components.prompts import AnswerFormat, Order, Prompt, TokenCounter, build_prompt, estimate_tokens
@@ -424,10 +424,11 @@ class Extractor:
         sure = from_tokens(extraction, response.tokens)
         return identified(ExtractionResult(extraction, prompt, usage, confidence=sure), prompt.query)
 
-    def agree(self, result: ExtractionResult, samples: int = 5) -> ExtractionResult:
+    def agree(self, result: ExtractionResult, samples: int | Sequence[ExtractionResult] = 5) -> ExtractionResult:
         """The result with the share of sampled answers that have each annotation, as its confidence.
 
-        For models without token probabilities. It takes ``samples`` more requests.
+        For models without token probabilities. It takes ``samples`` more requests, whose tokens and seconds are added
+        to the result's usage.
 
         .. code-block:: python
 
@@ -436,13 +437,20 @@ class Extractor:
 
         Args:
             result: A result of this extractor or another one.
-            samples: How many answers to the result's prompt to sample.
+            samples: How many answers to the result's prompt to sample, or the results of sampled answers, of which
+                failed ones are left out.
 
         Raises:
-            ValueError: The result has no prompt, ``samples`` is less than 1, or the model's temperature is 0, so that
-                all answers are equal.
+            ValueError: There is no sample. Or answers are to be sampled and the result has no prompt, or the model's
+                temperature is 0, so that all answers are equal.
             ChatModelError: The model can't be reached or used.
         """
+        sampled = self._samples(result, samples) if isinstance(samples, int) else samples
+        answered = [one for one in sampled if one.error is None]
+        confidence = agreement(result.extraction, [one.extraction for one in answered])
+        return replace(result, confidence=confidence, usage=_total(result.usage, [one.usage for one in answered]))
+
+    def _samples(self, result: ExtractionResult, count: int) -> list[ExtractionResult]:
         if result.prompt is None:
             raise ValueError("the result has no prompt to sample answers for")
         if self.model.settings.get("temperature") in (0, 0.0):
@@ -450,8 +458,7 @@ class Extractor:
                 f"the temperature of {self.model.name!r} is 0, so that every answer is the same: give it one, such as "
                 "temperature=0.7"
             )
-        sampled = [self.answer(result.prompt).extraction for _ in range(samples)]
-        return replace(result, confidence=agreement(result.extraction, sampled))
+        return [self.answer(result.prompt) for _ in range(count)]
 
     def constraint(self, prompt: Prompt) -> Constraint | None:
         """The constraint on an answer, as far as the model supports one; other models have only the instruction."""
@@ -518,6 +525,21 @@ def check_hold(hold: answers.Hold | None, model: ChatModel) -> answers.Hold | No
             "or take gguf:PATH, or openai:MODEL with the base_url of a llama.cpp or vLLM server"
         )
     return hold
+
+
+def _total(usage: Usage, more: Sequence[Usage]) -> Usage:
+    """A usage with the tokens and seconds of further answers to its prompt."""
+
+    def tokens(name: Literal["input_tokens", "output_tokens"]) -> int | None:
+        counted = [count for one in (usage, *more) if (count := getattr(one, name)) is not None]
+        return sum(counted) if counted else None
+
+    return replace(
+        usage,
+        input_tokens=tokens("input_tokens"),
+        output_tokens=tokens("output_tokens"),
+        seconds=usage.seconds + sum(one.seconds for one in more),
+    )
 
 
 def _seconds(response: Response, start: float) -> float:

@@ -179,6 +179,35 @@ def test_always_keeps_the_default_where_it_wins(tmp_path):
             assert opened.tuned() == kept
 
 
+def test_nothing_is_kept_where_half_of_the_requests_failed(tmp_path, monkeypatch):
+    class Half(CopyBaseline):
+        name = "half"
+        calls = 0
+
+        def complete(self, prompt, *, constraint=None):
+            self.calls += 1
+            if self.calls % 3:
+                raise ValueError("no answer")
+            return super().complete(prompt)
+
+    monkeypatch.setattr("ruie_components.cli.tune.chat_model", lambda *_: Half())
+    folder = str(tmp_path / "pool")
+    with DemonstrationStore.create(ROWS, path=folder, progress=False) as store:
+        store.set_tuned("NER", BEST)
+    few = ["--calls", "80", "--method", "bm25", "-k", "1", "--order", "similar-last", "--answer-format", "linear"]
+    command = ["tune", "--store", folder, "--cache", f"{tmp_path}/a.sqlite", *few, "--always"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1
+    assert "requests failed, which is half of them or more" in done.output
+    assert "the store keeps what it has" in done.output
+    assert "--always" not in done.output
+    with DemonstrationStore.open(folder) as opened:
+        assert opened.tuned() == BEST
+    again = json.loads(CliRunner().invoke(app, [*command, "--cache", f"{tmp_path}/b.sqlite", "--json"]).stdout)
+    assert again["has_failed"]
+    assert not again["kept"]
+
+
 def test_tuned_settings_survive_closing(tmp_path):
     folder = tmp_path / "pool"
     with DemonstrationStore.create(ROWS[:8], path=folder, progress=False) as store:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from ruie_components import DemonstrationStore, Example, Extraction, Extractor, 
 from ruie_components.chat import Response, TokenProbability
 from ruie_components.extraction import Confidence, ExtractionResult, Usage
 from ruie_components.extraction.confidence import agreement, from_tokens
+from ruie_components.extraction.results import failed
 
 from ..chat_models import CompleteOnly
 
@@ -122,6 +124,18 @@ def test_sampled_answers_agree(store):
     assert result.confidence == ()
     agreed = extractor.agree(result, samples=3)
     assert [one.value for one in agreed.confidence] == pytest.approx([2 / 3, 1 / 3])
+    assert agreed.usage.seconds > result.usage.seconds
+    extractor = Extractor(store, Sampling(0.7))
+    sampled = [extractor.extract(QUERY) for _ in range(3)]
+    lost = failed(QUERY, result.prompt, ValueError("no answer"))
+    given = Extractor(store, Sampling(0)).agree(sampled[0], [*sampled[1:], lost])
+    assert given.confidence == agreement(sampled[0].extraction, [one.extraction for one in sampled[1:]])
+    assert given.usage.seconds == pytest.approx(sum(one.usage.seconds for one in sampled))
+    counted = [replace(one, usage=Usage(10, 3)) for one in sampled]
+    usage = extractor.agree(replace(result, usage=Usage(5)), [*counted, lost]).usage
+    assert (usage.input_tokens, usage.output_tokens) == (35, 9)
+    with pytest.raises(ValueError, match="at least one sample"):
+        extractor.agree(result, [lost])
     with pytest.raises(ValueError, match=r"temperature of 'sampling' is 0"):
         Extractor(store, Sampling(0)).agree(result)
 
