@@ -8,14 +8,16 @@ from contextlib import closing
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ruie_components.cli.console import console, errors, write_json
 from ruie_components.cli.options import HoldOption, ModelOptions, Pool, chat_model
+from ruie_components.extraction.budget import cost_of
 from ruie_components.prompts import AnswerFormat, Order
 from ruie_components.store import DemonstrationStore
+from ruie_components.types import Task
 
 if TYPE_CHECKING:
     from ruie_components.evaluation.experiment import RunCost
@@ -51,6 +53,24 @@ def extraction(
         ),
     ] = None,
     pool: Pool = "default",
+    task: Annotated[
+        Task | None,
+        typer.Option(
+            "--task",
+            "-t",
+            help="A task of --store. Default: all of its tasks, each as a set.",
+            case_sensitive=False,
+            show_default=False,
+        ),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Exported encoder folder, sentence-transformers path or hub name, for selections without an encoder "
+            "of their own. A --store that was built with one needs it. Default: the embedded one.",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -130,17 +150,22 @@ def extraction(
     -k 4 --model gguf:model.gguf --inputs 100 --out RESULTS
     """
     from ruie_components.evaluation import AnswerCache, CachedChatModel, EvaluationSet, Plan, measure
-    from ruie_components.evaluation.data import read_set, split_pool
+    from ruie_components.evaluation.data import encoder_of, read_set, split_pool
     from ruie_components.evaluation.experiment import run_cost
     from ruie_components.evaluation.predictors import correlation_table, correlations
     from ruie_components.evaluation.tables import calibration_table, rows, table, write_results
 
     if (data is None) == (store is None) or (data is not None and not sets):
         raise typer.BadParameter("give --data with --sets, or --store")
+    if task is not None and store is None:
+        raise typer.BadParameter("it is for --store; the sets of --data name their task", param_hint="--task")
     measured_on: list[EvaluationSet] = []
+    by_encoder: Any = encoder
     if store is not None:
-        with closing(DemonstrationStore.open(store, pool=pool)) as opened:
-            measured_on += [split_pool(opened, task, inputs=inputs, seed=seed) for task in opened.tasks]
+        with closing(DemonstrationStore.open(store, pool=pool, encoder=encoder)) as opened:
+            tasks = opened.tasks if task is None else [task]
+            measured_on += [split_pool(opened, each, inputs=inputs, seed=seed) for each in tasks]
+            by_encoder = encoder_of(opened)
     elif data is not None:
         for name in sets or []:
             measured_on.append(read_set(data, name, split=split, inputs=inputs, pool=pool_size, seed=seed))
@@ -159,6 +184,7 @@ def extraction(
         plan = Plan(
             measured_on, models, selection or ("bm25", "similarity"), k or (8,), orders,
             answer_format or (AnswerFormat.LINEAR,), [one.value_or_none for one in hold or [HoldOption.NONE]], seed,
+            by_encoder,
         )  # fmt: skip
         plan.check_reference(reference)
         if dry_run:
@@ -176,6 +202,8 @@ def extraction(
         for more_text in (calibration_table(measurements), correlation_table(correlations(measurements))):
             if more_text:
                 console.print(f"\n{more_text}", markup=False, soft_wrap=True)
+    if missing := sum(one.failed_samples for one in measurements):
+        errors.print(f"{missing:,} sampled answers failed; the agreement is that of the others")
     why = Counter(result.error for one in measurements for result in one.results if result.error is not None)
     if why:
         total = sum(len(one.examples) for one in measurements)
@@ -188,13 +216,14 @@ def extraction(
 
 
 def _show_cost(cost: RunCost, price: tuple[float, float] | None, *, as_json: bool) -> None:
+    to_read = cost_of(price, cost.new_tokens, 0)
     if as_json:
-        priced = {} if price is None else {"cost_to_read": cost.new_tokens * price[0] / 1e6}
+        priced = {} if to_read is None else {"cost_to_read": to_read}
         write_json(console, {**asdict(cost), **priced}, indent=1)
         return
     said = f"{cost.calls:,} calls, about {cost.tokens:,} tokens to read"
     if cost.new_calls < cost.calls:
         said += f"; {cost.new_calls:,} calls, about {cost.new_tokens:,} tokens, without cached and equal prompts"
-    if price is not None:
-        said += f"; to read them costs {cost.new_tokens * price[0] / 1e6:.3g}, answers not counted"
+    if to_read is not None:
+        said += f"; to read them costs {to_read:.3g}, answers not counted"
     console.print(said, markup=False, soft_wrap=True)

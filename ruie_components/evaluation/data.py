@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ruie_components.formats import read_examples
 from ruie_components.store import DemonstrationStore
@@ -72,12 +73,14 @@ def split_pool(
         seed: Of the random draw.
 
     Raises:
-        ValueError: The pool has several tasks and none is given, or too few rows.
+        ValueError: The pool has several tasks and none is given, or it has too few rows of the task.
     """
     tasks = list(store.tasks)
     if task is None and len(tasks) != 1:
         raise ValueError(f"pool {store.pool!r} holds {', '.join(tasks) or 'no task'}: give the task")
     chosen = Task(task or tasks[0])
+    if chosen not in tasks:
+        raise ValueError(f"pool {store.pool!r} holds no {chosen} rows; it holds {', '.join(tasks) or 'nothing'}")
     rows = [example for example in store.examples(chosen) if example.annotations]
     if len(rows) < 8:
         raise ValueError(f"pool {store.pool!r} has {len(rows)} annotated {chosen} rows; at least 8 are needed")
@@ -86,6 +89,15 @@ def split_pool(
     input_texts = {text_hash(example.text) for example in order[:count]}
     pool = [example for example in order[count:] if text_hash(example.text) not in input_texts]
     return _checked(f"{chosen}/{store.pool}", pool, order[:count])
+
+
+def encoder_of(store: DemonstrationStore) -> Any:
+    """The encoder by which a part of a pool is measured: the pool's own.
+
+    ``None``, the embedded one, for an adapted encoder: it was trained on the whole pool, inputs included.
+    """
+    adapted_from = getattr(getattr(store.encoder, "config", None), "adapted_from", None)
+    return store.encoder if adapted_from is None else None
 
 
 def _annotated(folder: Path, split: str) -> Iterable[Example]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
 from itertools import product
-from typing import Literal
+from typing import Any
 
 from ruie_components.answers import Hold
 from ruie_components.chat import ChatModel
@@ -20,13 +19,12 @@ from ruie_components.evaluation.cache import AnswerCache, CachedChatModel, reque
 from ruie_components.evaluation.data import EvaluationSet
 from ruie_components.evaluation.selections import Chosen, PoolStores, check_selection, choose
 from ruie_components.extraction import ExtractionResult, Extractor
-from ruie_components.extraction.confidence import agreement
 from ruie_components.extraction.extractor import check_hold
 from ruie_components.extraction.results import AnswerTruncatedWarning, failed
 from ruie_components.labels import label_counts, label_f1, label_recall
 from ruie_components.progress import track
 from ruie_components.prompts import AnswerFormat, Order, Prompt
-from ruie_components.scoring import Counts, score
+from ruie_components.scoring import Counts, Mode, Score, score
 from ruie_components.tokenization import tokenize
 from ruie_components.types import Example
 
@@ -67,6 +65,7 @@ class Measurement:
         label_recall: For each input the share of its labels that its demonstrations have; NaN without any.
         shared_words: For each input the mean word F1 (multiset Dice) of its text and its demonstrations' texts; NaN
             without any.
+        failed_samples: The number of answers that could not be sampled, for confidence by agreement; the others count.
     """
 
     condition: Condition
@@ -75,11 +74,26 @@ class Measurement:
     label_f1: tuple[float, ...]
     label_recall: tuple[float, ...]
     shared_words: tuple[float, ...]
+    failed_samples: int = 0
 
-    def counts(self, mode: Literal["span", "paper"] = "span") -> list[Counts]:
-        """For each input its true positives, false negatives and false positives."""
-        pairs = zip(self.examples, self.results, strict=True)
-        return [score([example], [result.extraction], mode) for example, result in pairs]
+    def counts(self, mode: Mode = "span") -> tuple[Score, ...]:
+        """For each input its true positives, false negatives and false positives, scored once."""
+        if mode not in self._counts:
+            pairs = zip(self.examples, self.results, strict=True)
+            self._counts[mode] = tuple(score([example], [result.extraction], mode) for example, result in pairs)
+        return self._counts[mode]
+
+    @cached_property
+    def _counts(self) -> dict[Mode, tuple[Score, ...]]:
+        return {}
+
+    def counts_by_label(self) -> dict[str, Counts]:
+        """The counts of each label over all inputs, by spans."""
+        labels: defaultdict[str, Counts] = defaultdict(Counts)
+        for counts in self.counts():
+            for label, part in counts.labels.items():
+                labels[label] += part
+        return dict(sorted(labels.items()))
 
     @property
     def failures(self) -> int:
@@ -111,6 +125,7 @@ class Plan:
         formats: Answer formats.
         holds: Restrictions of answers by a grammar; ``None`` for none.
         seed: Of random choice.
+        encoder: The encoder of selections without a named one, as for ``load_encoder``. Default: the embedded one.
 
     Raises:
         ValueError: There is no such selection, two models have the same name and the same settings, or a model takes
@@ -125,6 +140,7 @@ class Plan:
     formats: Sequence[AnswerFormat] = (AnswerFormat.LINEAR,)
     holds: Sequence[Hold | None] = (None,)
     seed: int = 0
+    encoder: Any = None
 
     def __post_init__(self) -> None:
         for name in self.selections:
@@ -177,7 +193,7 @@ def cells(plan: Plan, *, retries: int = 2, stores: PoolStores | None = None, pro
     """
     given = stores
     for data in plan.sets:
-        stores = given.with_inputs(data.inputs) if given else PoolStores(data, progress=progress)
+        stores = given.with_inputs(data.inputs) if given else PoolStores(data, progress=progress, encoder=plan.encoder)
         try:
             known: dict[tuple[str, int], Chosen] = {}
             for condition in plan.conditions(data):
@@ -293,9 +309,11 @@ def measure(
     measurements = []
     with track("evaluate", total=total, enabled=progress) as advance, ThreadPoolExecutor(concurrency) as executor:
         for cell in cells(plan, retries=retries, stores=stores, progress=progress):
-            results = []
-            for result in executor.map(partial(_answer, cell.extractor, failures.errors, samples), cell.prompts):
+            results, failed_samples = [], 0
+            answer = partial(_answer, cell.extractor, failures.errors, samples)
+            for result, missing in executor.map(answer, cell.prompts):
                 results.append(result)
+                failed_samples += missing
                 advance(1)
                 failures.answered |= result.error is None
                 try:
@@ -303,63 +321,49 @@ def measure(
                 except Exception:
                     executor.shutdown(cancel_futures=True)
                     raise
-            fit = _fit(cell.data.inputs, cell.chosen)
-            measurements.append(Measurement(cell.condition, cell.data.inputs, tuple(results), *fit))
+            f1, recall, words = _fit(cell.data.inputs, cell.chosen)
+            measurements.append(
+                Measurement(cell.condition, cell.data.inputs, tuple(results), f1, recall, words, failed_samples)
+            )
     return measurements
 
 
-def _answer(extractor: Extractor, errors: list[Exception], samples: int, prompt: Prompt) -> ExtractionResult:
+def _answer(
+    extractor: Extractor, errors: list[Exception], samples: int, prompt: Prompt
+) -> tuple[ExtractionResult, int]:
+    """The result, and the number of failed samples."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AnswerTruncatedWarning)  # counted in the usage
             result = extractor.answer(prompt)
-            return _with_agreement(extractor, result, prompt, samples) if samples else result
+            sampled = [_sample(extractor, prompt, i) for i in range(1, samples + 1)]
     except Exception as error:  # no error of one request may lose the other results
         errors.append(error)
-        return failed(prompt.query, prompt, error)
+        return failed(prompt.query, prompt, error), 0
+    missing = sum(one.error is not None for one in sampled)
+    return (extractor.agree(result, sampled) if missing < len(sampled) else result), missing
 
 
-def _with_agreement(extractor: Extractor, result: ExtractionResult, prompt: Prompt, samples: int) -> ExtractionResult:
-    """``Extractor.agree``, with a separate cache key for each sample.
-
-    A sample that fails is left out: it does not change the measured answer.
-    """
+def _sample(extractor: Extractor, prompt: Prompt, i: int) -> ExtractionResult:
+    """The result of the ``i``-th sampled answer, with a key of its own in the cache."""
     model = extractor.model
-    others = [
-        extractor.with_model(model.resample(i)) if isinstance(model, CachedChatModel) else extractor
-        for i in range(1, samples + 1)
-    ]
-    sampled = []
-    for other in others:
-        with suppress(Exception):
-            sampled.append(other.answer(prompt))
-    if not sampled:
-        return result
-    usage = result.usage
-    for one in sampled:
-        usage = replace(
-            usage,
-            input_tokens=_sum(usage.input_tokens, one.usage.input_tokens),
-            output_tokens=_sum(usage.output_tokens, one.usage.output_tokens),
-            seconds=usage.seconds + one.usage.seconds,
-        )
-    sure = agreement(result.extraction, [one.extraction for one in sampled])
-    return replace(result, confidence=sure, usage=usage)
-
-
-def _sum(count: int | None, more: int | None) -> int | None:
-    return None if count is None and more is None else (count or 0) + (more or 0)
+    other = extractor.with_model(model.resample(i)) if isinstance(model, CachedChatModel) else extractor
+    try:
+        return other.answer(prompt)
+    except Exception as error:  # a failed sample does not change the measured answer
+        return failed(prompt.query, prompt, error)
 
 
 def _fit(examples: Sequence[Example], chosen: Chosen) -> Iterator[tuple[float, ...]]:
     """The fit of demonstrations to each input: label F1, label recall, and word F1."""
+    count_words = cache(lambda text: Counter(tokenize(text)))  # many inputs share a demonstration
     f1, recall, words = [], [], []
     for example, demonstrations in zip(examples, chosen, strict=True):
         shown = [label_counts(one.example) for one in demonstrations]
-        wanted, text = label_counts(example), Counter(tokenize(example.text))
+        wanted, text = label_counts(example), count_words(example.text)
         f1.append(_mean(label_f1(wanted, each) for each in shown))
         recall.append(label_recall(wanted, shown) if shown else math.nan)
-        words.append(_mean(label_f1(text, Counter(tokenize(one.example.text))) for one in demonstrations))
+        words.append(_mean(label_f1(text, count_words(one.example.text)) for one in demonstrations))
     return map(tuple, (f1, recall, words))
 
 

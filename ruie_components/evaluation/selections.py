@@ -60,10 +60,10 @@ class PoolStores:
 
     @property
     def adapted(self) -> DemonstrationStore:
-        """The pool with the embedded encoder adapted to it, if ``store.adapt()`` finds a gain."""
+        """The pool with its encoder adapted to it, if ``store.adapt()`` finds a gain."""
         if "adapted" not in self._stores:
             name = f"evaluation-{next(_numbers)}"
-            store = DemonstrationStore.create(self.data.pool, pool=name, progress=self.progress)
+            store = DemonstrationStore.create(self.data.pool, pool=name, encoder=self.encoder, progress=self.progress)
             self._stores["adapted"] = store
             store.adapt(progress=self.progress)
         return self._stores["adapted"]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ruie_components.evaluation.calibration import BINS, calibration_error, outcomes, reliability
 from ruie_components.evaluation.experiment import Condition, Measurement
@@ -23,10 +23,9 @@ from ruie_components.evaluation.statistics import (
     paired_difference,
     paired_differences,
 )
+from ruie_components.extraction.budget import cost_of
 from ruie_components.files import atomic_write
-from ruie_components.scoring import Counts, score
-
-Mode = Literal["span", "paper"]
+from ruie_components.scoring import Counts, Mode
 
 _LONGEST_NAME = 150  # characters of a file's name, of 255 bytes that a file system allows
 
@@ -47,7 +46,7 @@ def _row(one: Measurement, prices: tuple[float, float] | None) -> dict[str, Any]
         "dataset": condition.dataset, "task": str(one.examples[0].task), "model": condition.model,
         "selection": condition.selection, "k": condition.k, "order": condition.order,
         "answer_format": condition.answer_format, "hold": condition.hold,
-        "inputs": len(one.examples), "failures": one.failures,
+        "inputs": len(one.examples), "failures": one.failures, "failed_samples": one.failed_samples,
     }  # fmt: skip
     for mode in ("span", "paper"):
         counts = one.counts(mode)
@@ -63,9 +62,19 @@ def _row(one: Measurement, prices: tuple[float, float] | None) -> dict[str, Any]
         row["calibration_error"] = 100 * calibration_error(given)
     if prices:
         row["cost"] = _cost(read, written, prices)
-    by_label = score(one.examples, [result.extraction for result in one.results], "span").labels
-    row["labels"] = {label: {"f1": 100 * c.f1, "tp": c.tp, "fn": c.fn, "fp": c.fp} for label, c in by_label.items()}
+    row["labels"] = _by_label(one)
     return row
+
+
+def _by_label(one: Measurement) -> dict[str, dict[str, float]]:
+    """Precision, recall and F1 of each label, in percent, and its counts, by spans."""
+    return {
+        label: {
+            "precision": 100 * c.precision, "recall": 100 * c.recall, "f1": 100 * c.f1,
+            "tp": c.tp, "fn": c.fn, "fp": c.fp,
+        }
+        for label, c in one.counts_by_label().items()
+    }  # fmt: skip
 
 
 def _known(value: float) -> float | None:
@@ -170,7 +179,7 @@ def _taken(parts: Sequence[Measurement], prices: tuple[float, float] | None) -> 
 
 def _cost(read: int, written: int, prices: tuple[float, float]) -> float | None:
     """What tokens cost; ``None`` where the model counts none."""
-    return (read * prices[0] + written * prices[1]) / 1e6 if read or written else None
+    return cost_of(prices, read, written) if read or written else None
 
 
 def calibration_table(measurements: Sequence[Measurement]) -> str:
@@ -212,11 +221,8 @@ def label_rows(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
     flat = []
     for one in measurements:
         condition = one.condition
-        by_label = score(one.examples, [result.extraction for result in one.results], "span").labels
-        for label, c in by_label.items():
-            named = {"dataset": condition.dataset, "model": condition.model, "setting": condition.setting}
-            rates = {"precision": 100 * c.precision, "recall": 100 * c.recall, "f1": 100 * c.f1}
-            flat.append({**named, "label": label, **rates, "tp": c.tp, "fn": c.fn, "fp": c.fp})
+        named = {"dataset": condition.dataset, "model": condition.model, "setting": condition.setting}
+        flat += [{**named, "label": label, **rates} for label, rates in _by_label(one).items()]
     return flat
 
 

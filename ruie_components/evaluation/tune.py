@@ -17,7 +17,7 @@ from itertools import product
 
 from ruie_components.chat import ChatModel
 from ruie_components.evaluation.cache import AnswerCache, CachedChatModel
-from ruie_components.evaluation.data import split_pool
+from ruie_components.evaluation.data import encoder_of, split_pool
 from ruie_components.evaluation.experiment import Failures, Measurement, Plan, cells, measure
 from ruie_components.evaluation.selections import WITHOUT_ENCODER, PoolStores
 from ruie_components.evaluation.statistics import Difference, Interval, f1_interval, paired_difference
@@ -84,6 +84,11 @@ class Tuning:
     def is_significant(self) -> bool:
         """Whether the winner is better than the default, at p < 0.05."""
         return self.difference is not None and self.difference.value > 0 and self.difference.p < SIGNIFICANT
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether half of the calls or more failed, so that nothing is known about the settings."""
+        return self.failures * 2 >= self.calls
 
 
 @dataclass(frozen=True)
@@ -293,12 +298,11 @@ class _Search:
         )
 
     def _stores(self, *, progress: bool) -> PoolStores:
-        return PoolStores(self.data, progress=progress, encoder=None if self._is_adapted else self._store.encoder)
+        return PoolStores(self.data, progress=progress, encoder=encoder_of(self._store))
 
     @property
     def _is_adapted(self) -> bool:
-        config = getattr(self._store.encoder, "config", None)
-        return getattr(config, "adapted_from", None) is not None
+        return encoder_of(self._store) is None
 
     def _plan(self, settings: TunedSettings, inputs: Sequence[Example]) -> Plan:
         data = replace(self.data, inputs=tuple(inputs))
@@ -319,7 +323,7 @@ class _Search:
 def _joined(known: Measurement | None, part: Measurement) -> Measurement:
     if known is None:
         return part
-    names = ("examples", "results", "label_f1", "label_recall", "shared_words")
+    names = ("examples", "results", "label_f1", "label_recall", "shared_words", "failed_samples")
     return replace(known, **{name: getattr(known, name) + getattr(part, name) for name in names})
 
 

@@ -1,5 +1,6 @@
 import csv
 import json
+from collections import Counter
 from contextlib import closing
 
 import pytest
@@ -9,13 +10,26 @@ from ruie_components import ChatModelError, DemonstrationStore, Example
 from ruie_components.chat import CopyBaseline, Response
 from ruie_components.cli.app import app
 from ruie_components.errors import PromptTooLongError
-from ruie_components.evaluation import AnswerCache, CachedChatModel, EvaluationSet, Plan, measure, read_set, split_pool
+from ruie_components.evaluation import (
+    AnswerCache,
+    CachedChatModel,
+    EvaluationSet,
+    Plan,
+    experiment,
+    measure,
+    read_set,
+    split_pool,
+)
+from ruie_components.evaluation.data import encoder_of
 from ruie_components.evaluation.experiment import run_cost
+from ruie_components.evaluation.selections import PoolStores
 from ruie_components.evaluation.tables import averages, rows, table, write_results
 from ruie_components.formats import write_examples
 from ruie_components.prompts import AnswerFormat, Order
-from ruie_components.scoring import Counts
+from ruie_components.scoring import Counts, score
 from ruie_components.starter import starter_examples
+
+NAMES = ("precision", "recall", "f1", "tp", "fn", "fp")
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +198,13 @@ def test_a_failure_among_samples_costs_no_answer(data):
     assert half.failures == 0  # every second request is a sample
     assert [one.extraction for one in half.results] == [one.extraction for one in whole.results]
     assert not any(one.confidence for one in half.results)
+    assert half.failed_samples == rows([half])[0]["failed_samples"] == 12
+    (some,) = measure(Plan([data], [Failing(3)], ["bm25"], [4]), retries=0, samples=2, progress=False)
+    assert (some.failures, some.failed_samples) == (0, 12)  # the second of every two samples
+    assert all(one.confidence for one in some.results if one.extraction.annotations)
+    assert some.tokens == (2 * whole.tokens[0], 2 * whole.tokens[1])
     (sampled,) = measure(Plan([data], [CopyBaseline()], ["bm25"], [4]), samples=2, progress=False)
+    assert sampled.failed_samples == 0
     assert all(one.confidence for one in sampled.results if one.extraction.annotations)
     assert sampled.tokens == (3 * whole.tokens[0], 3 * whole.tokens[1])  # what samples take is counted
 
@@ -257,6 +277,29 @@ def test_results_by_label_task_and_pair(tmp_path, data):
     assert "Inputs: NER/starter 12, RE/starter 6." in text
 
 
+def test_every_input_is_scored_once_for_each_mode(tmp_path, data, monkeypatch):
+    measured = measure(Plan([data], [CopyBaseline()], ["bm25", "zero-shot"], [2]), progress=False)
+    scored = Counter()
+
+    def counting(examples, extractions, mode):
+        scored[mode] += len(examples)
+        return score(examples, extractions, mode)
+
+    monkeypatch.setattr(experiment, "score", counting)
+    write_results(tmp_path, measured)
+    assert scored == {"span": 24, "paper": 24}
+
+
+def test_the_labels_of_a_row_are_those_of_the_file(tmp_path, measurements):
+    write_results(tmp_path, measurements)
+    with (tmp_path / "labels.csv").open() as file:
+        lines = [{name: float(row[name]) for name in NAMES} for row in csv.DictReader(file)]
+    of_rows = [values for row in rows(measurements) for values in row["labels"].values()]
+    assert of_rows == lines
+    (one,) = [one for one in measurements if one.condition.setting == "label-vote k=4"]
+    assert one.counts_by_label() == score(one.examples, [result.extraction for result in one.results], "span").labels
+
+
 def test_pages_of_similar_settings_do_not_replace_each_other(tmp_path, data):
     def named(model):
         (one,) = measure(Plan([data], [model], ["zero-shot"]), progress=False)
@@ -299,6 +342,37 @@ def test_a_pool_of_one_s_own_is_split(encoder):
         assert {one.text for one in data.inputs}.isdisjoint(one.text for one in data.pool)
         assert split_pool(store, inputs=10, seed=1) == data
         assert split_pool(store, inputs=10, seed=2) != data
+
+
+def test_a_pool_of_several_tasks_is_measured_by_its_encoder(tmp_path, encoder_folder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    examples = [*starter_examples("NER"), *starter_examples("RE")]
+    with DemonstrationStore.create(examples, path="pool", encoder=encoder_folder, progress=False) as store:
+        fingerprint = store.encoder.fingerprint
+        assert encoder_of(store) is store.encoder
+        with pytest.raises(ValueError, match=r"holds no ED rows; it holds NER, RE"):
+            split_pool(store, "ED")
+        with pytest.raises(ValueError, match=r"holds NER, RE: give the task"):
+            split_pool(store)
+    used = []
+    monkeypatch.setattr(PoolStores, "close", lambda self: used.extend(self._stores.values()))
+    common = ["evaluate", "extraction", "--store", "pool", "--inputs", "2", "-k", "2", "--selection", "similarity"]
+    common += ["--model", "baseline", "--json"]
+    other = CliRunner().invoke(app, common)
+    assert "was built with encoder" in str(other.exception)
+    both = CliRunner().invoke(app, [*common, "--encoder", str(encoder_folder)])
+    assert both.exit_code == 0, both.output
+    assert [row["task"] for row in json.loads(both.stdout)] == ["NER", "RE"]
+    assert {store.encoder.fingerprint for store in used} == {fingerprint}
+    one = CliRunner().invoke(app, [*common, "--encoder", str(encoder_folder), "--task", "RE"])
+    assert [row["task"] for row in json.loads(one.stdout)] == ["RE"]
+    absent = CliRunner().invoke(app, [*common, "--encoder", str(encoder_folder), "--task", "ED"])
+    assert "it holds NER, RE" in str(absent.exception)
+    wrong = CliRunner().invoke(app, ["evaluate", "extraction", "--data", "x", "--sets", "NER/x", "--task", "NER"])
+    assert wrong.exit_code == 2
+    assert "--task" in wrong.output
+    for store in used:
+        store.close()
 
 
 def test_a_folder_of_data_is_read(tmp_path):
