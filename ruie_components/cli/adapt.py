@@ -99,7 +99,7 @@ def index_figures(check: IndexCheck) -> dict[str, Any]:
 
 
 def show_index(check: IndexCheck) -> None:
-    """Print the recall of the index, if rows were looked up."""
-    if check.checked:
+    """Print the recall of the index, if searches use it and rows were looked up."""
+    if check.checked and check.in_use:
         rows = "row" if check.checked == 1 else "rows"
         console.print(f"Index recall {check.recall:.4f} ({check.checked:,} {rows} looked up).", highlight=False)

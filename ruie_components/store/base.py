@@ -447,7 +447,9 @@ class DemonstrationStore:
         """Look up every row by its own vector, and repair the index for rows that are not found.
 
         The index is approximate and may lose rows. ``add``, ``sync`` and ``reindex`` check what they write, and a pool
-        whose writer was killed is checked when it is opened; the last result is in ``index_check``.
+        whose writer was killed is checked when it is opened; the last result is in ``index_check``. A pool of up to
+        5,000 rows of a task, in a folder or in memory, is searched without the index, which is checked nevertheless: a
+        pool that grows uses it, and so does a server of the folder.
 
         Args:
             progress: Show a progress bar if it takes longer than a second.

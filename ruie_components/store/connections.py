@@ -31,6 +31,8 @@ class Connection:
     folder: Path | None = None
     """The folder that holds the data; ``None`` in memory and on a server."""
     in_memory: bool = False
+    writes: Callable[[], int] | None = None
+    """A number that every write changes; ``None`` where other processes may write meanwhile."""
     writing: Callable[[], AbstractContextManager[Any]] = field(default_factory=lambda: _turns(RLock()))
     """A block in which no other thread writes and no other process has the folder open."""
     problem: Callable[[], str | None] = lambda: None
@@ -132,9 +134,14 @@ def _engine() -> ModuleType:
 
 def _in_memory() -> Connection:
     engine = _engine().Engine()
-    writing = _turns(engine.write_lock)
     return Connection(
-        engine.client, "memory", in_memory=True, writing=writing, problem=engine.problem, close=engine.release
+        engine.client,
+        "memory",
+        in_memory=True,
+        writes=lambda: engine.writes,
+        writing=engine.writing,
+        problem=engine.problem,
+        close=engine.release,
     )
 
 
@@ -177,13 +184,14 @@ def _folder(path: Path, *, create: bool) -> Connection:
         if engine.lock is None:
             raise StoreError(f"the store in {path} is read-only: this process may not write to the folder")
         lock: FolderLock = engine.lock
-        with engine.write_lock, lock.writing():
+        with engine.writing(), lock.writing():
             yield
 
     return Connection(
         engine.client,
         str(path),
         folder=path,
+        writes=lambda: engine.writes,
         writing=writing,
         problem=engine.problem,
         damaged_indexes=lambda: engine.damaged_indexes,

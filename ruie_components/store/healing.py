@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from ruie_components.errors import StoreError
 from ruie_components.store import reindexing
@@ -85,9 +86,10 @@ def check_rows(pool: OpenPool, advance: Callable[[int], None] = lambda _: None) 
 
 
 def record_check(pool: OpenPool, checks: list[IndexCheck]) -> None:
-    """Keep the sum of checks with the pool, and log a warning if rows were not found."""
-    check = pool.index_check = sum(checks, IndexCheck(0, 0, 0))
-    if check.unreachable:
+    """Keep the sum of checks with the pool, and log a warning if searches use the index and it lost rows."""
+    check = sum(checks, IndexCheck(0, 0, 0))
+    check = pool.index_check = replace(check, in_use=any(map(pool.uses_index, pool.tasks)))
+    if check.unreachable and check.in_use:
         _LOG.warning(
             "%d of %d rows in %s could not be found through the index; %d of them were repaired (recall now %.4f)",
             check.unreachable,

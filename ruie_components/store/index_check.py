@@ -37,6 +37,8 @@ class IndexCheck:
     """The number of rows that were not found."""
     repaired: int
     """How many fewer are not found after a repair; negative if linking rows again lost others."""
+    in_use: bool = True
+    """Whether searches use the index; in a small pool they compare with every row, and find all rows."""
 
     @property
     def recall(self) -> float:

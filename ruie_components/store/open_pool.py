@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, TypeVar
 
 from ruie_components.encoders import Encoder
 from ruie_components.errors import StoreError
 from ruie_components.store.collections import find_collection
 from ruie_components.store.connections import Connection, chroma_errors
+from ruie_components.store.exact import LARGEST, Rows, read_rows
 from ruie_components.store.index_check import IndexCheck
 from ruie_components.types import Task
 
@@ -30,6 +32,8 @@ class OpenPool:
     """The result of the last check of its index."""
     _cache: dict[str, tuple[int, Any]] = field(default_factory=dict)
     _writes: int = 0
+    _rows: dict[Task, tuple[tuple[Any, int] | None, Rows | None]] = field(default_factory=dict)
+    _reads_rows: Lock = field(default_factory=Lock)
 
     def load_collections(self) -> None:
         """Read the pool's collections.
@@ -63,6 +67,33 @@ class OpenPool:
         if task not in self.collections:
             raise self.missing(task)
         return self.collections[task]
+
+    def rows(self, task: Task) -> Rows | None:
+        """The rows of a task in memory, for exact search; ``None`` where searches go through the index.
+
+        They do if there are more than ``LARGEST`` rows, or if others may write without this process's knowledge, as on
+        a server. Rows are read again after each write of this process, whichever store of it wrote.
+
+        Raises:
+            StoreError: The task has no examples.
+        """
+        collection = self.collection(task)
+        if self.connection.writes is None:
+            return None
+        with self._reads_rows:
+            state = collection.id, self.connection.writes()  # before reading: a write meanwhile makes it old
+            before, rows = self._rows.get(task, (None, None))
+            if before != state:
+                known = rows if before and before[0] == collection.id else None
+                rows = None if self.uses_index(task) else read_rows(collection, known)
+                self._rows[task] = state, rows
+        if rows is not None and not len(rows):
+            raise self.missing(task)
+        return rows
+
+    def uses_index(self, task: Task) -> bool:
+        """Whether searches go through the index."""
+        return self.connection.writes is None or self.collection(task).count() > LARGEST
 
     def missing(self, task: Task) -> StoreError:
         """The error for a task without examples."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -46,6 +46,38 @@ def row_filter(*, event_type: str | None = None, label: str | None = None) -> di
     if label is not None:
         where[LABELS] = {"$contains": label}
     return where or None
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """The rows that a search may return, and whether it returns their vectors."""
+
+    vectors: bool = False
+    """Whether hits have their vectors."""
+    event_type: str | None = None
+    """Only rows that are about an event of this type (EAE). Not together with ``label``."""
+    label: str | None = None
+    """Only rows that have an annotation with this label."""
+    ids: frozenset[str] | None = None
+    """Only these rows."""
+
+    @property
+    def where(self) -> dict[str, Any] | None:
+        """The Chroma filter on the metadata."""
+        return row_filter(event_type=self.event_type, label=self.label)
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether some rows are excluded."""
+        return self.where is not None or self.ids is not None
+
+    def allows(self, row_id: str, metadata: Mapping[str, Any]) -> bool:
+        """Whether a search may return a row."""
+        return (
+            (self.ids is None or row_id in self.ids)
+            and (self.event_type is None or metadata.get(EVENT) == self.event_type)
+            and (self.label is None or self.label in (metadata.get(LABELS) or ()))
+        )
 
 
 def to_json(example: Example) -> str:

@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ruie_components.encoders import Vectors
-from ruie_components.store.records import TEXT, Hit
+from ruie_components.store.exact import read_rows
+from ruie_components.store.records import TEXT, Hit, SearchOptions
 
 _SPARE = 2  # rows fetched beyond k, since some may have the query's own text; each costs as much as one that is kept
 _QUERIES = 1000  # queries in one call
 _ROWS = 30_000  # rows in one call: Chroma looks them up with as many SQL variables, and SQLite takes 32,766
 _PAGE = 1000  # rows whose metadata is read in one call
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """The rows that a search may return, and whether it returns their vectors."""
-
-    vectors: bool = False
-    """Whether hits have their vectors."""
-    where: dict[str, Any] | None = None
-    """A Chroma filter on the metadata."""
-    ids: list[str] | None = None
-    """Only these rows."""
-
-    @property
-    def is_filtered(self) -> bool:
-        """Whether some rows are excluded."""
-        return self.where is not None or self.ids is not None
 
 
 class EmptyCollectionError(Exception):
@@ -102,18 +83,9 @@ def _complete(
     incomplete = [i for i, size in exhausted if size < total]
     if not incomplete:
         return
-    rows = collection.get(include=["metadatas", "embeddings"])
-    matrix = np.asarray(rows["embeddings"], dtype=np.float32)  # (rows, d)
-    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
-    matrix = np.divide(matrix, lengths, out=np.zeros_like(matrix), where=lengths > 0)
+    rows = read_rows(collection)
     for i in incomplete:
-        scores = matrix @ queries[i]  # (rows,)
-        page = [
-            Hit(row_id, float(score), metadata or {}, collection.name, vector if options.vectors else None)
-            for row_id, score, metadata, vector in zip(rows["ids"], scores, rows["metadatas"], matrix, strict=True)
-            if (metadata or {}).get(TEXT) != own_texts[i]
-        ]
-        hits[i] = sorted(page, key=lambda hit: (-hit.score, hit.id))[:k]
+        hits[i] = rows.search(queries[i], own_texts[i], k, options)
 
 
 def _query(
@@ -126,7 +98,11 @@ def _query(
     """
     include = ["distances", *(["embeddings"] if options.vectors else []), *(["metadatas"] if known is None else [])]
     response = collection.query(
-        query_embeddings=queries, n_results=fetch, include=include, where=options.where, ids=options.ids
+        query_embeddings=queries,
+        n_results=fetch,
+        include=include,
+        where=options.where,
+        ids=None if options.ids is None else list(options.ids),
     )
     if known is not None:
         new = dict.fromkeys(row_id for ids in response["ids"] for row_id in ids if row_id not in known)

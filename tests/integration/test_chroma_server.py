@@ -93,6 +93,25 @@ def test_two_clients_write_to_one_server(server, encoder):
             part._server._session.close()  # which Chroma forgets
 
 
+WRITE = """
+import sys
+from ruie_components import DemonstrationStore, Example
+with DemonstrationStore.open(sys.argv[1], pool="written", encoder=sys.argv[2]) as store:
+    store.delete(sys.argv[3:])
+    store.add([Example(task="NER", text="Cy slept.", labels=["person"])])
+"""
+
+
+def test_a_write_of_another_process_is_seen_by_the_next_search(server, encoder, encoder_folder):
+    with DemonstrationStore.create(EXAMPLES[:5], server, pool="written", encoder=encoder, progress=False) as store:
+        before = {hit.id for hit in store.nearest([query("Bob slept.")], 10)[0]}
+        command = [sys.executable, "-c", WRITE, server, str(encoder_folder), EXAMPLES[0].content_id]
+        subprocess.run(command, check=True, timeout=100)
+        after = store.nearest([query("Bob slept.")], 10)[0]  # as many rows as before
+        assert before - {hit.id for hit in after} == {EXAMPLES[0].content_id}
+        assert [hit.text for hit in after if hit.id not in before] == ["Cy slept."]
+
+
 def test_a_server_without_the_pool_says_which_it_has(server, encoder):
     DemonstrationStore.create(EXAMPLES[:1], server, pool="known", encoder=encoder).close()
     with pytest.raises(StoreError, match=r"no pool 'unknown' in http.*known"):

@@ -11,6 +11,8 @@ import pytest
 
 from ruie_components import DemonstrationRetriever, DemonstrationStore, Example, Query, Selector
 from ruie_components.langchain import RUIERetriever
+from ruie_components.store import open_pool
+from ruie_components.store.exact import LARGEST
 
 THREADS = 16
 NAMES = ("Ada", "Bob", "Cy")
@@ -49,8 +51,10 @@ def results(store: DemonstrationStore) -> list:
     return [*chosen, *found]
 
 
+@pytest.mark.parametrize("largest", [LARGEST, 0], ids=["exact", "index"])
 @pytest.mark.parametrize("where", ["memory", "folder"])
-def test_threads_that_search_vote_and_add_at_the_same_time(tmp_path, encoder, where):
+def test_threads_that_search_vote_and_add_at_the_same_time(tmp_path, encoder, monkeypatch, where, largest):
+    monkeypatch.setattr(open_pool, "LARGEST", largest)
     path = None if where == "memory" else tmp_path / "store"
     adding, each = 4, 10
     together = Barrier(THREADS)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ruie_components import DemonstrationStore, Example, Query, StoreError
 from ruie_components.encoders import load_encoder
-from ruie_components.store import rescue
+from ruie_components.store import open_pool, rescue
 from ruie_components.store.search import search_collection
 
 
@@ -42,8 +42,11 @@ def query(text: str, task: str = "NER") -> Query:
     return Query(task=task, text=text, labels=["person", "place"] if task == "NER" else ["works for"])
 
 
-@pytest.fixture
-def store(encoder):
+@pytest.fixture(params=["exact", "index"])
+def store(encoder, request, monkeypatch):
+    """A store in memory whose searches compare with every row, or go through the index as in a large pool."""
+    if request.param == "index":
+        monkeypatch.setattr(open_pool, "LARGEST", 0)
     with DemonstrationStore.create(EXAMPLES, encoder=encoder) as store:
         yield store
 
