@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 class BatchExtractor:
     """Extracts from batches of documents. It is picklable: it opens its store on the worker, on first use.
 
-    .. code-block:: python
+    ```python
+    batches = BatchExtractor("http://chroma:8000", options={"k": 8})
+    requests = batches.prompts_for(texts)           # to any engine: {"id", "document", "messages"}
+    results = batches.parse(answers, texts)         # answers by id: results in the order of the texts
 
-        batches = BatchExtractor("http://chroma:8000", options={"k": 8})
-        requests = batches.prompts_for(texts)           # to any engine: {"id", "document", "messages"}
-        results = batches.parse(answers, texts)         # answers by id: results in the order of the texts
-
-        BatchExtractor("pool", model="http://localhost:8000/v1").extract(texts)    # with its own model
+    BatchExtractor("pool", model="http://localhost:8000/v1").extract(texts)    # with its own model
+    ```
 
     Args:
         store: The folder of a store that every worker can read, or the URL of a Chroma server; ``None`` for the

@@ -33,10 +33,10 @@ from ruie_components.types import Demonstration, EventQuery, Example, Query, Rej
 class Extractor:
     """Extracts with a chat model, which is shown the best demonstrations of a store.
 
-    .. code-block:: python
-
-        extractor = Extractor(store, "ollama:llama3.1:8b")
-        extractor.extract("Fly me to Rome").extraction.entities
+    ```python
+    extractor = Extractor(store, "ollama:llama3.1:8b")
+    extractor.extract("Fly me to Rome").extraction.entities
+    ```
 
     Args:
         store: The pool of demonstrations.
@@ -430,10 +430,10 @@ class Extractor:
         For models without token probabilities. It takes ``samples`` more requests, whose tokens and seconds are added
         to the result's usage.
 
-        .. code-block:: python
-
-            sampling = Extractor(store, load_chat_model("ollama:llama3.1:8b", temperature=0.7))
-            sampling.agree(extractor.extract("Fly me to Rome")).confidence
+        ```python
+        sampling = Extractor(store, load_chat_model("ollama:llama3.1:8b", temperature=0.7))
+        sampling.agree(extractor.extract("Fly me to Rome")).confidence
+        ```
 
         Args:
             result: A result of this extractor or another one.

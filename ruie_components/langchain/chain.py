@@ -67,13 +67,13 @@ def create_extraction_chain(
         mentions: Whether an item of the answer gets the "first" mention of its span in the text, or "all" of them.
         retries: How often to repeat a request after a temporary failure.
 
-    .. code-block:: python
-
-        chain = create_extraction_chain(load_chat_model("ollama:llama3.1:8b"), store, task="NER", k=8)
-        chain.invoke("Ada Lovelace met Charles Babbage.").extraction.entities
-        chain.batch([{"text": "Ada slept.", "labels": ["person"]}, query])
-        for growing in chain.stream("Ada Lovelace met Charles Babbage."):
-            print(growing.extraction.entities)
+    ```python
+    chain = create_extraction_chain(load_chat_model("ollama:llama3.1:8b"), store, task="NER", k=8)
+    chain.invoke("Ada Lovelace met Charles Babbage.").extraction.entities
+    chain.batch([{"text": "Ada slept.", "labels": ["person"]}, query])
+    for growing in chain.stream("Ada Lovelace met Charles Babbage."):
+        print(growing.extraction.entities)
+    ```
     """
     return ExtractionChain(
         Extractor(

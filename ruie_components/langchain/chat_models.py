@@ -68,17 +68,17 @@ class RUIEChatModel(BaseChatModel):
         stop: Stop sequences, which end an answer before them.
 
     Instantiate:
-        .. code-block:: python
+        ```python
+        from ruie_components.chat import CopyBaseline
+        from ruie_components.langchain import RUIEChatModel
 
-            from ruie_components.chat import CopyBaseline
-            from ruie_components.langchain import RUIEChatModel
-
-            model = RUIEChatModel(chat_model=CopyBaseline())
+        model = RUIEChatModel(chat_model=CopyBaseline())
+        ```
 
     Usage:
-        .. code-block:: python
-
-            model.invoke([("human", "...")], constraint=Constraint(json_schema={...}))
+        ```python
+        model.invoke([("human", "...")], constraint=Constraint(json_schema={...}))
+        ```
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)

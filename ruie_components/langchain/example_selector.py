@@ -45,17 +45,17 @@ class RUIEExampleSelector(BaseExampleSelector):
 
     A chain with the prompt of an ``Extractor`` and a parser:
 
-    .. code-block:: python
-
-        selector = RUIEExampleSelector(store, task="NER", k=4)
-        few_shot = FewShotChatMessagePromptTemplate(
-            example_selector=selector, example_prompt=selector.chat_example_prompt, input_variables=["text"]
-        )
-        prompt = ChatPromptTemplate.from_messages(
-            [SystemMessage(selector.instruction), few_shot, selector.input_prompt]
-        )
-        chain = RunnableParallel(query=selector.query, answer=prompt | model) | UIEOutputParser()
-        chain.invoke({"text": "Ada Lovelace met Charles Babbage."})
+    ```python
+    selector = RUIEExampleSelector(store, task="NER", k=4)
+    few_shot = FewShotChatMessagePromptTemplate(
+        example_selector=selector, example_prompt=selector.chat_example_prompt, input_variables=["text"]
+    )
+    prompt = ChatPromptTemplate.from_messages(
+        [SystemMessage(selector.instruction), few_shot, selector.input_prompt]
+    )
+    chain = RunnableParallel(query=selector.query, answer=prompt | model) | UIEOutputParser()
+    chain.invoke({"text": "Ada Lovelace met Charles Babbage."})
+    ```
     """
 
     def __init__(

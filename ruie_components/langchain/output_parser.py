@@ -29,11 +29,11 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
 
     Grounding needs the query. Pass it in one of two ways:
 
-    .. code-block:: python
+    ```python
+    chain = prompt | model | UIEOutputParser(query=query)  # one query
 
-        chain = prompt | model | UIEOutputParser(query=query)  # one query
-
-        chain = RunnableParallel(query=to_query, answer=prompt | model) | UIEOutputParser()  # a different one each time
+    chain = RunnableParallel(query=to_query, answer=prompt | model) | UIEOutputParser()  # a different one each time
+    ```
 
     Key init args:
         query: The query whose answers are parsed.

@@ -37,19 +37,19 @@ class RUIERetriever(BaseRetriever):
         selector: How demonstrations are chosen. Default: ``Selector()``.
 
     Instantiate:
-        .. code-block:: python
+        ```python
+        from ruie_components import DemonstrationStore
+        from ruie_components.langchain import RUIERetriever
 
-            from ruie_components import DemonstrationStore
-            from ruie_components.langchain import RUIERetriever
-
-            retriever = RUIERetriever(store=DemonstrationStore.open("pool"), task="NER", k=4)
+        retriever = RUIERetriever(store=DemonstrationStore.open("pool"), task="NER", k=4)
+        ```
 
     Usage:
-        .. code-block:: python
-
-            retriever.invoke("Ada Lovelace met Charles Babbage in London.")
-            retriever.invoke("Ada Lovelace met Charles Babbage.", k=2, labels=["person"])
-            retriever.batch(["Ada slept.", "Bob ran."])  # one search for all
+        ```python
+        retriever.invoke("Ada Lovelace met Charles Babbage in London.")
+        retriever.invoke("Ada Lovelace met Charles Babbage.", k=2, labels=["person"])
+        retriever.batch(["Ada slept.", "Bob ran."])  # one search for all
+        ```
 
         Documents come best first. ``page_content`` is the block that a prompt shows, ``id`` the hash of the example's
         content, ``metadata`` has the ``score``, ``task``, ``labels``, ``text``, ``answer``, and the whole ``example``

@@ -34,11 +34,11 @@ def few_shot_prompt(
 ) -> RichPromptTemplate:
     """A chat prompt that retrieves its demonstrations when it is formatted, the most similar last.
 
-    .. code-block:: python
-
-        prompt = few_shot_prompt(store, task="NER", k=4)
-        llm.predict(prompt, text="Ada Lovelace met Charles Babbage.")
-        prompt.format_messages(text="Ada slept.", labels=["person"])  # task, labels, event: for this text only
+    ```python
+    prompt = few_shot_prompt(store, task="NER", k=4)
+    llm.predict(prompt, text="Ada Lovelace met Charles Babbage.")
+    prompt.format_messages(text="Ada slept.", labels=["person"])  # task, labels, event: for this text only
+    ```
 
     Formatting searches the store, and LlamaIndex formats in the event loop: in async code, format in a thread.
 

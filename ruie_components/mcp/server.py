@@ -104,9 +104,9 @@ def create_server(extractor: Extractor, *, read_only: bool = False) -> MCPServer
         extractor: The pool, the model, and the selection of demonstrations.
         read_only: Whether to leave out the tool that adds examples.
 
-    .. code-block:: python
-
-        create_server(Extractor(store, "ollama:llama3.1:8b")).run("stdio")
+    ```python
+    create_server(Extractor(store, "ollama:llama3.1:8b")).run("stdio")
+    ```
     """
     store, retriever = extractor.store, extractor.retriever
     server: MCPServer[Any] = MCPServer(

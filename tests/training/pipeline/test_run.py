@@ -537,6 +537,11 @@ def test_estimates_grow_with_the_work(starter_data):
     assert seconds(make_recipe(settings)) is None
 
 
+def test_a_static_start_is_estimated_in_minutes(starter_data):
+    work = Workload(Context(read_recipe("from-embedded"), starter_data, starter_data), speed=1e10)
+    assert 10 < STAGES["distil"].estimate(work).seconds < 1000
+
+
 def test_every_key_of_a_recipe_is_described():
     keys = describe_keys()
     assert "| `learning_rate` | number | required | The highest, after the warm-up. |" in keys

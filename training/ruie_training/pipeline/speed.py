@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 
-from ruie_training.data.settings import SCRATCH
+from ruie_training.data.settings import EMBEDDED, SCRATCH
 from ruie_training.models.settings import Optimisation, StaticModel, TransformerModel
 
 PROMPT_TOKENS, SHARED_TOKENS = 60, 170
 """Tokens of a prompt with one demonstration: after the part shared with other prompts, and in that part."""
 PAIR_TOKENS, TEXT_TOKENS = 180, 90
 """Tokens of a query with a candidate, and of one text."""
+_EMBEDDED_DIMENSION = 1024  # of the encoder in the package
 _EFFICIENCY = 0.3  # share of a matrix product's speed that a model reaches
 
 
@@ -35,12 +36,18 @@ def trained_queries(optimisation: Optimisation) -> int:
 
 
 def parameters(model: str, billions: float | None, scratch: StaticModel | TransformerModel | None) -> float:
-    """Parameters of a model's computation: as stated, or from its sizes if made from scratch."""
+    """Parameters of a model's computation: as stated, or from its sizes if made from scratch or in the package."""
+    if model == EMBEDDED:
+        return _static_parameters(_EMBEDDED_DIMENSION)
     if model != SCRATCH or scratch is None:
         return (billions or 0.1) * 1e9
     if isinstance(scratch, StaticModel):
-        return float(scratch.random + scratch.svd) * 20  # a look-up is cheap, but the optimiser updates the whole table
+        return _static_parameters(scratch.random + scratch.svd)
     return float(transformer_parameters(scratch, 0))
+
+
+def _static_parameters(dimension: int) -> float:
+    return 20.0 * dimension  # a look-up is cheap, but the optimiser updates the whole table
 
 
 def transformer_parameters(settings: TransformerModel, vocabulary: int) -> int:
