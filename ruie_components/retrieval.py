@@ -198,7 +198,10 @@ class DemonstrationRetriever:
         keys = (self.text_key,) if self.text_key else ("text", "input")
         text = next((value[key] for key in keys if isinstance(value.get(key), str)), None)
         if text is None:
-            raise ValueError(f"the input has no text under {' or '.join(map(repr, keys))}; it has {sorted(value)}")
+            raise ValueError(
+                f"the input has no text under {' or '.join(map(repr, keys))}; it has {sorted(value)}: name the key of "
+                "the text with text_key"
+            )
         labels = value.get("labels", value.get("schema"))
         own = {"text": text, "labels": labels}
         own |= {name: value.get(name) for name in ("task", "event", "id", "metadata")}

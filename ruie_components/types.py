@@ -462,9 +462,11 @@ class Reason(_Frozen):
     similarity: float | None = None
     """The cosine with the query."""
     similarity_rank: int | None = None
+    """Its rank by the cosine."""
     bm25: float | None = None
     """The BM25 score: words shared with the query, rare ones weighing more."""
     bm25_rank: int | None = None
+    """Its rank by the BM25 score."""
     hybrid_rank: int | None = None
     """The rank by similarity and BM25 together."""
     vote_weight: float | None = None

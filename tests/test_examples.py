@@ -75,6 +75,9 @@ def test_the_service_answers_streams_and_names_wrong_requests():
             refused = client.post(path, json={"text": "Fly from Oslo."})
             assert refused.status_code == 422
             assert "which task?" in refused.json()["detail"]
+            refused = client.post(path, json={**ask, "text": " "})
+            assert refused.status_code == 422
+            assert "text is empty" in refused.json()["detail"]
 
 
 def test_the_page_shows_the_chosen_demonstrations(monkeypatch):

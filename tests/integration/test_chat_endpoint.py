@@ -179,6 +179,7 @@ def test_the_chain_streams(chat, pool):
     chain = create_extraction_chain(chat, pool, k=2)
     assert found(chain.invoke(QUERY).extraction) == WHOLE
     results = list(chain.stream(QUERY))
+    assert results[-1].usage.output_tokens > 0
     assert results[-1].usage.input_tokens > 100  # asked for by stream_usage, which a base URL turns off
     streamed = [found(result.extraction) for result in results]
     assert streamed[-1] == WHOLE
@@ -192,7 +193,10 @@ async def test_the_async_twins(endpoint, model_folder, pool):
         )
         chain = create_extraction_chain(chat, pool, k=2)
         assert found((await chain.ainvoke(QUERY)).extraction) == WHOLE
-        assert [found(result.extraction) async for result in chain.astream(QUERY)][-1] == WHOLE
+        *_, last = [result async for result in chain.astream(QUERY)]
+        assert found(last.extraction) == WHOLE
+        assert last.usage.input_tokens > 100
+        assert last.usage.output_tokens > 0
 
 
 def test_the_json_schema_is_taken(chat, pool):
