@@ -79,6 +79,7 @@ def _connect(path: str | Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_PATIENCE, check_same_thread=False, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")  # a killed process loses no answer, a power cut the last ones
         connection.execute(_SCHEMA)
     except BaseException:
         connection.close()
