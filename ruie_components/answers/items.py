@@ -31,6 +31,11 @@ class Item(NamedTuple):
     offsets: tuple[Offsets | None, ...] = ()
     superseded: bool = False
 
+    def moved(self, by: int) -> Item:
+        """The item in an answer that has so many characters more before it."""
+        start, end = self.answer_range
+        return self._replace(answer_range=(start + by, end + by))
+
 
 @dataclass(frozen=True, slots=True)
 class ParsedAnswer:

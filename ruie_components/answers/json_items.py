@@ -19,6 +19,7 @@ _LABEL_NAMES = (
     *("predicate", "category", "class", "entitygroup", "entitylabel", "argumentrole", "tag", "kind", "rel", "verb"),
     *("property", "argumenttype", "labelname", "typename"),
 )
+_LABEL_RANKS = {name: rank for rank, name in enumerate(_LABEL_NAMES)}
 _SPAN_NAMES = (
     *("text", "span", "trigger", "entity", "name", "value", "mention", "argument", "word", "phrase", "content"),
     *("surface", "surfaceform", "entitytext", "entityname", "entitymention", "triggerword", "triggertext", "token"),
@@ -62,6 +63,7 @@ _WRAPPERS = (
 )
 _CALL_BODIES = ("arguments", "args", "parameters", "input", "function")
 _CALL_NAMES = ("name", "id", "type", "index")
+_MOST_KNOWN, _LONGEST_KNOWN = 10_000, 1_000  # values whose items are kept, and their longest, in characters
 _MOST_NESTED_STRINGS = 2  # nesting of JSON within strings, as in the arguments of a tool call
 
 
@@ -112,12 +114,19 @@ def read_blocks(
         The objects and lists of the top level in the order of the answer, with their items.
     """
     blocks = []
+    known: dict[str, list[Item]] = {}  # the items of short values, at offset 0: a model may repeat them
+    reader = _ItemReader(answer, query, matcher, contains, partial=partial)
     for value in read(answer, start):
-        reader = _ItemReader(answer, query, matcher, contains, partial=partial)
-        reader.walk([value])
-        single = len(reader.items) == 1 and reader.items[0].answer_range == (value.start, value.end)
+        raw = answer[value.start : value.end] if value.end - value.start <= _LONGEST_KNOWN else ""
+        if raw in known:
+            items = [item.moved(value.start) for item in known[raw]]
+        else:
+            items = reader.walk([value])
+            if raw and len(known) < _MOST_KNOWN and isinstance(value, Object | Array) and value.closed:
+                known[raw] = [item.moved(-value.start) for item in items]
+        single = len(items) == 1 and items[0].answer_range == (value.start, value.end)
         whole = isinstance(value, Array) or not single
-        blocks.append(JsonBlock(value.start, value.end, tuple(reader.items), whole))
+        blocks.append(JsonBlock(value.start, value.end, tuple(items), whole))
     return blocks
 
 
@@ -182,12 +191,12 @@ class _ItemReader:
         self._event = query.event if query.task is Task.EAE else None
         self._names = (_HEAD_NAMES, _TAIL_NAMES) if self._pairs else (_SPAN_NAMES,)
         self._todo: list[_Todo] = []
-        self._within: Text | None = None  # the string whose content is read as JSON
         self._depth = 0
-        self.items: list[Item] = []
+        self._items: list[Item] = []
 
-    def walk(self, values: Sequence[Value]) -> None:
-        """Read items in document order. The stack is a list: values nest deeper than Python calls may."""
+    def walk(self, values: Sequence[Value]) -> list[Item]:
+        """The items of some values, in document order. The stack is a list: values nest deeper than calls may."""
+        self._items = []
         self._todo = [_Todo(value) for value in reversed(values)]
         while self._todo:
             todo = self._todo.pop()
@@ -198,6 +207,7 @@ class _ItemReader:
                     self._todo += [_Todo(value, todo.label, todo.span) for value in reversed(todo.value.values)]
             elif not self._is_other_event(todo.value) and not self._object_items(todo.value, todo):
                 self._keys(todo.value, todo)
+        return self._items
 
     # objects
 
@@ -242,7 +252,7 @@ class _ItemReader:
     def _label_key(self, named: dict[str, Value]) -> str | None:
         """The key of an object that holds its label."""
         written = {name: each.text for name, each in named.items() if isinstance(each, Text) and each.text.strip()}
-        usual = [name for name in _LABEL_NAMES if name in written]
+        usual = sorted((name for name in written if name in _LABEL_RANKS), key=_LABEL_RANKS.__getitem__)
         known = [name for name in (*usual, *written) if self._matcher.known(written[name])]
         if "eventtype" in known and self._query.task is Task.ED:
             return "eventtype"
@@ -452,22 +462,22 @@ class _ItemReader:
 
     def _nested(self, value: Text, todo: _Todo) -> bool:
         """Read JSON that is the content of a string, as the arguments of a tool call are."""
-        if self._depth >= _MOST_NESTED_STRINGS or self._contains(value.text) or not (inner := read(value.text)):
+        if self._depth >= _MOST_NESTED_STRINGS or self._contains(value.text) or not (inner := list(read(value.text))):
             return False
         reader = _ItemReader(value.text, self._query, self._matcher, self._contains, partial=self._partial)
         reader._depth = self._depth + 1
-        reader.walk(inner)
+        items = reader.walk(inner)
         answer_range = (value.start, value.end)
-        self.items += [
-            Item(item.label, item.spans, item.raw, item.known, answer_range, item.offsets) for item in reader.items
+        self._items += [
+            Item(item.label, item.spans, item.raw, item.known, answer_range, item.offsets) for item in items
         ]
-        return bool(reader.items) or todo.label is None
+        return bool(items) or todo.label is None
 
     # items
 
     def _add(self, label: str, spans: tuple[_Answered, ...], value: Value) -> None:
         known = self._matcher.known(label)
-        self.items.append(
+        self._items.append(
             Item(
                 known or label.strip(),
                 tuple(span.text for span in spans),
@@ -481,7 +491,7 @@ class _ItemReader:
     def _unreadable(self, value: Value, prefix: str = "") -> None:
         if value.end <= len(self._answer) and not (self._partial and not value.closed):
             raw = prefix + self._answer[value.start : value.end]
-            self.items.append(Item("", (), raw, known=False, answer_range=(value.start, value.end)))
+            self._items.append(Item("", (), raw, known=False, answer_range=(value.start, value.end)))
 
 
 def _strings(value: Value) -> list[Text]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -65,7 +66,7 @@ class _Reader:
     """Builds values from tokens; brackets, colons and commas in the wrong position are left out, strings never."""
 
     def __init__(self) -> None:
-        self.values: list[Value] = []
+        self._values: list[Value] = []
         self.open: list[Object | Array] = []
         self._tuples = 0  # the number of open parentheses
         self._objects = 0  # the number of open objects
@@ -137,13 +138,18 @@ class _Reader:
 
     def _put(self, value: Value) -> None:
         if not self.open:
-            self.values.append(value)
+            self._values.append(value)
         elif isinstance(top := self.open[-1], Array):
             top.values.append(value)
         else:
             key = self._key[-1]
             top.pairs.append((key.text if key else "", value))
             self._key[-1] = None
+
+    def take(self) -> Iterator[Value]:
+        """The objects and lists of the top level since the last call."""
+        values, self._values = self._values, []
+        return (value for value in values if not isinstance(value, Text))
 
     def finish(self, end: int) -> None:
         self.settle()
@@ -152,8 +158,8 @@ class _Reader:
             value.end = end
 
 
-def read(text: str, start: int = 0) -> list[Value]:
-    """All objects and lists at the top level of a text, from ``start`` on; the caller reads the text between them.
+def read(text: str, start: int = 0) -> Iterator[Value]:
+    """The objects and lists at the top level of a text, from ``start`` on; the caller reads the text between them.
 
     If they nest deeper than ``MOST_NESTED``, the rest of the text from there on is one more value, a ``Text``.
     """
@@ -161,6 +167,7 @@ def read(text: str, start: int = 0) -> list[Value]:
     at = start
     while at < len(text) and len(reader.open) <= MOST_NESTED:
         if not reader.open:
+            yield from reader.take()
             opening = OPENING.search(text, at)
             if opening is None:
                 break
@@ -173,8 +180,9 @@ def read(text: str, start: int = 0) -> list[Value]:
         at = _token(text, at, reader)
     too_deep = len(reader.open) > MOST_NESTED
     reader.finish(at if too_deep else len(text))
-    values: list[Value] = [value for value in reader.values if not isinstance(value, Text)]
-    return [*values, Text(text[at:], at, len(text))] if too_deep and at < len(text) else values
+    yield from reader.take()
+    if too_deep and at < len(text):
+        yield Text(text[at:], at, len(text))
 
 
 def _token(text: str, at: int, reader: _Reader) -> int:

@@ -20,6 +20,7 @@ _RULE_OF_TABLE = re.compile(r"[|\s:+=-]+")
 _AROUND = "*_`\"'\u201c\u201d\u2018\u2019()[]<> \t"
 _LONGEST = 1_000  # maximum characters of a line that is read as a tuple
 _MOST_CELLS = 16
+_MOST_KNOWN = 10_000  # lines whose rows are kept
 
 _LABEL_COLUMNS = {
     *("type", "label", "role", "relation", "entity type", "event type", "relation type", "category", "class"),
@@ -39,11 +40,21 @@ class LooseLines:
     def __init__(self, task: Task, matcher: LabelMatcher, contains: Callable[[str], bool]) -> None:
         self._pairs, self._matcher, self._contains = task is Task.RE, matcher, contains
         self._columns: list[str] | None = None
+        self._known: dict[str, list[Row] | None] = {}  # rows of lines outside of tables: a model may repeat lines
 
     def read(self, line: str) -> list[Row] | None:
         """The rows of a line: empty for the header or rule of a table, None for any other line."""
         if len(line) > _LONGEST:
             return None
+        if self._columns is None and line in self._known:
+            return self._known[line]
+        outside = self._columns is None
+        rows = self._read(line)
+        if outside and self._columns is None and len(self._known) < _MOST_KNOWN:
+            self._known[line] = rows
+        return rows
+
+    def _read(self, line: str) -> list[Row] | None:
         bare = " ".join(line.replace("\t", " | ").split())
         if bare.startswith("|") or (self._columns and "|" in bare):
             rows = self._table_row(bare)
@@ -97,10 +108,10 @@ class LooseLines:
 
     def _groups(self, line: str) -> list[Row]:
         """``(Ada, works for, Corvex), (Ada, person)``."""
-        groups = list(_GROUP.finditer(line))
-        if not groups or _BETWEEN_GROUPS.fullmatch(_GROUP.sub("", line)) is None:
+        parts = _GROUP.split(line)  # what is between the groups, and within them, in turn
+        if len(parts) == 1 or _BETWEEN_GROUPS.fullmatch("".join(parts[::2])) is None:
             return []
-        rows = [self._by_cells(group[1]) for group in groups]
+        rows = [self._by_cells(within) for within in parts[1::2]]
         return [row for row in rows if row] if all(rows) else []
 
     def _calls(self, line: str) -> list[Row]:

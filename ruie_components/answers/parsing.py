@@ -280,10 +280,7 @@ class _Reader:
 
 def _moved(parsed: ParsedAnswer, by: int) -> ParsedAnswer:
     """The items of a part of an answer at the answer's offsets."""
-    items = (
-        item._replace(answer_range=(item.answer_range[0] + by, item.answer_range[1] + by)) for item in parsed.items
-    )
-    return ParsedAnswer(tuple(items), parsed.says_nothing)
+    return ParsedAnswer(tuple(item.moved(by) for item in parsed.items), parsed.says_nothing)
 
 
 def _superseded(items: Sequence[Item]) -> list[Item]:

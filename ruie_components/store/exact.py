@@ -1,8 +1,8 @@
 """Exact search: compares a query with every row of a collection, whose rows are in memory.
 
 The approximate index loses rows whose vectors are nearly equal, such as texts made from one template: of 2,000
-sentences that differ in one word, 268 were found by no search for their own vector, and linking them again helped 5. In
-a small collection exact search is also faster than the index.
+sentences that differ in one word, 242 are not found by a search for their own vector, after linking them again. In a
+small collection exact search is also faster than the index.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ruie_components.store.records import TEXT, Hit, SearchOptions
 
 LARGEST = 5_000
 """The largest collection of which a store keeps the rows in memory: with vectors of 1,024 dimensions 20 MB, twice that
-while they are read, and their metadata. CPU time by number of rows, 1,024 dimensions, at a load of 5:
+while they are read, and their metadata. What bounds it is the time to read the rows, which a new process spends before
+its first search. CPU time by ``benchmarks/exact.py``, 1,024 dimensions, at a load of 7:
 
-| rows | index, 8 rows, ms | index, 80 rows | exact, 8 or 80 | reading the rows, once |
-|---:|---:|---:|---:|---:|
-| 500 | 3.0 | 8.6 | 0.2 | 94 |
-| 2,000 | 4.8 | 7.6 | 1.2 | 374 |
-| 5,000 | 9.6 | 11.7 | 2.8 | 992 |
-| 10,000 | 11.6 | 18.2 | 5.5 | 2,754 |
+| rows | lost by the index | index, 8 rows, ms | 80 rows | exact, 8 rows, ms | 80 rows | reading the rows, ms |
+|---:|---:|---:|---:|---:|---:|---:|
+| 500 | 46 | 3.2 | 6.6 | 0.2 | 0.3 | 74 |
+| 2,000 | 242 | 5.4 | 11.0 | 1.5 | 1.9 | 394 |
+| 5,000 | 943 | 4.9 | 8.8 | 2.9 | 3.1 | 804 |
 """
 _PAGE = 500  # vectors read in one call: Chroma returns them as lists of numbers, eight times as large
 
