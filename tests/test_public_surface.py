@@ -104,7 +104,7 @@ def test_a_type_checker_without_pydantic_s_plugin_accepts_the_readme_and_finds_m
         'Query(task="NER", text="Ada", labels=["person"])',
         'Example(task="NER", text="Ada", labels=["person"], entities=[])',
         "Query(task=3, text='Ada', labels=['person'])  # wrong",
-        "Query(task='NER', text='Ada', lables=['person'])  # wrong",
+        "Query(task='NER', text='Ada', label=['person'])  # wrong",
     ]
     script.write_text("\n".join([*lines, first]), "utf-8")
     command = [sys.executable, "-m", "mypy", f"--config-file={configuration}", f"--cache-dir={tmp_path}", str(script)]
@@ -112,4 +112,4 @@ def test_a_type_checker_without_pydantic_s_plugin_accepts_the_readme_and_finds_m
     wrong = re.findall(r"script\.py:(\d+): error: (.*?) {2}\[", ended.stdout)
     assert [line for line, _ in wrong] == ["4", "5"], ended.stdout + ended.stderr
     assert "int" in wrong[0][1]
-    assert "lables" in wrong[1][1]
+    assert "label" in wrong[1][1]

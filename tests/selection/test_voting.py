@@ -14,6 +14,7 @@ from ruie_components.selection import voting
 from ruie_components.selection.candidates import Choice
 from ruie_components.selection.hybrid import count_tokens, hybrid_scores
 from ruie_components.selection.voting import choose, vote
+from ruie_components.starter import starter_examples
 
 
 class Row(NamedTuple):
@@ -49,6 +50,29 @@ def test_the_one_demonstration_is_not_the_row_with_most_labels():
     rows = [Row("a", ("a", "b")), Row("b", ("a", "b")), long, Row("c", ("a", "c")), Row("d", ("a", "d"))]
     assert names(vote(rows, query(*"abcdef"), 1)) == "a"
     assert "z" in names(vote(rows, query(*"abcdef"), 4))  # among several, one may show the rarer labels
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("Find me a flight to Rome with Aurora Air.", "Find me a flight from Oslo to Marrakesh"),
+        ("Fly me to Rome with Aurora Air on Monday.", "Find me a flight from Oslo to Marrakesh"),
+        ("We stayed three nights at Hotel Splendid in Lisbon.", "We spent three nights at the Hotel Azulejo in Porto"),
+    ],
+)
+def test_the_one_demonstration_of_a_pool_is_near_though_a_long_row_has_every_label(text, near):
+    starter = starter_examples("NER")
+    labels = next(example.labels for example in starter if "airline" in example.labels)
+    spans = {f"{label}-{number}": label for number, label in enumerate(labels)}
+    long_text = f"After the long summer the committee compared {', '.join(spans)} before winter began in the valley."
+    entities = [
+        {"type": label, "text": span, "start": long_text.index(span), "end": long_text.index(span) + len(span)}
+        for span, label in spans.items()
+    ]
+    long = Example(task="NER", text=long_text, labels=labels, entities=entities)
+    with DemonstrationStore.create([*starter, long]) as store:
+        (chosen,) = Selector("label-vote", k=1).select(store, Query(task="NER", text=text, labels=labels))
+    assert chosen.example.text.startswith(near)
 
 
 def test_repeated_annotations_count():
