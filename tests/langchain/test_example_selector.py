@@ -132,7 +132,7 @@ async def test_the_chat_template_even_with_braces(store):
 
 
 def template_of(selector):
-    """The template of the README."""
+    """The template of docs/how-to/example-selector.md."""
     examples = FewShotChatMessagePromptTemplate(
         example_selector=selector, example_prompt=selector.chat_example_prompt, input_variables=["text"]
     )
