@@ -65,6 +65,7 @@ def test_words_that_all_queries_share_count_like_any_other():
 
 @pytest.mark.slow
 def test_the_compiled_search_gives_the_same_scores():
+    pytest.importorskip("numba", reason="numba is not installed")
     documents = random_documents(300)
     plain, compiled = BM25Index(documents), BM25Index(documents, compiled=True)
     np.testing.assert_allclose(compiled.search(documents[:20], 10)[1], plain.search(documents[:20], 10)[1], rtol=1e-5)
