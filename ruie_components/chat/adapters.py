@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeAlias
-from urllib.parse import urlsplit
 
 from ruie_components.chat.base import ChatModel, Constraint, ModelInput, Response
 from ruie_components.chat.loading import load_model
@@ -388,8 +388,9 @@ def _address(model: Any) -> str | None:
     url = _first_string(model, ("base_url", "openai_api_base", "api_base"))
     if url is None:
         return None
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
+    scheme = found[0] if (found := re.match(r"[\w+.-]+://", url)) else ""
+    server = url[len(scheme) :].rpartition("@")[2]  # before ? and # are searched: a password may have them
+    return scheme + re.split("[?#]", server)[0].rstrip("/")
 
 
 def _class_names(value: Any) -> set[str]:

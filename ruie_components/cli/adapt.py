@@ -94,8 +94,11 @@ def show_adaptation(result: Adaptation) -> None:
 
 
 def index_figures(check: IndexCheck) -> dict[str, Any]:
-    """The result of the last check of the index, as JSON values; the recall is ``None`` if no row was looked up."""
-    return {"index_recall": check.recall if check.checked else None, "index_checked": check.checked}
+    """The result of the last check of the index, as JSON values.
+
+    The recall is ``None`` if no row was looked up, or searches compare with every row instead of using the index.
+    """
+    return {"index_recall": check.recall if check.checked and check.in_use else None, "index_checked": check.checked}
 
 
 def show_index(check: IndexCheck) -> None:

@@ -116,7 +116,7 @@ def check_settings(folder: Path, own: Mapping[str, Any], *, overwrite: bool) -> 
     """
     path = folder / RUN
     if path.exists():
-        known = json.loads(path.read_text("utf-8"))
+        known = json_object(str(path), path.read_text("utf-8"))
         if different := sorted(differences(known, own)):
             if not overwrite:
                 raise RuieError(
@@ -159,7 +159,8 @@ def check_same(path: Path, count: int, row: Mapping[str, Any], own: tuple[Any, A
 def changed(path: Path, what: str) -> RuieError:
     """The error of a corpus that does not fit the rows of a file."""
     return RuieError(
-        f"{path}: {what}. The corpus has changed since the run began: give another folder, or delete {path.parent}"
+        f"{path}: {what}. The corpus has changed since the run began: give the corpus of the first call, or another "
+        f"folder, or delete {path.parent} with its results"
     )
 
 

@@ -119,8 +119,7 @@ class DemonstrationStore:
     def close(self) -> None:
         """Release the folder or server. A store in memory loses its rows."""
         if not self._pool.closed:
-            self._pool.closed = True
-            self._pool.collections = {}
+            self._pool.close()
             self._finalizer()
 
     def __reduce__(self) -> NoReturn:
@@ -389,8 +388,7 @@ class DemonstrationStore:
             writer.begin()
             with track("embed again", total=self.count(), enabled=progress) as advance:
                 reindexing.reindex(pool.connection, pool.name, loaded, advance=advance)
-            pool.encoder = loaded
-            pool.load_collections()
+            pool.load_collections(loaded)
             check_rows(pool)
 
     def adapt(

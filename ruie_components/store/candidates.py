@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ruie_components.encoders import Vectors
+from ruie_components.encoders import Encoder, Vectors
 from ruie_components.selection.bm25 import LexicalIndex
 from ruie_components.selection.token_weights import SAMPLE, weigh_tokens
 from ruie_components.store import reading
@@ -38,6 +38,7 @@ class StoreSource:
             )
         self.queries = queries
         self._pool = pool
+        self._encoder: Encoder | None = None
         self._encoded: dict[int, NDArray[np.float32]] = {}
 
     def nearest(
@@ -70,15 +71,15 @@ class StoreSource:
         return list(hits.values())
 
     def _nearest(self, task: Task, indices: Sequence[int], k: int, options: SearchOptions) -> list[list[Hit]]:
-        rows = self._pool.rows(task)
+        encoder, collection, rows = self._pool.searched(task)
         if rows is None and options.label is not None and not reading.has_label(self._pool, task, options.label):
             return [[] for _ in indices]
-        encoded = self._encode(indices)
+        encoded = self._encode(indices, encoder)
         own = [text_hash(self.queries[i].text) for i in indices]
         if rows is not None:
             return [rows.search(query, text, k, options) for query, text in zip(encoded, own, strict=True)]
         try:
-            return search_collection(self._pool.collection(task), encoded, own, k, options)
+            return search_collection(collection, encoded, own, k, options)
         except EmptyCollectionError as error:
             raise self._pool.missing(task) from error
 
@@ -120,9 +121,11 @@ class StoreSource:
             by_task.setdefault(self.queries[i].task, []).append(i)
         return by_task
 
-    def _encode(self, indices: Sequence[int]) -> Vectors:
+    def _encode(self, indices: Sequence[int], encoder: Encoder) -> Vectors:
+        if encoder is not self._encoder:  # the pool was embedded again between two searches
+            self._encoder, self._encoded = encoder, {}
         new = [i for i in indices if i not in self._encoded]
         if new:
-            vectors = self._pool.encoder.encode_queries([self.queries[i] for i in new])
+            vectors = encoder.encode_queries([self.queries[i] for i in new])
             self._encoded.update(zip(new, vectors, strict=True))
         return np.array([self._encoded[i] for i in indices])  # (n, d)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -31,8 +32,10 @@ class Connection:
     folder: Path | None = None
     """The folder that holds the data; ``None`` in memory and on a server."""
     in_memory: bool = False
-    writes: Callable[[], int] | None = None
-    """A number that every write changes; ``None`` where other processes may write meanwhile."""
+    is_private: bool = False
+    """Whether no other process can write meanwhile."""
+    writes: Counter[str] = field(default_factory=Counter)
+    """For each pool a number that changes at the beginning and at the end of each write by this process."""
     writing: Callable[[], AbstractContextManager[Any]] = field(default_factory=lambda: _turns(RLock()))
     """A block in which no other thread writes and no other process has the folder open."""
     problem: Callable[[], str | None] = lambda: None
@@ -138,8 +141,9 @@ def _in_memory() -> Connection:
         engine.client,
         "memory",
         in_memory=True,
-        writes=lambda: engine.writes,
-        writing=engine.writing,
+        is_private=True,
+        writes=engine.writes,
+        writing=_turns(engine.write_lock),
         problem=engine.problem,
         close=engine.release,
     )
@@ -184,14 +188,15 @@ def _folder(path: Path, *, create: bool) -> Connection:
         if engine.lock is None:
             raise StoreError(f"the store in {path} is read-only: this process may not write to the folder")
         lock: FolderLock = engine.lock
-        with engine.writing(), lock.writing():
+        with engine.write_lock, lock.writing():
             yield
 
     return Connection(
         engine.client,
         str(path),
         folder=path,
-        writes=lambda: engine.writes,
+        is_private=True,
+        writes=engine.writes,
         writing=writing,
         problem=engine.problem,
         damaged_indexes=lambda: engine.damaged_indexes,

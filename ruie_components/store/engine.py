@@ -17,7 +17,8 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -87,9 +88,10 @@ class Engine:
         self.lock = lock
         self.damaged_indexes: dict[str, str] = {}
         """The damage to the index files, by collection."""
-        self.writes = 0
-        """Changes at the beginning and at the end of each write."""
-        self._write_lock = threading.RLock()  # if two threads add the same row, the second must see it
+        self.writes: Counter[str] = Counter()
+        """For each pool a number that changes at the beginning and at the end of each write."""
+        self.write_lock = threading.RLock()
+        """Held by the writing thread: if two threads add the same row, the second must see it."""
         where: dict[str, Any] = {"is_persistent": False}
         if folder is not None:
             files = folder if lock is not None else self._mirror(folder)
@@ -135,16 +137,6 @@ class Engine:
             elif path.is_dir():
                 (mirror / path.name).symlink_to(path)
         return mirror
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """A block in which no other thread writes."""
-        with self._write_lock:
-            self.writes += 1
-            try:
-                yield
-            finally:
-                self.writes += 1
 
     def problem(self) -> str | None:
         """Why it is no longer usable, or ``None``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ruie_components.errors import StoreError
@@ -80,16 +80,20 @@ def check_index(pool: OpenPool, advance: Callable[[int], None] = lambda _: None)
 
 def check_rows(pool: OpenPool, advance: Callable[[int], None] = lambda _: None) -> None:
     """``check_index`` in a pool that is locked for writing already."""
-    record_check(pool, [check_all(collection, advance) for collection in pool.collections.values()])
+    record_check(pool, {task: check_all(collection, advance) for task, collection in pool.collections.items()})
     if (mark := writing_mark(pool)) is not None:
         mark.unlink(missing_ok=True)  # also that of an earlier write that was interrupted
 
 
-def record_check(pool: OpenPool, checks: list[IndexCheck]) -> None:
-    """Keep the sum of checks with the pool, and log a warning if searches use the index and it lost rows."""
-    check = sum(checks, IndexCheck(0, 0, 0))
-    check = pool.index_check = replace(check, in_use=any(map(pool.uses_index, pool.tasks)))
-    if check.unreachable and check.in_use:
+def record_check(pool: OpenPool, checks: Mapping[Task, IndexCheck]) -> None:
+    """Keep the sum of the tasks' checks with the pool, and log a warning if searches use an index that lost rows.
+
+    Where searches use the index of a task, only the checks of such tasks are summed.
+    """
+    used = {task: check for task, check in checks.items() if pool.uses_index(pool.collections[task])}
+    check = sum((used or checks).values(), IndexCheck(0, 0, 0))
+    check = pool.index_check = replace(check, in_use=bool(used))
+    if check.unreachable and used:
         _LOG.warning(
             "%d of %d rows in %s could not be found through the index; %d of them were repaired (recall now %.4f)",
             check.unreachable,
@@ -98,5 +102,5 @@ def record_check(pool: OpenPool, checks: list[IndexCheck]) -> None:
             check.repaired,
             check.recall,
         )
-        if check.checked < sum(collection.count() for collection in pool.collections.values()):
+        if check.checked < sum(pool.collections[task].count() for task in used):
             _LOG.warning("the other rows of %s were not looked up; check_index() does that", pool.connection.location)

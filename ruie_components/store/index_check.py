@@ -20,6 +20,7 @@ _HITS = 10  # rows with the same vector tie
 _ROUNDING = 1e-5
 _ROUNDS = 6
 _WORTH_ANOTHER = 0.8  # stop after a round that leaves more of the lost rows: linking again also cuts links of others
+_MOST_THREADS = 8  # each has a page of vectors in memory
 _SAMPLE, _SHARE = 256, 0.05  # rows checked after a write: this share of it, but at least this many
 _LARGEST_SAMPLE = 2_000
 _LARGEST_WHOLE = 20_000
@@ -85,7 +86,9 @@ def check_written(collection: Any, written: Sequence[str]) -> IndexCheck:
 def _unreachable(collection: Any, ids: Sequence[str], advance: Callable[[int], None] = lambda _: None) -> list[str]:
     pages = [ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE)]
     lost: list[str] = []
-    threads = ThreadPoolExecutor(os.cpu_count())  # Chroma releases Python's global lock while it searches
+    threads = ThreadPoolExecutor(
+        min(os.cpu_count() or 1, _MOST_THREADS)
+    )  # Chroma releases Python's global lock while it searches
     try:
         for page, unreachable in zip(pages, threads.map(partial(_unreachable_of, collection), pages), strict=True):
             lost += unreachable

@@ -16,6 +16,8 @@ from ruie_components.store.index_check import IndexCheck
 from ruie_components.types import Task
 
 Cached = TypeVar("Cached")
+_State = tuple[Any, ...]
+"""A collection's id, the number of writes to its pool by this process, and perhaps its number of rows."""
 
 
 @dataclass
@@ -30,19 +32,32 @@ class OpenPool:
     closed: bool = False
     index_check: IndexCheck = field(default_factory=lambda: IndexCheck(0, 0, 0))
     """The result of the last check of its index."""
-    _cache: dict[str, tuple[int, Any]] = field(default_factory=dict)
-    _writes: int = 0
-    _rows: dict[Task, tuple[tuple[Any, int] | None, Rows | None]] = field(default_factory=dict)
+    _cache: dict[str, tuple[_State, Any]] = field(default_factory=dict)
+    _rows: dict[Task, tuple[_State, Rows | None]] = field(default_factory=dict)
     _reads_rows: Lock = field(default_factory=Lock)
+    _switches: Lock = field(default_factory=Lock)
 
-    def load_collections(self) -> None:
+    def load_collections(self, encoder: Encoder | None = None) -> None:
         """Read the pool's collections.
+
+        Args:
+            encoder: The encoder that they have now, if it is another one.
 
         Raises:
             StoreError: One of them can't be used with the encoder, or is not of this package.
         """
-        collections = {task: find_collection(self.connection, self.name, task, self.encoder) for task in Task}
-        self.collections = {task: collection for task, collection in collections.items() if collection is not None}
+        encoder = encoder or self.encoder
+        collections = {task: find_collection(self.connection, self.name, task, encoder) for task in Task}
+        with self._switches:
+            self.encoder = encoder
+            self.collections = {task: collection for task, collection in collections.items() if collection is not None}
+
+    def close(self) -> None:
+        """Make it unusable, and forget what it has in memory."""
+        self.closed = True
+        self.collections = {}
+        self._cache.clear()
+        self._rows.clear()
 
     def check_open(self) -> None:
         """Raise ``StoreError`` if the pool is closed or its connection is no longer usable."""
@@ -68,32 +83,41 @@ class OpenPool:
             raise self.missing(task)
         return self.collections[task]
 
-    def rows(self, task: Task) -> Rows | None:
-        """The rows of a task in memory, for exact search; ``None`` where searches go through the index.
+    def searched(self, task: Task) -> tuple[Encoder, Any, Rows | None]:
+        """What a search of a task needs, of one moment: the encoder, the collection, and the rows for an exact search.
 
-        They do if there are more than ``LARGEST`` rows, or if others may write without this process's knowledge, as on
-        a server. Rows are read again after each write of this process, whichever store of it wrote.
+        The rows are ``None`` where searches go through the index: if there are more than ``LARGEST``, or if others may
+        write without this process's knowledge, as on a server. Rows are read again after each write of this process,
+        whichever store of it wrote.
 
         Raises:
             StoreError: The task has no examples.
         """
-        collection = self.collection(task)
-        if self.connection.writes is None:
-            return None
+        with self._switches:
+            encoder, collection = self.encoder, self.collection(task)
+        if not self.connection.is_private:
+            return encoder, collection, None
         with self._reads_rows:
-            state = collection.id, self.connection.writes()  # before reading: a write meanwhile makes it old
+            state = self._state(collection)  # before reading: a write meanwhile makes it old
             before, rows = self._rows.get(task, (None, None))
             if before != state:
                 known = rows if before and before[0] == collection.id else None
-                rows = None if self.uses_index(task) else read_rows(collection, known)
+                rows = None if self.uses_index(collection) else read_rows(collection, known)
                 self._rows[task] = state, rows
         if rows is not None and not len(rows):
             raise self.missing(task)
-        return rows
+        return encoder, collection, rows
 
-    def uses_index(self, task: Task) -> bool:
-        """Whether searches go through the index."""
-        return self.connection.writes is None or self.collection(task).count() > LARGEST
+    def uses_index(self, collection: Any) -> bool:
+        """Whether searches of a collection go through the index."""
+        return not self.connection.is_private or collection.count() > LARGEST
+
+    def count_write(self) -> None:
+        """Note that rows change, at the beginning and at the end of a write: what was computed from them is old."""
+        self.connection.writes[self.name] += 1
+
+    def _state(self, collection: Any) -> _State:
+        return collection.id, self.connection.writes[self.name]
 
     def missing(self, task: Task) -> StoreError:
         """The error for a task without examples."""
@@ -103,9 +127,9 @@ class OpenPool:
         )
 
     def cached(self, key: str, task: Task, compute: Callable[[], Cached]) -> Cached:
-        """The cached result of ``compute`` for this key, computed again when the number of the task's examples changes.
+        """The cached result of ``compute`` for this key, computed again after a write of this process.
 
-        Writes through this store clear the cache; writes of others on a server are noticed when the count changes.
+        Writes of others on a server are noticed when the number of the task's examples changes.
 
         Raises:
             StoreError: The pool has no example of this task.
@@ -115,17 +139,11 @@ class OpenPool:
             count = collection.count()
         if count == 0:
             raise self.missing(task)
+        state = (*self._state(collection), count)
         entry = self._cache.get(key)
-        if entry is not None and entry[0] == count:
+        if entry is not None and entry[0] == state:
             cached: Cached = entry[1]
             return cached
-        writes = self._writes
         value = compute()
-        if writes == self._writes:  # otherwise another thread changed rows meanwhile
-            self._cache[key] = count, value
+        self._cache[key] = state, value  # old already, if another thread changed rows meanwhile
         return value
-
-    def clear_cache(self) -> None:
-        """Clear the cached values, because rows change."""
-        self._writes += 1
-        self._cache.clear()

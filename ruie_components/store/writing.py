@@ -41,10 +41,12 @@ def writing(pool: OpenPool, doing: str) -> Iterator[Writer]:
     with pool.connection.writing(), chroma_errors(pool.connection.location, doing):
         mark = writing_mark(pool)
         is_unchecked = mark is not None and mark.exists()  # an earlier write was interrupted
+        writer = Writer(pool)
         try:
-            yield Writer(pool)
+            yield writer
         finally:
-            pool.clear_cache()
+            if writer.has_begun:
+                pool.count_write()
         if mark is not None and not is_unchecked:  # after an error it stays until the whole index is checked
             mark.unlink(missing_ok=True)
 
@@ -64,6 +66,8 @@ class Writer:
         self._waiting: dict[Task, dict[str, Example]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ruie-write")
         self._pending: tuple[Task, dict[str, Example], Future[None]] | None = None
+        self.has_begun = False
+        """Whether rows or their index may have changed."""
         self.written: dict[Task, list[str]] = {}
         """The ids of the rows that were new."""
 
@@ -88,6 +92,8 @@ class Writer:
 
     def begin(self) -> None:
         """Mark the pool as being written; before rows or their index change."""
+        self.has_begun = True
+        self._pool.count_write()
         if (mark := writing_mark(self._pool)) is not None:
             mark.touch()
 
@@ -98,9 +104,9 @@ class Writer:
         if len(batch) >= self._size:
             self._write(example.task)
 
-    def check(self) -> list[IndexCheck]:
-        """Look up some of the written rows, and repair the index if it lost any."""
-        return [check_written(self._pool.collections[task], ids) for task, ids in self.written.items()]
+    def check(self) -> dict[Task, IndexCheck]:
+        """Look up some of the written rows of each task, and repair the index if it lost any."""
+        return {task: check_written(self._pool.collections[task], ids) for task, ids in self.written.items()}
 
     def _write(self, task: Task) -> None:
         batch = self._waiting.pop(task)

@@ -19,6 +19,7 @@ from ruie_components.chat import (
     as_chat_model,
     load_chat_model,
 )
+from ruie_components.chat.adapters import _address
 
 PROMPT = MessageList([("system", "Find."), ("human", "Ada"), ("ai", "person: Ada"), ("human", "Bob")])
 SCHEMA = Constraint(json_schema={"type": "object"})
@@ -118,6 +119,17 @@ def test_one_name_on_two_servers_is_two_models():
     models = [load_chat_model("openai:default", base_url=address) for address in addresses]
     assert [model.settings["base_url"] for model in models] == [*addresses[:2], addresses[0]]
     assert "base_url" not in load_chat_model("openai:default", api_key="none").settings
+
+
+@pytest.mark.parametrize("user", ["user:pw@", "user:p?w@", "user:p/w@", "user:p@w#@", "user:p://w@"])
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_the_address_in_the_settings_has_no_password(scheme, user):
+    assert _address(SimpleNamespace(base_url=f"{scheme}{user}host:8000/v1?key=pw")) == f"{scheme}host:8000/v1"
+
+
+def test_an_address_that_is_none_is_no_error():
+    assert _address(SimpleNamespace(base_url="http://[::1")) == "http://[::1"
+    assert _address(SimpleNamespace(base_url=None)) is None
 
 
 def test_the_settings_name_the_server_of_the_environment(monkeypatch):

@@ -184,11 +184,18 @@ def test_failed_documents_have_a_row_and_can_be_asked_again(run):
     assert [row["id"] for row in rows if "error" in row] == ["doc-Hal"]
 
 
+def test_a_damaged_file_of_settings_is_named(run, tmp_path):
+    run(Copier())
+    (tmp_path / "run" / "run.json").write_text("{")
+    with pytest.raises(RuieError, match=r"run\.json"):
+        run(Copier())
+
+
 def test_asking_again_about_a_corpus_that_has_changed_loses_no_row(run, tmp_path):
     run(Copier("Cy"))
     before = rows_in(tmp_path / "run")
     shorter = [DOCUMENTS[0], *DOCUMENTS[2:]]
-    with pytest.raises(RuieError, match=r"row 2 is of another document than .*The corpus has changed.*delete"):
+    with pytest.raises(RuieError, match=r"row 2 is of another document than .*the corpus of the first call"):
         run(Copier(), shorter, retry_failed=True)
     with pytest.raises(RuieError, match="more rows than documents"):
         run(Copier(), DOCUMENTS[:-1], retry_failed=True)

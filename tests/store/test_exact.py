@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from ruie_components import DemonstrationStore, Example, Query
-from ruie_components.store import open_pool
+from ruie_components.selection import Selector
+from ruie_components.store import open_pool, reindexing
+from ruie_components.store.collections import find_collection
 from ruie_components.store.index_check import check_all
 
 
@@ -72,10 +74,10 @@ def test_filters_and_vectors_are_those_of_the_index(encoder, monkeypatch):
 def test_a_pool_that_grows_large_is_searched_through_the_index(encoder, monkeypatch):
     monkeypatch.setattr(open_pool, "LARGEST", 5)
     with DemonstrationStore.create([example(n) for n in range(5)], encoder=encoder, progress=False) as store:
-        assert len(store._pool.rows("NER")) == 5
+        assert len(store._pool.searched("NER")[2]) == 5
         before = store.search(query(9), 5)
         store.add([example(5)])
-        assert store._pool.rows("NER") is None
+        assert store._pool.searched("NER")[2] is None
         after = [shown for shown in store.search(query(9), 6) if shown.example != example(5)]
         assert [shown.example for shown in after] == [shown.example for shown in before]
 
@@ -112,10 +114,62 @@ def test_a_write_through_another_store_of_the_folder_is_seen(tmp_path, encoder):
         DemonstrationStore.create(rows, tmp_path, encoder=encoder, progress=False) as one,
         DemonstrationStore.open(tmp_path, encoder=encoder) as other,
     ):
+        assert len(Selector("bm25", k=10).select(one, query(9))) == 5
         assert len(one.nearest([query(9)], 10)[0]) == 5
         other.delete([rows[0].content_id])
         other.add([example(5)])  # as many rows as before
+        assert example(5) in [shown.example for shown in Selector("bm25", k=10).select(one, query(9))]
         assert sorted(ids(one.nearest([query(9)], 10)[0])) == sorted(row.content_id for row in [*rows[1:], example(5)])
+
+
+def test_a_caller_can_not_change_what_other_searches_see(encoder):
+    with DemonstrationStore.create([example(0), example(1)], encoder=encoder, progress=False) as store:
+        hit = store.candidates([query(9)]).nearest([0], 1, vectors=True)[0][0]
+        with pytest.raises(ValueError, match="read-only"):
+            hit.vector[:] = 0
+        shown = hit.example
+        hit.metadata.clear()
+        assert store.nearest([query(9)], 1)[0][0].example == shown
+    assert not store._pool._rows
+    assert not store._pool._cache
+
+
+def test_a_search_while_a_pool_gets_another_encoder_uses_one_of_them(encoder, tmp_path, make_encoder, monkeypatch):
+    other = make_encoder(tmp_path / "other", seed=1)
+    rows = [example(number) for number in range(5)]
+    turns = [Event() for _ in range(4)]  # the write has begun, searched, its collections are replaced, searched
+
+    def pausing(function, reached, searched):
+        def call(*arguments):
+            result = function(*arguments)
+            reached.set()
+            assert searched.wait(30)
+            return result
+
+        return call
+
+    with (
+        DemonstrationStore.create(rows, encoder=encoder, progress=False) as store,
+        ThreadPoolExecutor(1) as thread,
+    ):
+
+        def scores() -> dict:
+            return {hit.id: hit.score for hit in store.nearest([query(9)], 5)[0]}
+
+        before = scores()
+        monkeypatch.setattr(reindexing, "finish", pausing(reindexing.finish, *turns[:2]))
+        monkeypatch.setattr(open_pool, "find_collection", pausing(find_collection, *turns[2:]))
+        writing = thread.submit(store.reindex, other, progress=False)
+        try:
+            for reached, searched in (turns[:2], turns[2:]):
+                assert reached.wait(30)
+                assert scores() == before
+                searched.set()
+        finally:
+            for turn in turns:
+                turn.set()
+        writing.result()
+        assert scores() != before
 
 
 def test_threads_that_search_while_another_writes_see_whole_rows(encoder):
