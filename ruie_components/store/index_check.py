@@ -61,9 +61,11 @@ def check_all(collection: Any, advance: Callable[[int], None] = lambda _: None) 
             break
         before = len(left)
         _link_again(collection, left)
-        left = _unreachable(collection, ids)  # all of them: new links may push out the last link to another row
+        left = _unreachable(collection, left)
         if len(left) > _WORTH_ANOTHER * before:
             break
+    if lost:
+        left = _unreachable(collection, ids)  # all of them: new links may have pushed out the last link to another row
     return IndexCheck(len(ids), len(lost), len(lost) - len(left))
 
 
