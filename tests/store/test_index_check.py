@@ -111,7 +111,8 @@ def test_the_graph_of_an_adapted_pool_is_denser_and_searched_more_widely(adapted
     try:
         documents = [f'Input: "{number}" ' for number in range(2000)]
         plain.add(ids=documents, embeddings=vectors, documents=documents)
-        for k in (8, 80):
-            assert recall(collection, vectors, k) > 0.99 > recall(plain, vectors, k)
+        assert recall(collection, vectors, 8) > 0.99
+        # a plain graph of these rows has 0.86 to 0.92, and of the first 8 rows 0.957 to 0.998, by chance of its build
+        assert recall(collection, vectors, 80) > 0.99 > recall(plain, vectors, 80)
     finally:
         client.delete_collection("plain-graph")
