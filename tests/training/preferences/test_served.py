@@ -32,6 +32,12 @@ class Completions(BaseHTTPRequestHandler):
     lock = threading.Lock()
     released = None  # ends the silence of silent requests
     interrupted_at = None  # the number of requests at which this process gets Ctrl-C
+    interrupted = None  # set once its main thread has noticed
+
+    def interrupt(self):
+        # again, if need be: a signal that arrives just before the main thread starts to wait doesn't wake it
+        while not self.interrupted.wait(0.3):
+            os.kill(os.getpid(), signal.SIGINT)
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -39,8 +45,7 @@ class Completions(BaseHTTPRequestHandler):
             fault = self.faults[len(self.log) % len(self.faults)] if self.faults else None
             self.log.append((self.path, self.headers.get("Authorization"), asked, fault))
             if len(self.log) == self.interrupted_at:
-                # a moment later: a signal that arrives just before the main thread starts to wait doesn't wake it
-                threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+                threading.Thread(target=self.interrupt).start()
         if fault == "hang up":
             self.close_connection = True
         elif fault == "cut short":
@@ -108,9 +113,15 @@ def serve(model, tokenizer):
 
     @contextmanager
     def start(*faults, interrupted_at=None):
-        released = threading.Event()
+        released, interrupted = threading.Event(), threading.Event()
+
+        def notice(number, frame):
+            interrupted.set()
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGINT, notice) if interrupted_at else None
         settings = {"model": model, "tokenizer": tokenizer, "faults": faults, "log": []}
-        settings |= {"released": released, "interrupted_at": interrupted_at}
+        settings |= {"released": released, "interrupted_at": interrupted_at, "interrupted": interrupted}
         handler = type("Handler", (Completions,), settings)
         with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
             thread = threading.Thread(target=server.serve_forever)
@@ -119,8 +130,11 @@ def serve(model, tokenizer):
                 yield f"http://127.0.0.1:{server.server_address[1]}/v1", handler.log
             finally:
                 released.set()
+                interrupted.set()
                 server.shutdown()
                 thread.join()
+                if before:
+                    signal.signal(signal.SIGINT, before)
 
     return start
 
