@@ -247,7 +247,7 @@ def extract(
 ) -> None:
     """Extract from a text, a file, standard input, or a whole corpus, with a chat model.
 
-    For example: ruie extract "Fly me to Rome" -m ollama:llama3.1:8b
+    For example: ruie extract "Fly me to Rome" --task NER -m ollama:llama3.1:8b
 
     A corpus: ruie extract articles/ --out RUN --store pool -m ollama:llama3.1:8b --max-calls 10000
     """
