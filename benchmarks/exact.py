@@ -1,4 +1,6 @@
-"""Exact search against the index: rows lost, CPU time of a search, of reading the rows. Texts are from one template.
+"""Exact search against the index: rows lost, CPU time of a search, of reading the rows, and of a search after a write.
+
+All texts are from one template.
 
 python benchmarks/exact.py                 # 500, 2,000 and 5,000 rows
 python benchmarks/exact.py 10000
@@ -53,7 +55,16 @@ def measure(count: int) -> None:
             index = milliseconds(lambda n, k=k: search_collection(collection, vectors[n : n + 1], [""], k))
             exact = milliseconds(lambda n, k=k: rows.search(vectors[n], "", k, SearchOptions()))
             figures.append(f"{k} rows: index {index:.1f} ms, exact {exact:.1f} ms")
-    print(f"{count:,}: the index lost {lost}; {'; '.join(figures)}; reading the rows {reading:.0f} ms", flush=True)
+        store.nearest(queries[:1], 8)  # reads the rows
+        store.add([example(count)])
+        began = time.process_time()
+        store.nearest(queries[:1], 8)
+        after = 1000 * (time.process_time() - began)
+    print(
+        f"{count:,}: the index lost {lost}; {'; '.join(figures)}; reading the rows {reading:.0f} ms; "
+        f"a search after adding a row {after:.0f} ms",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class CandidateSource(Protocol[CandidateT]):
         k: int,
         *,
         event_type: str | None = None,
-        label: str | None = None,
+        labels: Sequence[str] | None = None,
         ids: Sequence[Any] | None = None,
         vectors: bool = False,
     ) -> list[list[CandidateT]]:
@@ -78,7 +78,7 @@ class CandidateSource(Protocol[CandidateT]):
             indices: Which of ``queries``.
             k: How many examples for each query.
             event_type: Only examples of this event type (EAE).
-            label: Only examples that have an annotation with this label. Not together with ``event_type``.
+            labels: Only examples that have an annotation with one of these labels. Not together with ``event_type``.
             ids: Only these examples.
             vectors: Whether the candidates need vectors.
 
@@ -192,7 +192,7 @@ class MatrixSource:
         k: int,
         *,
         event_type: str | None = None,
-        label: str | None = None,
+        labels: Sequence[str] | None = None,
         ids: Sequence[int] | None = None,
         vectors: bool = False,
     ) -> list[list[MatrixCandidate]]:
@@ -204,8 +204,9 @@ class MatrixSource:
         if vectors and self.vectors is None:
             raise ValueError("MMR needs vectors: give MatrixSource the vectors of its examples")
         allowed = np.ones(len(self.examples), bool) if event_type is None else self._event_types == event_type
-        if label is not None:
-            allowed = allowed & np.array([label in example.annotation_labels for example in self.examples], bool)
+        if labels is not None:
+            wanted = set(labels)
+            allowed = allowed & np.array([bool(wanted.intersection(each.annotation_labels)) for each in self.examples])
         if ids is not None:
             allowed = allowed & np.isin(np.arange(len(self.examples)), ids)
         return [self._nearest(i, k, allowed) for i in indices]

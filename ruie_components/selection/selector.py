@@ -170,12 +170,12 @@ class Selector:
             return hits
         for i, more in zip(mixed, source.nearest(mixed, self.candidate_count), strict=True):
             hits[i] = more
-        wanted: dict[tuple[Task, str], list[int]] = {}  # by label, queries with too few of their own schema
+        wanted: dict[tuple[Task, tuple[str, ...]], list[int]] = {}  # by schema, queries with too few examples of it
         for i in mixed:
             query = source.queries[i]
             own = sum(not _is_foreign(hit, query) for hit in hits[i])
-            for label in query.labels if own < self.k and len(hits[i]) >= self.candidate_count else ():
-                wanted.setdefault((query.task, label), []).append(i)
+            if own < self.k and len(hits[i]) >= self.candidate_count:
+                wanted.setdefault((query.task, query.labels), []).append(i)
         self._add_with_labels(source, hits, wanted, self.k)
         return hits
 
@@ -183,12 +183,12 @@ class Selector:
         self,
         source: CandidateSource[CandidateT],
         hits: list[list[CandidateT]],
-        wanted: Mapping[tuple[Task, str], list[int]],
+        wanted: Mapping[tuple[Task, tuple[str, ...]], list[int]],
         k: int,
     ) -> None:
-        """Add the ``k`` nearest examples of a label, from the whole pool, to the hits of the queries that want it."""
-        for (_, label), indices in wanted.items():
-            extra = self._above(source.nearest(indices, k, label=label))
+        """Add the ``k`` nearest examples with one of some labels, of the whole pool, for the queries that want them."""
+        for (_, labels), indices in wanted.items():
+            extra = self._above(source.nearest(indices, k, labels=labels))
             for i, more in zip(indices, extra, strict=True):
                 hits[i] = sorted({hit.id: hit for hit in [*hits[i], *more]}.values(), key=rank)
 
@@ -268,14 +268,16 @@ def _by_bm25(hits: Sequence[CandidateT]) -> list[Choice[CandidateT]]:
     ]
 
 
-def _uncovered(queries: Sequence[Query], hits: Sequence[Sequence[CandidateT]]) -> dict[tuple[Task, str], list[int]]:
-    """For each task and label, the indices of queries that ask for the label but have no hit with it."""
-    indices: dict[tuple[Task, str], list[int]] = {}
+def _uncovered(
+    queries: Sequence[Query], hits: Sequence[Sequence[CandidateT]]
+) -> dict[tuple[Task, tuple[str, ...]], list[int]]:
+    """For each task and single label, the indices of queries that ask for the label but have no hit with it."""
+    indices: dict[tuple[Task, tuple[str, ...]], list[int]] = {}
     for i, (query, candidates) in enumerate(zip(queries, hits, strict=True)):
         covered = {label for candidate in candidates for label in candidate.labels}
         for label in query.labels:
             if label not in covered:
-                indices.setdefault((query.task, label), []).append(i)
+                indices.setdefault((query.task, (label,)), []).append(i)
     return indices
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,13 +48,13 @@ class StoreSource:
         k: int,
         *,
         event_type: str | None = None,
-        label: str | None = None,
+        labels: Sequence[str] | None = None,
         ids: Sequence[str] | None = None,
         vectors: bool = False,
     ) -> list[list[Hit]]:
         """The ``k`` most similar rows for each of some queries; see ``CandidateSource``.
 
-        A search by event type or label costs ten times one without, where it goes through the index.
+        A search by event type or labels costs ten times one without, where it goes through the index.
 
         Raises:
             ValueError: ``k`` is negative.
@@ -64,7 +65,9 @@ class StoreSource:
         hits: dict[int, list[Hit]] = {i: [] for i in indices}
         if k == 0:
             return list(hits.values())
-        options = SearchOptions(vectors, event_type, label, None if ids is None else frozenset(ids))
+        options = SearchOptions(
+            vectors, event_type, None if labels is None else tuple(labels), None if ids is None else frozenset(ids)
+        )
         for task, of_task in self._by_task(indices).items():
             with chroma_errors(self._pool.connection.location, "searching"):
                 hits.update(zip(of_task, self._nearest(task, of_task, k, options), strict=True))
@@ -72,8 +75,12 @@ class StoreSource:
 
     def _nearest(self, task: Task, indices: Sequence[int], k: int, options: SearchOptions) -> list[list[Hit]]:
         encoder, collection, rows = self._pool.searched(task)
-        if rows is None and options.label is not None and not reading.has_label(self._pool, task, options.label):
-            return [[] for _ in indices]
+        if rows is None and options.labels is not None:
+            options = replace(
+                options, labels=tuple(each for each in options.labels if reading.has_label(self._pool, task, each))
+            )
+            if not options.labels:
+                return [[] for _ in indices]
         encoded = self._encode(indices, encoder)
         own = [text_hash(self.queries[i].text) for i in indices]
         if rows is not None:

@@ -95,7 +95,7 @@ def ids(pool: OpenPool, task: Task) -> list[str]:
 def has_label(pool: OpenPool, task: Task, label: str) -> bool:
     """Whether an example of this task has an annotation with this label."""
     collection = pool.collection(task)
-    where = records.row_filter(label=label)
+    where = records.row_filter(labels=[label])
     with chroma_errors(pool.connection.location, "reading"):
         return pool.cached(
             f"has_label {task} {label}",

@@ -33,19 +33,19 @@ def metadata(example: Example) -> dict[str, Any]:
     return row
 
 
-def row_filter(*, event_type: str | None = None, label: str | None = None) -> dict[str, Any] | None:
+def row_filter(*, event_type: str | None = None, labels: Sequence[str] | None = None) -> dict[str, Any] | None:
     """A Chroma filter on rows, or ``None`` for all rows. Chroma takes one condition: give at most one.
 
     Args:
         event_type: Rows that are about an event of this type (EAE).
-        label: Rows that have an annotation with this label.
+        labels: Rows that have an annotation with one of these labels; at least one.
     """
-    where: dict[str, Any] = {}
     if event_type is not None:
-        where[EVENT] = event_type
-    if label is not None:
-        where[LABELS] = {"$contains": label}
-    return where or None
+        return {EVENT: event_type}
+    if labels is not None:
+        conditions = [{LABELS: {"$contains": label}} for label in labels]
+        return {"$or": conditions} if len(conditions) > 1 else conditions[0]
+    return None
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,16 @@ class SearchOptions:
     vectors: bool = False
     """Whether hits have their vectors."""
     event_type: str | None = None
-    """Only rows that are about an event of this type (EAE). Not together with ``label``."""
-    label: str | None = None
-    """Only rows that have an annotation with this label."""
+    """Only rows that are about an event of this type (EAE). Not together with ``labels``."""
+    labels: tuple[str, ...] | None = None
+    """Only rows that have an annotation with one of these labels."""
     ids: frozenset[str] | None = None
     """Only these rows."""
 
     @property
     def where(self) -> dict[str, Any] | None:
         """The Chroma filter on the metadata."""
-        return row_filter(event_type=self.event_type, label=self.label)
+        return row_filter(event_type=self.event_type, labels=self.labels)
 
     @property
     def is_filtered(self) -> bool:
@@ -76,7 +76,7 @@ class SearchOptions:
         return (
             (self.ids is None or row_id in self.ids)
             and (self.event_type is None or metadata.get(EVENT) == self.event_type)
-            and (self.label is None or self.label in (metadata.get(LABELS) or ()))
+            and (self.labels is None or any(label in self.labels for label in metadata.get(LABELS) or ()))
         )
 
 

@@ -52,7 +52,10 @@ def test_the_index_loses_rows_that_are_nearly_equal_and_a_search_does_not(templa
 def test_filters_and_vectors_are_those_of_the_index(encoder, monkeypatch):
     rows = [example(number, "person" if number % 7 == 0 else "product") for number in range(30)]
     some = [row.content_id for row in rows[:20]]
-    searches = [{}, {"label": "person"}, {"label": "nobody"}, {"ids": some}, {"ids": some, "label": "person"}]
+    searches = [
+        {}, {"labels": ["person"]}, {"labels": ["nobody"]}, {"labels": ["nobody", "person", "product"]},
+        {"ids": some}, {"ids": some, "labels": ["person"]},
+    ]  # fmt: skip
     with DemonstrationStore.create(rows, encoder=encoder, progress=False) as store:
         exact, index = [], []
         for largest, results in ((5_000, exact), (0, index)):
@@ -60,7 +63,7 @@ def test_filters_and_vectors_are_those_of_the_index(encoder, monkeypatch):
             store._pool._rows.clear()
             source = store.candidates([query(3), query(99)])
             results += [source.nearest([1, 0], 100, vectors=True, **options) for options in searches]
-    assert [[len(hits) for hits in each] for each in exact] == [[30, 30], [5, 5], [0, 0], [20, 20], [3, 3]]
+    assert [[len(hits) for hits in each] for each in exact] == [[30, 30], [5, 5], [0, 0], [30, 30], [20, 20], [3, 3]]
     for ours, theirs in zip(exact, index, strict=True):
         for one, other in zip(ours, theirs, strict=True):
             by_id = {hit.id: hit for hit in other}
