@@ -19,7 +19,7 @@ from ruie_components import DemonstrationStore
 from ruie_components.encoders import load_encoder
 from ruie_components.formats import read_examples
 
-GRAPHS = [(16, 100, 100), (16, 100, 400), (32, 200, 100), (32, 200, 400), (64, 200, 400)]
+GRAPHS = [(16, 100, 100), (16, 100, 400), (32, 200, 400), (64, 100, 200), (64, 100, 400), (64, 200, 400)]
 """Links, ``ef_construction``, ``ef_search``; the first are Chroma's own."""
 QUERIES = 200
 

@@ -161,7 +161,8 @@ class ExtractionBuilder:
             self._reject(_part_of(item, body), reason)
             return
         if self._is_mentioned(body) or (offsets and self._grounder.at(body, *offsets)):
-            if offsets is None and (given := _OFFSETS.search(body)) and not self._grounder.contains(body):
+            may_end_in_offsets = offsets is None and not body[-1:].isalpha()
+            if may_end_in_offsets and (given := _OFFSETS.search(body)) and not self._grounder.contains(body):
                 body, offsets = body[: given.start()], (int(given[1]), int(given[2]))
             self._predict(item, body, offsets)
             return

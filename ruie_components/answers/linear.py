@@ -142,7 +142,7 @@ class _Reader:
         line = self._text[start:end].strip()
         if says_nothing(line) and not self._header:
             self.nothing = True
-        elif not line.strip(_RULES) or _FENCE.fullmatch(line) or line.endswith((":", "\uff1a")):
+        elif not line.strip(_RULES) or line.endswith((":", "\uff1a")) or (line[0] == "`" and _FENCE.fullmatch(line)):
             return
         elif self._header and not is_nothing_sentence(line):
             span = self._text[skip_bullet(self._text, start, end) : end].strip()
@@ -157,13 +157,15 @@ def _segments(text: str) -> Iterator[tuple[bool, int, int, str]]:
     """Whether a line begins, start, end, and the separator after the segment. HTML entities separate nothing."""
     start, new_line = 0, True
     for separator in _SEPARATOR.finditer(text):
-        end = separator.start()
-        if len(separator[0]) > 1:
-            if separator[0][1] == "#" or separator[0][1:] in html5:
+        end, next_start = separator.span()
+        written = separator[0]
+        if len(written) > 1:
+            if written[1] == "#" or written[1:] in html5:
                 continue
-            end = separator.end() - 1
-        yield new_line, start, end, separator[0][-1]
-        start, new_line = separator.end(), separator[0][-1] not in _SEMICOLONS
+            end = next_start - 1
+            written = ";"
+        yield new_line, start, end, written
+        start, new_line = next_start, written not in _SEMICOLONS
     yield new_line, start, len(text), ""
 
 
@@ -198,19 +200,22 @@ def read_items(
         last = separator == ""
         if new_line and partial and last:
             break
+        ends_line = separator not in _SEMICOLONS
         if new_line:
-            match = _LINE_END.search(text, end)
-            stop = match.start() if match else len(text)
+            stop = end
+            if not ends_line:
+                match = _LINE_END.search(text, end)
+                stop = match.start() if match else len(text)
             if not (partial and stop == len(text)) and reader.line(start, stop):
                 skip = stop + 1
                 continue
-            if text[start:end].strip():
+            if not text[start:end].isspace() and start < end:
                 reader.line_start(start, end)
         else:
-            reader.go_on(start, end, at_semicolon=separator in _SEMICOLONS)
+            reader.go_on(start, end, at_semicolon=not ends_line)
         if partial and last:
             reader.drop()
-        elif separator not in _SEMICOLONS:
+        elif ends_line:
             reader.line_end()
             reader.close()
     return ParsedAnswer(tuple(reader.items), says_nothing=reader.nothing)
