@@ -16,7 +16,7 @@ from ruie_components.store import reading, reindexing
 from ruie_components.store.candidates import StoreSource
 from ruie_components.store.collections import kept_descriptions, pools, set_descriptions
 from ruie_components.store.connections import chroma_errors
-from ruie_components.store.healing import check_index, check_rows, record_check
+from ruie_components.store.healing import check_embedded_again, check_index, check_new_rows
 from ruie_components.store.index_check import IndexCheck
 from ruie_components.store.open_pool import OpenPool
 from ruie_components.store.opening import open_pool
@@ -184,7 +184,7 @@ class DemonstrationStore:
                 for example in _checked(examples):
                     writer.put(example)
                     advance(1)
-            record_check(self._pool, writer.check())
+            check_new_rows(self._pool, writer.written)
         return writer.new
 
     def sync(self, examples: Iterable[Example], *, dry_run: bool = False, progress: bool = False) -> SyncResult:
@@ -216,7 +216,7 @@ class DemonstrationStore:
                 steps = sum(plan.steps for plan in plans.values())
                 with track("sync", total=steps, enabled=progress) as advance:
                     apply_plans(pool, writer, plans, targets, advance)
-                record_check(pool, writer.check())
+                check_new_rows(pool, writer.written)
         return sum((plan.result for plan in plans.values()), SyncResult())
 
     def delete(self, ids: Iterable[str]) -> int:
@@ -389,7 +389,7 @@ class DemonstrationStore:
             with track("embed again", total=self.count(), enabled=progress) as advance:
                 reindexing.reindex(pool.connection, pool.name, loaded, advance=advance)
             pool.load_collections(loaded)
-            check_rows(pool)
+            check_embedded_again(pool)
 
     def adapt(
         self,

@@ -1,8 +1,7 @@
 """Exact search: compares a query with every row of a collection, whose rows are in memory.
 
-The approximate index loses rows whose vectors are nearly equal, such as texts made from one template: of 2,000
-sentences that differ in one word, 238 are not found by a search for their own vector, after linking them again. In a
-small collection exact search is also faster than the index.
+In a small collection exact search is faster than the approximate index, and it loses no row. The index may lose rows
+whose vectors are nearly equal, such as texts made from one template.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from ruie_components.store.records import TEXT, Hit, SearchOptions
 LARGEST = 5_000
 """The largest collection of which a store keeps the rows in memory: with vectors of 1,024 dimensions 20 MB, twice that
 while they are read, and their metadata. What bounds it is the time to read the rows, which a new process spends before
-its first search. After a write the next search reads all metadata and the new vectors: 60 to 100 ms for one row added
-to 2,000. CPU time by ``benchmarks/exact.py``, 1,024 dimensions, on a machine that does nothing else:
+its first search. After a write the next search reads all metadata and the new vectors: 85 ms for one row added to
+2,000. CPU time by ``benchmarks/exact.py``, 1,024 dimensions, with other work on another core:
 
-| rows | lost by the index | index, 8 rows, ms | 80 rows | exact, 8 rows, ms | 80 rows | reading the rows, ms |
+| rows | lost after repair | index, 8 rows, ms | 80 rows | exact, 8 rows, ms | 80 rows | reading the rows, ms |
 |---:|---:|---:|---:|---:|---:|---:|
-| 500 | 39 | 5.6 | 9.7 | 0.2 | 0.5 | 136 |
-| 2,000 | 238 | 5.0 | 10.3 | 1.2 | 1.3 | 405 |
-| 5,000 | 1,088 | 6.9 | 14.8 | 3.5 | 4.0 | 1,144 |
+| 500 | 0 | 2.9 | 7.9 | 0.2 | 0.4 | 100 |
+| 2,000 | 15 | 4.1 | 7.2 | 0.7 | 0.9 | 265 |
+| 5,000 | 5 | 7.0 | 13.0 | 2.8 | 3.2 | 1,057 |
 """
 _PAGE = 500  # vectors read in one call: Chroma returns them as lists of numbers, eight times as large
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ruie_components.errors import StoreError
 from ruie_components.store import reindexing
-from ruie_components.store.index_check import IndexCheck, check_all
+from ruie_components.store.exact import LARGEST
+from ruie_components.store.index_check import IndexCheck, check_all, check_written
 from ruie_components.store.integrity import forget_damage, mark_damaged
 from ruie_components.store.open_pool import OpenPool
 from ruie_components.store.search import index_problem
@@ -75,17 +76,41 @@ def check_index(pool: OpenPool, advance: Callable[[int], None] = lambda _: None)
     """Look up every row by its own vector, and repair the index for rows that are not found."""
     with writing(pool, "checking the index") as writer:
         writer.begin()
-        check_rows(pool, advance)
+        _record(pool, {task: check_all(collection, advance) for task, collection in pool.collections.items()})
+        _forget_interruption(pool)
 
 
-def check_rows(pool: OpenPool, advance: Callable[[int], None] = lambda _: None) -> None:
-    """``check_index`` in a pool that is locked for writing already."""
-    record_check(pool, {task: check_all(collection, advance) for task, collection in pool.collections.items()})
+def check_new_rows(pool: OpenPool, new: Mapping[Task, Sequence[str]]) -> None:
+    """Look up rows that were just added, where searches use the index, and repair it if it lost some.
+
+    Rows of a task that was small enough for exact search until now were not looked up before, so all are new.
+
+    Args:
+        pool: The pool, locked for writing.
+        new: The ids of the new rows of each task.
+    """
+    checks = {}
+    for task, ids in new.items():
+        collection = pool.collections[task]
+        if pool.uses_index(collection):
+            was_small = pool.connection.is_private and collection.count() - len(ids) <= LARGEST
+            checks[task] = check_written(collection, collection.get(include=[])["ids"] if was_small else ids)
+    _record(pool, checks)
+
+
+def check_embedded_again(pool: OpenPool) -> None:
+    """``check_new_rows`` for a pool all of whose rows were written again."""
+    check_new_rows(pool, {task: each.get(include=[])["ids"] for task, each in pool.collections.items()})
+    _forget_interruption(pool)
+
+
+def _forget_interruption(pool: OpenPool) -> None:
+    """Note that what an earlier, interrupted write may have done to the index is mended."""
     if (mark := writing_mark(pool)) is not None:
-        mark.unlink(missing_ok=True)  # also that of an earlier write that was interrupted
+        mark.unlink(missing_ok=True)
 
 
-def record_check(pool: OpenPool, checks: Mapping[Task, IndexCheck]) -> None:
+def _record(pool: OpenPool, checks: Mapping[Task, IndexCheck]) -> None:
     """Keep the sum of the tasks' checks with the pool, and log a warning if searches use an index that lost rows.
 
     Where searches use the index of a task, only the checks of such tasks are summed.
@@ -103,4 +128,7 @@ def record_check(pool: OpenPool, checks: Mapping[Task, IndexCheck]) -> None:
             check.recall,
         )
         if check.checked < sum(pool.collections[task].count() for task in used):
-            _LOG.warning("the other rows of %s were not looked up; check_index() does that", pool.connection.location)
+            _LOG.warning(
+                "the other rows of %s were not looked up; check_index() looks up all rows and repairs the index",
+                pool.connection.location,
+            )

@@ -6,26 +6,24 @@ writes. Such a row is stored but never found. Linking it again repairs nearly al
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ruie_components.store.threads import in_threads
+
 _PAGE = 500
 _HITS = 10  # rows with the same vector tie
 _ROUNDING = 1e-5
 _ROUNDS = 6
 _WORTH_ANOTHER = 0.8  # stop after a round that leaves more of the lost rows: linking again also cuts links of others
-_MOST_THREADS = 8  # each has a page of vectors in memory
 _SAMPLE, _SHARE = 256, 0.05  # rows checked after a write: this share of it, but at least this many
 _LARGEST_SAMPLE = 2_000
+_MANY = 0.05  # lost rows of a sample for which all written rows are looked up
 _LARGEST_WHOLE = 20_000
-"""The largest collection whose rows are all looked up if the sample lost one. A look-up takes as long as writing a row,
-and a repair looks up all rows at least twice: in a larger one a write would take several times as long."""
 
 
 @dataclass(frozen=True)
@@ -70,33 +68,29 @@ def check_all(collection: Any, advance: Callable[[int], None] = lambda _: None) 
 
 
 def check_written(collection: Any, written: Sequence[str]) -> IndexCheck:
-    """Look up an evenly spread sample of the written rows; if one is not found, look up all rows.
+    """Look up the written rows, of many an evenly spread sample, and link those again that are not found.
 
-    In a collection of more than 20,000 rows only the lost rows of the sample are repaired; ``check_all`` finds the
-    others.
+    If the sample loses more than 5%, all written rows are looked up, which takes about as long as writing them. Fewer
+    are only counted: linking a few rows again costs others their links. Of more than 20,000 rows only the sample is
+    looked up. A write can also make the index lose rows that were there before; ``check_all`` finds those.
     """
     size = min(len(written), max(_SAMPLE, round(_SHARE * len(written))), _LARGEST_SAMPLE)
-    sample = [written[index] for index in np.linspace(0, len(written) - 1, size, dtype=int)] if size else []
-    lost = _unreachable(collection, sample)
-    if lost and collection.count() <= _LARGEST_WHOLE:
-        return check_all(collection)
-    if lost:
+    checked = [written[index] for index in np.linspace(0, len(written) - 1, size, dtype=int)] if size else []
+    lost = left = _unreachable(collection, checked)
+    if len(lost) > _MANY * size and len(written) <= _LARGEST_WHOLE:
+        checked = list(written)
+        lost = _unreachable(collection, checked) if size < len(written) else lost
         _link_again(collection, lost)
-    return IndexCheck(len(sample), len(lost), len(lost) - len(_unreachable(collection, sample)) if lost else 0)
+        left = _unreachable(collection, lost)
+    return IndexCheck(len(checked), len(lost), len(lost) - len(left))
 
 
 def _unreachable(collection: Any, ids: Sequence[str], advance: Callable[[int], None] = lambda _: None) -> list[str]:
     pages = [ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE)]
     lost: list[str] = []
-    threads = ThreadPoolExecutor(
-        min(os.cpu_count() or 1, _MOST_THREADS)
-    )  # Chroma releases Python's global lock while it searches
-    try:
-        for page, unreachable in zip(pages, threads.map(partial(_unreachable_of, collection), pages), strict=True):
-            lost += unreachable
-            advance(len(page))
-    finally:
-        threads.shutdown(cancel_futures=True)  # an interrupted check ends with the pages that have begun
+    for page, unreachable in zip(pages, in_threads(partial(_unreachable_of, collection), pages), strict=True):
+        lost += unreachable
+        advance(len(page))
     return lost
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ruie_components.encoders import Vectors
 from ruie_components.store.exact import read_rows
 from ruie_components.store.records import TEXT, Hit, SearchOptions
+from ruie_components.store.threads import THREADS, in_threads
 
 _SPARE = 2  # rows fetched beyond k, since some may have the query's own text; each costs as much as one that is kept
 _QUERIES = 1000  # queries in one call
+_FEW = 8  # queries for which another thread is not worth it
 _ROWS = 30_000  # rows in one call: Chroma looks them up with as many SQL variables, and SQLite takes 32,766
 _PAGE = 1000  # rows whose metadata is read in one call
 
@@ -53,9 +55,9 @@ def _search_batch(
     pending = list(range(len(queries)))
     hits: list[list[Hit]] = [[] for _ in pending]
     while pending:
-        size = max(1, _ROWS // fetch)
-        parts = [pending[start : start + size] for start in range(0, len(pending), size)]
-        pages = [page for part in parts for page in _query(collection, queries[part], fetch, options, known)]
+        size = min(max(1, _ROWS // fetch), max(_FEW, -(-len(pending) // THREADS)))
+        parts = [queries[pending[start : start + size]] for start in range(0, len(pending), size)]
+        pages = _query(collection, parts, fetch, options, known)
         for i, page in zip(pending, pages, strict=True):
             hits[i] = [hit for hit in page if hit.metadata.get(TEXT) != own_texts[i]][:k]
         too_few = [(i, len(page)) for i, page in zip(pending, pages, strict=True) if len(hits[i]) < k]
@@ -89,24 +91,34 @@ def _complete(
 
 
 def _query(
-    collection: Any, queries: Vectors, fetch: int, options: SearchOptions, known: dict[str, dict[str, Any]] | None
+    collection: Any, parts: list[Vectors], fetch: int, options: SearchOptions, known: dict[str, dict[str, Any]] | None
 ) -> list[list[Hit]]:
-    """A page of rows for each query.
+    """A page of rows for each query; the parts of the queries are searched side by side.
 
-    Reading the metadata takes most of the time. With ``known`` it is read separately, and only for rows that are not in
-    ``known``.
+    With ``known``, metadata is read separately, and only for rows that are not in ``known``.
     """
     include = ["distances", *(["embeddings"] if options.vectors else []), *(["metadatas"] if known is None else [])]
-    response = collection.query(
-        query_embeddings=queries,
-        n_results=fetch,
-        include=include,
-        where=options.where,
-        ids=None if options.ids is None else list(options.ids),
-    )
+
+    def search(part: Vectors) -> Any:
+        return collection.query(
+            query_embeddings=part,
+            n_results=fetch,
+            include=include,
+            where=options.where,
+            ids=None if options.ids is None else list(options.ids),
+        )
+
+    responses = list(in_threads(search, parts)) if len(parts) > 1 else [search(parts[0])]
     if known is not None:
-        new = dict.fromkeys(row_id for ids in response["ids"] for row_id in ids if row_id not in known)
-        known |= read_metadata(collection, list(new))
+        found = (row_id for response in responses for ids in response["ids"] for row_id in ids)
+        known |= read_metadata(collection, list(dict.fromkeys(row_id for row_id in found if row_id not in known)))
+    return [page for response in responses for page in _pages(response, collection.name, options, known)]
+
+
+def _pages(
+    response: Any, location: str, options: SearchOptions, known: Mapping[str, dict[str, Any]] | None
+) -> list[list[Hit]]:
+    """The hits of each query of a response, best first."""
     pages = []
     for row, ids in enumerate(response["ids"]):
         if known is None:  # Chroma returns None for rows without metadata, which another program wrote
@@ -115,7 +127,7 @@ def _query(
             metadatas = [known.get(row_id) for row_id in ids]
         embeddings = response["embeddings"][row] if options.vectors else [None] * len(ids)
         page = [
-            Hit(row_id, 1.0 - distance, metadata, collection.name, vector)
+            Hit(row_id, 1.0 - distance, metadata, location, vector)
             for row_id, distance, metadata, vector in zip(
                 ids, response["distances"][row], metadatas, embeddings, strict=True
             )

@@ -12,7 +12,6 @@ from typing import Self
 from ruie_components.store import records
 from ruie_components.store.collections import create_collection, keep_labels
 from ruie_components.store.connections import Connection, chroma_errors
-from ruie_components.store.index_check import IndexCheck, check_written
 from ruie_components.store.open_pool import OpenPool
 from ruie_components.types import Example, Task
 
@@ -103,10 +102,6 @@ class Writer:
         batch.setdefault(example.content_id, example)
         if len(batch) >= self._size:
             self._write(example.task)
-
-    def check(self) -> dict[Task, IndexCheck]:
-        """Look up some of the written rows of each task, and repair the index if it lost any."""
-        return {task: check_written(self._pool.collections[task], ids) for task, ids in self.written.items()}
 
     def _write(self, task: Task) -> None:
         batch = self._waiting.pop(task)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from ruie_components import DemonstrationStore, Example
-from ruie_components.store import index_check
-from ruie_components.store.collections import DENSE, SEARCH
+from ruie_components.store import exact, healing, index_check, open_pool
+from ruie_components.store.collections import CLOSE, GRAPH
 from ruie_components.store.index_check import check_all, check_written
 
 
@@ -30,23 +30,41 @@ def poor():
 
 def test_rows_that_a_poor_graph_loses_are_counted_and_repaired(poor):
     collection, ids = poor
-    noticed = check_written(collection, ids)  # a sample finds a lost row, so all rows are checked
+    noticed = check_written(collection, ids)  # a sample finds a lost row, so all written rows are looked up
     assert noticed.checked == 600
     assert noticed.unreachable > 20
     assert noticed.repaired > noticed.unreachable / 2
     assert noticed.recall == 1 - (noticed.unreachable - noticed.repaired) / 600
-    assert check_all(collection).unreachable == noticed.unreachable - noticed.repaired
+    everything = check_all(collection)
+    assert everything.checked == 600
+    assert 0 < everything.unreachable < noticed.unreachable
+    assert check_all(collection).unreachable == everything.unreachable - everything.repaired
 
 
-def test_in_a_large_collection_a_write_looks_up_and_repairs_a_sample(poor, monkeypatch):
+def test_of_a_large_write_a_sample_is_looked_up(poor, monkeypatch):
     collection, ids = poor
     monkeypatch.setattr(index_check, "_LARGEST_WHOLE", 599)
     noticed = check_written(collection, ids)
     assert noticed.checked == 256
-    assert 0 < noticed.repaired <= noticed.unreachable
-    assert check_written(collection, ids).unreachable == noticed.unreachable - noticed.repaired
+    assert noticed.unreachable > 0
+    assert noticed.repaired == 0
     monkeypatch.setattr(index_check, "_LARGEST_SAMPLE", 100)
     assert check_written(collection, ids).checked == 100
+
+
+def test_a_few_lost_rows_are_only_counted(poor, monkeypatch):
+    collection, ids = poor
+    monkeypatch.setattr(index_check, "_MANY", 0.5)
+    noticed = check_written(collection, ids)
+    assert noticed.checked == 256
+    assert 0 < noticed.unreachable < 128
+    assert noticed.repaired == 0
+
+
+def test_a_small_write_looks_up_its_own_rows_only(poor):
+    collection, ids = poor
+    assert check_written(collection, ids[:20]).checked == 20
+    assert check_written(collection, []).checked == 0
 
 
 def crowded(rows: int = 2000, dimension: int = 96) -> np.ndarray:
@@ -92,17 +110,44 @@ def adapted(encoder):
 
 
 def test_a_pool_that_was_adapted_is_found_through_its_index(adapted):
-    check = adapted.index_check
+    check = adapted.check_index()
     assert check.checked == 2000
     assert check.recall > 0.99
     assert adapted.check_index().recall >= check.recall  # another repair does no harm
 
 
-def test_the_graph_of_an_adapted_pool_is_denser_and_searched_more_widely(adapted):
+@pytest.fixture
+def indexed(monkeypatch):
+    """Pools of more than 300 rows are searched through their index."""
+    for module in (exact, open_pool, healing):
+        monkeypatch.setattr(module, "LARGEST", 300)
+
+
+def row(number: int) -> Example:
+    return Example(task="NER", text=f"Ship {number} left the harbour of Lindal.", labels=["ship"])
+
+
+def test_rows_are_looked_up_where_searches_use_the_index(encoder, indexed):
+    with DemonstrationStore.create(map(row, range(250)), encoder=encoder, progress=False) as store:
+        assert store.index_check.checked == 0
+        store.add(map(row, range(250, 400)))
+        assert store.index_check.checked == 256  # a sample of all rows: none was looked up before
+        assert store.index_check.recall == 1
+        store.add(map(row, range(400, 420)))
+        assert store.index_check.checked == 20
+        store.sync(map(row, range(410)))
+        assert store.index_check.checked == 0
+
+
+def test_texts_from_one_template_are_found_through_the_index(encoder, indexed):
+    with DemonstrationStore.create(map(row, range(3000)), encoder=encoder, progress=False) as store:
+        assert store.check_index().recall > 0.99
+
+
+def test_the_graph_has_more_links_than_chromas_and_is_searched_more_widely(adapted):
     collection = adapted._pool.collections["NER"]
     hnsw = collection.configuration_json["hnsw"]
-    assert {key: hnsw[key] for key in DENSE} == DENSE
-    assert hnsw["ef_search"] == SEARCH
+    assert {key: hnsw[key] for key in GRAPH} == {**GRAPH, **CLOSE}
     vectors = crowded()
     client = chromadb.EphemeralClient()
     plain = client.create_collection(
