@@ -7,8 +7,8 @@ the length differs. Each document is extracted whole, and in chunks of so many t
 sentences of the train split. Answers are kept in --cache: an interrupted run resumes, and a document that is one chunk
 is one request in both columns.
 
-Prints precision, recall and F1 by spans, the requests, and the tokens read and written. With --out also a table and a
-plot.
+Prints precision, recall and F1 by spans, the 95% interval of F1 by resampling sentences, the requests, and the tokens
+read and written. With --out also a table and a plot.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from common import DATA, WORK, machine
 from ruie_components import DemonstrationStore, Example, Extractor
 from ruie_components.cli.options import chat_model
 from ruie_components.evaluation import AnswerCache, CachedChatModel, EvaluationSet, read_set
+from ruie_components.evaluation.statistics import f1_interval
 from ruie_components.extraction import Chunking
-from ruie_components.scoring import score
-from ruie_components.types import Task
+from ruie_components.scoring import Counts, score
+from ruie_components.types import Extraction, Task
 
 LENGTHS = (1, 2, 4, 8, 16, 32)
+SEPARATOR = " "
 WHOLE = 10**9  # tokens of a chunk that holds any document
 
 
@@ -45,6 +47,8 @@ class Figures:
     precision: float
     recall: float
     f1: float
+    low: float
+    high: float
     requests: int
     input_tokens: int
     output_tokens: int
@@ -53,21 +57,49 @@ class Figures:
     seconds: float
 
 
-def joined(examples: Sequence[Example], length: int, separator: str = " ") -> Iterator[Example]:
+def joined(examples: Sequence[Example], length: int) -> Iterator[Example]:
     """Documents of so many examples each, with the offsets of the gold annotations moved; a remainder is left out.
 
     The labels of a document are those of its examples, each once.
     """
     for start in range(0, len(examples) - length + 1, length):
-        text, document = "", {"entities": [], "relations": [], "events": []}
-        labels: dict[str, None] = {}
-        for example in examples[start : start + length]:
-            text += separator if text else ""
+        sentences = examples[start : start + length]
+        document = {"entities": [], "relations": [], "events": []}
+        for offset, example in placed(sentences):
             for name, found in document.items():
-                found += [_moved(each.model_dump(), len(text)) for each in getattr(example, name)]
-            text += example.text
-            labels |= dict.fromkeys(example.labels)
-        yield Example(task=example.task, text=text, labels=list(labels), **document)
+                found += [_moved(each.model_dump(), offset) for each in getattr(example, name)]
+        labels = dict.fromkeys(label for example in sentences for label in example.labels)
+        text = SEPARATOR.join(example.text for example in sentences)
+        yield Example(task=sentences[0].task, text=text, labels=list(labels), **document)
+
+
+def placed(sentences: Sequence[Example]) -> Iterator[tuple[int, Example]]:
+    """The sentences of a document, each with the offset at which it begins."""
+    offset = 0
+    for sentence in sentences:
+        yield offset, sentence
+        offset += len(sentence.text) + len(SEPARATOR)
+
+
+def sentence_counts(sentence: Example, offset: int, extraction: Extraction) -> Counts:
+    """The counts of what was extracted from one sentence of a document.
+
+    Args:
+        sentence: The sentence, with its gold annotations.
+        offset: Where it begins in the document.
+        extraction: What was extracted from the document. A relation belongs to the sentence of its head, an event to
+            that of its trigger.
+    """
+    parts = {}
+    for name in ("entities", "relations", "events"):
+        parts[name] = tuple(
+            type(each).model_validate(_moved(each.model_dump(), -offset))
+            for each in getattr(extraction, name)
+            if offset
+            <= getattr(each, {"relations": "head", "events": "trigger"}.get(name, ""), each).start
+            < offset + len(sentence.text)
+        )
+    return score([sentence], [extraction.model_copy(update={"text": sentence.text, **parts})], "span")
 
 
 def _moved(value: Any, by: int) -> Any:
@@ -95,9 +127,16 @@ def measure(
                 queries = [document.query for document in documents]
                 results = extractor.extract_documents(queries, chunking, concurrency=concurrency)
                 found = score(documents, [result.extraction for result in results], "span")
+                counts = [
+                    sentence_counts(sentence, offset, result.extraction)
+                    for number, result in enumerate(results)
+                    for offset, sentence in placed(data.inputs[number * length : (number + 1) * length])
+                ]
+                interval = f1_interval({data.name: counts})
                 parts = [part.result for result in results for part in result.chunks]
                 yield Figures(
-                    length, size, len(documents), found.precision, found.recall, found.f1, len(parts),
+                    length, size, len(documents), found.precision, found.recall, found.f1, interval.low / 100,
+                    interval.high / 100, len(parts),
                     sum(part.usage.input_tokens or (part.prompt.tokens if part.prompt else 0) for part in parts),
                     sum(part.usage.output_tokens or 0 for part in parts),
                     sum(part.usage.truncated for part in parts),
@@ -114,7 +153,10 @@ def table(figures: Sequence[Figures]) -> str:
         "|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for one in figures:
-        quality = " | ".join(f"{100 * value:.1f}" for value in (one.precision, one.recall, one.f1))
+        precision, recall, f1, low, high = (
+            f"{100 * value:.1f}" for value in (one.precision, one.recall, one.f1, one.low, one.high)
+        )
+        quality = f"{precision} | {recall} | {f1} [{low}, {high}]"
         lines.append(
             f"| {one.sentences} | {one.documents} | {_way(one)} | {quality} | {one.requests} | {one.input_tokens:,} | "
             f"{one.output_tokens:,} | {one.truncated} | {one.failed} | {one.seconds:,.0f} |"

@@ -9,8 +9,11 @@ import pytest
 from ruie_components import Example
 from ruie_components.chat import CopyBaseline
 from ruie_components.evaluation import EvaluationSet
+from ruie_components.scoring import Counts, score
 from ruie_components.starter import starter_examples
+from ruie_components.types import Extraction
 
+FIELDS = ("entities", "relations", "events")
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -46,6 +49,20 @@ def test_joined_documents_have_the_annotations_of_their_sentences(length, task):
     assert [document.text for document in length.joined(rows, 1)] == [row.text for row in rows]
 
 
+@pytest.mark.parametrize("task", ["NER", "RE", "ED"])
+def test_the_counts_of_sentences_add_up_to_those_of_their_document(length, task):
+    rows = [example for example in starter_examples(task) if example.annotations][:4]
+    (document,) = length.joined(rows, 4)
+    predicted = Extraction(**document.model_dump(include={"task", "text", "labels", "entities", "relations", "events"}))
+    for kept in (predicted, predicted.model_copy(update={name: getattr(predicted, name)[1:] for name in FIELDS})):
+        counts = [length.sentence_counts(row, offset, kept) for offset, row in length.placed(rows)]
+        whole = score([document], [kept], "span")
+        assert sum((Counts(each.tp, each.fn, each.fp) for each in counts), Counts()) == Counts(
+            whole.tp, whole.fn, whole.fp
+        )
+    assert whole.fn == 1
+
+
 def test_every_length_is_extracted_whole_and_in_chunks(length, tmp_path):
     rows = [example for example in starter_examples("NER") if example.annotations]
     inputs = tuple(rows[::8][:8])
@@ -59,6 +76,7 @@ def test_every_length_is_extracted_whole_and_in_chunks(length, tmp_path):
     assert all(one.requests >= 4 for one in chunks)
     assert all(0 < one.recall <= 1 and 0 < one.precision <= 1 and not one.failed for one in figures)
     assert all(one.input_tokens > 0 for one in figures)
+    assert all(0 <= one.low <= one.f1 <= one.high <= 1 for one in figures)
     text = length.table(figures)
     assert len(text.splitlines()) == 2 + len(figures)
     assert "| 4 | 2 | chunks of 24 |" in text
