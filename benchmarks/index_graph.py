@@ -1,4 +1,6 @@
-"""What Chroma's graph finds of an adapted pool, by its settings: the table behind ``store/collections.py``.
+"""What Chroma's graph finds, by its settings: of an adapted pool, of the same pool before, of texts from one template.
+
+The tables behind ``store/collections.py``.
 
 python benchmarks/index_graph.py DATA                       # NER/mit-movie-trivia, which is not held out
 python benchmarks/index_graph.py DATA NER/HarveyNER
@@ -14,6 +16,7 @@ from pathlib import Path
 import chromadb
 import numpy as np
 from chromadb.config import Settings
+from exact import example
 
 from ruie_components import DemonstrationStore
 from ruie_components.encoders import load_encoder
@@ -22,6 +25,7 @@ from ruie_components.formats import read_examples
 GRAPHS = [(16, 100, 100), (16, 100, 400), (32, 200, 400), (64, 100, 200), (64, 100, 400), (64, 200, 400)]
 """Links, ``ef_construction``, ``ef_search``; the first are Chroma's own."""
 QUERIES = 200
+TEMPLATE = 7_000
 
 
 def measure(vectors: np.ndarray, queries: np.ndarray, links: int, construction: int, search: int) -> str:
@@ -61,13 +65,19 @@ def main(data: Path, name: str) -> None:
     examples = list(store.examples())
     store.adapt(progress=False)
     for title, encoder in (("adapted", store.encoder), ("embedded", load_encoder())):
-        vectors, asked = encoder.encode_examples(examples), encoder.encode_queries(queries)
-        print(f"{name}, {title}: {len(vectors):,} rows, mean vector of length {np.linalg.norm(vectors.mean(0)):.2f}\n")
-        print("| links, ef_construction, ef_search | recall@8 | recall@80 | rows lost | build, s | one search, ms |")
-        print("|---|---:|---:|---:|---:|---:|")
-        for graph in GRAPHS:
-            print(measure(vectors, asked, *graph), flush=True)
-        print()
+        table(f"{name}, {title}", encoder.encode_examples(examples), encoder.encode_queries(queries))
+    template = [example(number) for number in range(TEMPLATE)]
+    asked = [each.query for each in template[:: TEMPLATE // QUERIES]]
+    table("texts from one template, embedded", encoder.encode_examples(template), encoder.encode_queries(asked))
+
+
+def table(title: str, vectors: np.ndarray, queries: np.ndarray) -> None:
+    print(f"{title}: {len(vectors):,} rows, mean vector of length {np.linalg.norm(vectors.mean(0)):.2f}\n")
+    print("| links, ef_construction, ef_search | recall@8 | recall@80 | rows lost | build, s | one search, ms |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for graph in GRAPHS:
+        print(measure(vectors, queries, *graph), flush=True)
+    print()
 
 
 if __name__ == "__main__":
