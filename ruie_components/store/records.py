@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from ruie_components.tokenization import text_hash
 from ruie_components.types import Example
 
 EXAMPLE, TEXT, LABELS, EVENT = "example", "text", "labels", "event"
+_REMEMBERED = 4096  # rows whose text and labels are kept, as many as fifty queries have candidates
 
 
 def metadata(example: Example) -> dict[str, Any]:
@@ -106,6 +107,13 @@ def document(example: Example) -> str:
     return prompts.render_demonstration(example)
 
 
+@lru_cache(maxsize=_REMEMBERED)
+def _text_and_schema(row: str) -> tuple[str, tuple[str, ...]]:
+    """The text and the labels of a row as JSON: ten times as fast as reading the whole example."""
+    values = json.loads(row)
+    return str(values["text"]), tuple(values["schema"])
+
+
 @dataclass(frozen=True)
 class Hit:
     """A row that a search returned; its example is parsed on first use."""
@@ -126,20 +134,19 @@ class Hit:
     @property
     def text(self) -> str:
         """The example's text."""
-        return str(self._row["text"])
+        return self._row[0]
 
     @property
     def schema(self) -> Sequence[str]:
         """The labels that its annotations may have."""
-        return list(self._row["schema"])
+        return self._row[1]
 
     @cached_property
-    def _row(self) -> dict[str, Any]:
+    def _row(self) -> tuple[str, tuple[str, ...]]:
         try:
-            row = json.loads(self.metadata[EXAMPLE])  # ten times as fast as reading the whole example
-            return {key: row[key] for key in ("text", "schema")}
+            return _text_and_schema(self.metadata[EXAMPLE])
         except (KeyError, TypeError, ValueError):
-            return self.example.to_row()  # raises an error that says what is wrong with the row
+            return self.example.text, self.example.labels  # raises an error that says what is wrong with the row
 
     @property
     def labels(self) -> Sequence[str]:
