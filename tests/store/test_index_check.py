@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ruie_components import DemonstrationStore, Example
-from ruie_components.store import exact, healing, index_check, open_pool
+from ruie_components.store import exact, healing, index_check, open_pool, search
 from ruie_components.store.collections import CLOSE, GRAPH
 from ruie_components.store.index_check import check_all, check_written
 
@@ -137,6 +137,18 @@ def test_rows_are_looked_up_where_searches_use_the_index(encoder, indexed):
         assert store.index_check.checked == 20
         store.sync(map(row, range(410)))
         assert store.index_check.checked == 0
+
+
+def test_a_batch_that_threads_share_is_searched_as_its_queries_are_one_by_one(encoder, indexed):
+    with DemonstrationStore.create(map(row, range(400)), encoder=encoder, progress=False) as store:
+        queries = [row(number).query for number in range(350, 420)]  # some of their texts are in the pool
+        assert len(queries) > search._FEW
+        for k in (3, 12):  # few rows for each query, and more in all than the pool has
+            batch = store.nearest(queries, k)
+            alone = [store.nearest([query], k)[0] for query in queries]
+            assert [len(hits) for hits in batch] == [k] * len(queries)
+            for together, one in zip(batch, alone, strict=True):  # rows with equal scores may be others
+                assert [hit.score for hit in together] == pytest.approx([hit.score for hit in one], abs=1e-6)
 
 
 def test_texts_from_one_template_are_found_through_the_index(encoder, indexed):
