@@ -56,7 +56,7 @@ def adapt(
     seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Train a pool's encoder on the pool itself; if that gains anything by label voting, embed the pool again.
+    """Train a pool's encoder on the pool itself; if cross-validation shows a gain, embed the pool again.
 
     An interrupted run loses nothing: the pool keeps its encoder until the new vectors are complete.
     """
