@@ -90,16 +90,16 @@ def sentence_counts(sentence: Example, offset: int, extraction: Extraction) -> C
         extraction: What was extracted from the document. A relation belongs to the sentence of its head, an event to
             that of its trigger.
     """
-    parts = {}
-    for name in ("entities", "relations", "events"):
-        parts[name] = tuple(
-            type(each).model_validate(_moved(each.model_dump(), -offset))
+    gold, found = {}, {}
+    for name, anchor in (("entities", ""), ("relations", "head"), ("events", "trigger")):
+        gold[name] = [_moved(each.model_dump(), offset) for each in getattr(sentence, name)]
+        found[name] = tuple(
+            each
             for each in getattr(extraction, name)
-            if offset
-            <= getattr(each, {"relations": "head", "events": "trigger"}.get(name, ""), each).start
-            < offset + len(sentence.text)
+            if offset <= getattr(each, anchor, each).start < offset + len(sentence.text)
         )
-    return score([sentence], [extraction.model_copy(update={"text": sentence.text, **parts})], "span")
+    expected = Example(task=sentence.task, text=extraction.text, labels=extraction.labels, **gold)
+    return score([expected], [extraction.model_copy(update=found)], "span")
 
 
 def _moved(value: Any, by: int) -> Any:

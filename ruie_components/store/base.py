@@ -386,10 +386,11 @@ class DemonstrationStore:
             return
         with writing(pool, "embedding the pool again") as writer:
             writer.begin()
+            resumed = reindexing.has_copies(pool.connection, pool.name)
             with track("embed again", total=self.count(), enabled=progress) as advance:
                 reindexing.reindex(pool.connection, pool.name, loaded, advance=advance)
             pool.load_collections(loaded)
-            check_embedded_again(pool)
+            check_embedded_again(pool, resumed=resumed)
 
     def adapt(
         self,
@@ -444,10 +445,10 @@ class DemonstrationStore:
     def check_index(self, *, progress: bool = False) -> IndexCheck:
         """Look up every row by its own vector, and repair the index for rows that are not found.
 
-        The index is approximate and may lose rows. ``add``, ``sync`` and ``reindex`` check what they write, and a pool
-        whose writer was killed is checked when it is opened; the last result is in ``index_check``. A pool of up to
-        5,000 rows of a task, in a folder or in memory, is searched without the index, which is checked nevertheless: a
-        pool that grows uses it, and so does a server of the folder.
+        The index is approximate and may lose rows. ``add``, ``sync`` and ``reindex`` look up a sample of what they
+        write, and a pool whose writer was killed is checked when it is opened; the last result is in ``index_check``. A
+        pool of up to 5,000 rows of a task, in a folder or in memory, is searched without the index, which is checked
+        here nevertheless: a pool that grows uses it, and so does a server of the folder.
 
         Args:
             progress: Show a progress bar if it takes longer than a second.

@@ -76,14 +76,14 @@ def check_index(pool: OpenPool, advance: Callable[[int], None] = lambda _: None)
     """Look up every row by its own vector, and repair the index for rows that are not found."""
     with writing(pool, "checking the index") as writer:
         writer.begin()
-        _record(pool, {task: check_all(collection, advance) for task, collection in pool.collections.items()})
-        _forget_interruption(pool)
+        _check_every_row(pool, advance)
 
 
 def check_new_rows(pool: OpenPool, new: Mapping[Task, Sequence[str]]) -> None:
     """Look up rows that were just added, where searches use the index, and repair it if it lost some.
 
-    Rows of a task that was small enough for exact search until now were not looked up before, so all are new.
+    All rows of a task are new where none was looked up before: it was small enough for exact search until now, or a
+    write of this store failed.
 
     Args:
         pool: The pool, locked for writing.
@@ -94,18 +94,29 @@ def check_new_rows(pool: OpenPool, new: Mapping[Task, Sequence[str]]) -> None:
         collection = pool.collections[task]
         if pool.uses_index(collection):
             was_small = pool.connection.is_private and collection.count() - len(ids) <= LARGEST
-            checks[task] = check_written(collection, collection.get(include=[])["ids"] if was_small else ids)
+            every = was_small or pool.has_failed_write
+            checks[task] = check_written(collection, collection.get(include=[])["ids"] if every else ids)
+    pool.has_failed_write = False
     _record(pool, checks)
 
 
-def check_embedded_again(pool: OpenPool) -> None:
-    """``check_new_rows`` for a pool all of whose rows were written again."""
+def check_embedded_again(pool: OpenPool, *, resumed: bool) -> None:
+    """``check_new_rows`` for a pool all of whose rows were written again; all are looked up if that was resumed."""
+    if resumed:
+        _check_every_row(pool, lambda _: None)
+        return
     check_new_rows(pool, {task: each.get(include=[])["ids"] for task, each in pool.collections.items()})
+    _forget_interruption(pool)
+
+
+def _check_every_row(pool: OpenPool, advance: Callable[[int], None]) -> None:
+    _record(pool, {task: check_all(collection, advance) for task, collection in pool.collections.items()})
     _forget_interruption(pool)
 
 
 def _forget_interruption(pool: OpenPool) -> None:
     """Note that what an earlier, interrupted write may have done to the index is mended."""
+    pool.has_failed_write = False
     if (mark := writing_mark(pool)) is not None:
         mark.unlink(missing_ok=True)
 

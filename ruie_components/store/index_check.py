@@ -68,11 +68,12 @@ def check_all(collection: Any, advance: Callable[[int], None] = lambda _: None) 
 
 
 def check_written(collection: Any, written: Sequence[str]) -> IndexCheck:
-    """Look up the written rows, of many an evenly spread sample, and link those again that are not found.
+    """Look up the written rows, of many an evenly spread sample.
 
-    If the sample loses more than 5%, all written rows are looked up, which takes about as long as writing them. Fewer
-    are only counted: linking a few rows again costs others their links. Of more than 20,000 rows only the sample is
-    looked up. A write can also make the index lose rows that were there before; ``check_all`` finds those.
+    If the sample loses more than 5%, all written rows are looked up, and the lost ones are linked again; a look-up
+    takes about as long as writing. Fewer are only counted: linking a few rows again costs others their links. Of more
+    than 20,000 rows only the sample is looked up. A write can also make the index lose rows that were there before;
+    ``check_all`` finds those.
     """
     size = min(len(written), max(_SAMPLE, round(_SHARE * len(written))), _LARGEST_SAMPLE)
     checked = [written[index] for index in np.linspace(0, len(written) - 1, size, dtype=int)] if size else []
@@ -81,7 +82,7 @@ def check_written(collection: Any, written: Sequence[str]) -> IndexCheck:
         checked = list(written)
         lost = _unreachable(collection, checked) if size < len(written) else lost
         _link_again(collection, lost)
-        left = _unreachable(collection, lost)
+        left = _unreachable(collection, checked)
     return IndexCheck(len(checked), len(lost), len(lost) - len(left))
 
 

@@ -32,6 +32,8 @@ class OpenPool:
     closed: bool = False
     index_check: IndexCheck = field(default_factory=lambda: IndexCheck(0, 0, 0))
     """The result of the last check of its index."""
+    has_failed_write: bool = False
+    """Whether a write of this store failed since, and may have left rows that nothing looked up."""
     _cache: dict[str, tuple[_State, Any]] = field(default_factory=dict)
     _rows: dict[Task, tuple[_State, Rows | None]] = field(default_factory=dict)
     _reads_rows: Lock = field(default_factory=Lock)

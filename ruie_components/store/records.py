@@ -18,7 +18,7 @@ from ruie_components.tokenization import text_hash
 from ruie_components.types import Example
 
 EXAMPLE, TEXT, LABELS, EVENT = "example", "text", "labels", "event"
-_REMEMBERED = 4096  # rows whose text and labels are kept, as many as fifty queries have candidates
+_REMEMBERED, _LONGEST_REMEMBERED = 4096, 4096  # rows whose text and labels are kept; the longest, in characters
 
 
 def metadata(example: Example) -> dict[str, Any]:
@@ -107,11 +107,13 @@ def document(example: Example) -> str:
     return prompts.render_demonstration(example)
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def _text_and_schema(row: str) -> tuple[str, tuple[str, ...]]:
     """The text and the labels of a row as JSON: ten times as fast as reading the whole example."""
     values = json.loads(row)
     return str(values["text"]), tuple(values["schema"])
+
+
+_remembered = lru_cache(maxsize=_REMEMBERED)(_text_and_schema)
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,8 @@ class Hit:
     @cached_property
     def _row(self) -> tuple[str, tuple[str, ...]]:
         try:
-            return _text_and_schema(self.metadata[EXAMPLE])
+            row = self.metadata[EXAMPLE]
+            return _remembered(row) if len(row) <= _LONGEST_REMEMBERED else _text_and_schema(row)
         except (KeyError, TypeError, ValueError):
             return self.example.text, self.example.labels  # raises an error that says what is wrong with the row
 

@@ -109,6 +109,11 @@ def is_unfinished(connection: Connection, pool: str) -> bool:
     return get_collection(connection, _mark(pool)) is not None
 
 
+def has_copies(connection: Connection, pool: str) -> bool:
+    """Whether an interrupted ``reindex`` left copies, which the next one completes."""
+    return any(get_collection(connection, _next(f"{pool}.{task}")) is not None for task in Task)
+
+
 def kept_encoder(connection: Connection, pool: str) -> Path | None:
     """The folder of the encoder that is kept with a pool, or ``None``.
 

@@ -43,6 +43,9 @@ def writing(pool: OpenPool, doing: str) -> Iterator[Writer]:
         writer = Writer(pool)
         try:
             yield writer
+        except BaseException:
+            pool.has_failed_write |= writer.has_begun
+            raise
         finally:
             if writer.has_begun:
                 pool.count_write()

@@ -63,6 +63,15 @@ def test_the_counts_of_sentences_add_up_to_those_of_their_document(length, task)
     assert whole.fn == 1
 
 
+def test_a_relation_across_sentences_counts_where_its_head_is(length):
+    rows = [Example(task="RE", text=text, labels=["knows"]) for text in ("Ada slept.", "Bob ran.")]
+    head, tail = {"text": "Bob", "start": 11, "end": 14}, {"text": "Ada", "start": 0, "end": 3}
+    relation = {"type": "knows", "head": head, "tail": tail}
+    found = Extraction(task="RE", text="Ada slept. Bob ran.", labels=["knows"], relations=[relation])
+    counts = [length.sentence_counts(row, offset, found) for offset, row in length.placed(rows)]
+    assert [each.fp for each in counts] == [0, 1]
+
+
 def test_every_length_is_extracted_whole_and_in_chunks(length, tmp_path):
     rows = [example for example in starter_examples("NER") if example.annotations]
     inputs = tuple(rows[::8][:8])
