@@ -24,10 +24,10 @@ def adapt(name: str, count: int) -> None:
         before, start, cpu = peak_memory(), time.perf_counter(), time.process_time()
         result = store.adapt()
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+        recall = store.index_check.recall
     memory = [before, peak_memory()]
-    print(
-        json.dumps({"rows": len(examples), "seconds": seconds, "cpu": cpu, "parts": result.seconds, "memory": memory})
-    )
+    row = {"rows": len(examples), "seconds": seconds, "cpu": cpu, "parts": result.seconds}
+    print(json.dumps({**row, "memory": memory, "recall": recall}))
 
 
 def main(count: int) -> None:
@@ -38,7 +38,8 @@ def main(count: int) -> None:
         print(
             f"adapt, {name}, {row['rows']:,} rows: {row['seconds']:.0f} s ({parts}), {row['cpu']:.0f} s of CPU; "
             f"goal {GOAL} s; "
-            f"{before:.0f} MB resident before, at most {peak:.0f} MB [{machine()}]",
+            f"{before:.0f} MB resident before, at most {peak:.0f} MB; the index finds {row['recall']:.1%} of a sample "
+            f"[{machine()}]",
             flush=True,
         )
 

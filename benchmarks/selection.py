@@ -8,14 +8,16 @@ import itertools
 import statistics
 import sys
 import time
+from typing import Any
 
 import chromadb
+import numpy as np
 from common import COLLECTION, OURS, RAW, queries, report
 from langchain_chroma import Chroma
 from langchain_core.embeddings import Embeddings
 from langchain_core.example_selectors import SemanticSimilarityExampleSelector
 
-from ruie_components import DemonstrationStore, Selector, load_encoder
+from ruie_components import DemonstrationStore, Selector, Task, load_encoder
 from ruie_components.encoders import Encoder
 
 
@@ -61,7 +63,24 @@ def main(count: int) -> None:
         figures = {name: p50[name], "theirs": p50["theirs"]}
         report(f"selection {name}, ms p50", p50["theirs"] / p50[name], "at least 5", **figures)
     print(f"chosen by both, similarity and theirs: {same / count / 8:.0%}")
+    vectors = encoder.encode_queries([query for query in wanted if query.task is Task.NER])
+    print(
+        "of the nearest 8, by exact search, found by the index: "
+        f"ours {recall(store._pool.collections[Task.NER], vectors):.1%}, "
+        f"theirs {recall(database._collection, vectors, where={'task': 'NER'}):.1%}"
+    )
     store.close()
+
+
+def recall(collection: Any, queries: np.ndarray, **filters: Any) -> float:
+    """The share of the 8 rows nearest to each query, among those that a filter allows, that a search finds."""
+    rows = collection.get(include=[], **filters)["ids"]
+    nearest = np.zeros((len(queries), 0), np.float32)  # the best 8 scores so far
+    for start in range(0, len(rows), 1000):
+        page = collection.get(ids=rows[start : start + 1000], include=["embeddings"])["embeddings"]
+        nearest = np.sort(np.hstack([nearest, queries @ np.asarray(page, np.float32).T]), axis=1)[:, -8:]
+    found = collection.query(query_embeddings=queries, n_results=8, include=["distances"], **filters)["distances"]
+    return float(np.mean(1 - np.asarray(found) >= nearest[:, :1] - 1e-5))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ vector does not find, before any repair, and CPU time:
 | 64, 100, 400 | 0.998 | 0.998 | 0 | 9.9 | 5.1 |
 | 64, 200, 400 | 1.000 | 0.999 | 0 | 16.2 | 4.7 |
 """
-CLOSE = {"ef_construction": 200}
+ADAPTED = {"ef_construction": 200}
 """What differs for vectors of an adapted encoder. Adapting moves all vectors of a pool closer together: the mean of the
 7,035 unit vectors grows from 0.36 to 0.71 in length. By the same script:
 
@@ -53,7 +53,7 @@ def create_collection(connection: Connection, pool: str, task: Task, encoder: En
 
 
 def new_collection(
-    connection: Connection, name: str, encoder: Encoder, *, labels: Sequence[str] | None, close: bool = False
+    connection: Connection, name: str, encoder: Encoder, *, labels: Sequence[str] | None, adapted: bool = False
 ) -> Any:
     """Create a collection for an encoder's vectors.
 
@@ -62,7 +62,7 @@ def new_collection(
         name: Its name.
         encoder: The encoder.
         labels: The labels that it keeps, or ``None``.
-        close: Whether the vectors lie close together, as those of an adapted encoder.
+        adapted: Whether the vectors may be those of an adapted encoder, which lie close together.
 
     Raises:
         StoreError: There is a collection of this name that doesn't fit.
@@ -71,7 +71,7 @@ def new_collection(
     collection = connection.client.get_or_create_collection(
         name,
         embedding_function=None,  # the encoder computes the vectors; Chroma's default function would load a model
-        configuration={"hnsw": {"space": SPACE, **GRAPH, **(CLOSE if close else {})}},
+        configuration={"hnsw": {"space": SPACE, **GRAPH, **(ADAPTED if adapted else {})}},
         metadata={_ENCODER: encoder.name, FINGERPRINT: encoder.fingerprint, _FORMAT: 1, **kept},
     )
     _refuse_stored_function(collection, connection)

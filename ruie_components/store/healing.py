@@ -90,8 +90,8 @@ def check_new_rows(pool: OpenPool, new: Mapping[Task, Sequence[str]]) -> None:
         new: The ids of the new rows of each task.
     """
     checks = {}
-    for task, ids in new.items():
-        collection = pool.collections[task]
+    for task in pool.collections if pool.has_failed_write else new:  # the failed write may have been to another task
+        collection, ids = pool.collections[task], new.get(task, ())
         if pool.uses_index(collection):
             was_small = pool.connection.is_private and collection.count() - len(ids) <= LARGEST
             every = was_small or pool.has_failed_write
@@ -140,6 +140,7 @@ def _record(pool: OpenPool, checks: Mapping[Task, IndexCheck]) -> None:
         )
         if check.checked < sum(pool.collections[task].count() for task in used):
             _LOG.warning(
-                "the other rows of %s were not looked up; check_index() looks up all rows and repairs the index",
+                "the other rows of %s were not looked up; DemonstrationStore.check_index() looks all up and repairs "
+                "the index",
                 pool.connection.location,
             )

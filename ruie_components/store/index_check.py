@@ -18,7 +18,7 @@ from ruie_components.store.threads import in_threads
 _PAGE = 500
 _HITS = 10  # rows with the same vector tie
 _ROUNDING = 1e-5
-_ROUNDS = 6
+_ROUNDS = 6  # of a repair, and of look-ups of all rows
 _WORTH_ANOTHER = 0.8  # stop after a round that leaves more of the lost rows: linking again also cuts links of others
 _SAMPLE, _SHARE = 256, 0.01  # rows checked after a write: this share of it, but at least this many
 _LARGEST_SAMPLE = 2_000
@@ -52,38 +52,49 @@ class IndexCheck:
 
 def check_all(collection: Any, advance: Callable[[int], None] = lambda _: None) -> IndexCheck:
     """Look up every row of a collection, and repair the index for rows that are not found."""
-    ids = collection.get(include=[])["ids"]
-    lost = left = _unreachable(collection, ids, advance)
-    for _ in range(_ROUNDS):
-        if not left:
-            break
-        before = len(left)
-        _link_again(collection, left)
-        left = _unreachable(collection, left)
-        if len(left) > _WORTH_ANOTHER * before:
-            break
-    if lost:
-        left = _unreachable(collection, ids)  # all of them: new links may have pushed out the last link to another row
-    return IndexCheck(len(ids), len(lost), len(lost) - len(left))
+    return _check(collection, collection.get(include=[])["ids"], advance)
 
 
 def check_written(collection: Any, written: Sequence[str]) -> IndexCheck:
     """Look up the written rows, of many an evenly spread sample.
 
-    If the sample loses more than 5%, all written rows are looked up, and the lost ones are linked again; a look-up
-    takes about as long as writing. Fewer are only counted: linking a few rows again costs others their links. Of more
-    than 20,000 rows only the sample is looked up. A write can also make the index lose rows that were there before;
-    ``check_all`` finds those.
+    If the sample loses more than 5%, all written rows are looked up, and the index is repaired; a look-up takes about
+    as long as writing, and a repair looks up all at least once more. Fewer are only counted: linking a few rows again
+    costs others their links. Of more than 20,000 rows only the sample is looked up. A write can also make the index
+    lose rows that were there before; ``check_all`` finds those.
     """
     size = min(len(written), max(_SAMPLE, round(_SHARE * len(written))), _LARGEST_SAMPLE)
     checked = [written[index] for index in np.linspace(0, len(written) - 1, size, dtype=int)] if size else []
-    lost = left = _unreachable(collection, checked)
+    lost = _unreachable(collection, checked)
     if len(lost) > _MANY * size and len(written) <= _LARGEST_WHOLE:
-        checked = list(written)
-        lost = _unreachable(collection, checked) if size < len(written) else lost
+        return _check(collection, written)
+    return IndexCheck(size, len(lost), 0)
+
+
+def _check(collection: Any, ids: Sequence[str], advance: Callable[[int], None] = lambda _: None) -> IndexCheck:
+    """Look up rows, and repair the index as long as that is worth it."""
+    lost = left = _unreachable(collection, ids, advance)
+    for _ in range(_ROUNDS):
+        if not left:
+            break
+        before = len(left)
+        _repair(collection, left)
+        left = _unreachable(collection, ids)  # all of them: new links may have pushed out the last link to another row
+        if _WORTH_ANOTHER * before < len(left) <= before:  # if more are lost than before, this can't be the end
+            break
+    return IndexCheck(len(ids), len(lost), len(lost) - len(left))
+
+
+def _repair(collection: Any, lost: Sequence[str]) -> None:
+    """Link lost rows again, and those that are still lost once more."""
+    for _ in range(_ROUNDS):
+        if not lost:
+            break
+        before = len(lost)
         _link_again(collection, lost)
-        left = _unreachable(collection, checked)
-    return IndexCheck(len(checked), len(lost), len(lost) - len(left))
+        lost = _unreachable(collection, lost)
+        if len(lost) > _WORTH_ANOTHER * before:
+            break
 
 
 def _unreachable(collection: Any, ids: Sequence[str], advance: Callable[[int], None] = lambda _: None) -> list[str]:

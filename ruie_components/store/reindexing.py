@@ -156,7 +156,7 @@ def _copy(connection: Connection, old: Any, encoder: Encoder, advance: Callable[
         copy = None
     labels = kept_labels(connection, old)
     if copy is None:
-        copy = new_collection(connection, _next(old.name), encoder, labels=labels, close=True)
+        copy = new_collection(connection, _next(old.name), encoder, labels=labels, adapted=True)
     else:
         keep_labels(connection, copy, labels or ())
     if descriptions := kept_descriptions(connection, old):

@@ -6,7 +6,7 @@ import pytest
 
 from ruie_components import DemonstrationStore, Example
 from ruie_components.store import exact, healing, index_check, open_pool, search
-from ruie_components.store.collections import CLOSE, GRAPH
+from ruie_components.store.collections import ADAPTED, GRAPH
 from ruie_components.store.index_check import check_all, check_written
 
 
@@ -145,7 +145,8 @@ def test_after_a_write_that_failed_all_rows_are_looked_up(encoder, indexed):
         with pytest.raises(RuntimeError, match="no more"):
             store.add(broken())
         assert store.count() == 1000
-        store.add([row(2000)])
+        relation = Example(task="RE", text="Ada met Bob.", labels=["meet"])
+        store.add([relation])  # of another task than the rows that nothing looked up
         assert store.index_check.checked == 256  # a sample of all rows
         store.add([row(2001)])
         assert store.index_check.checked == 1
@@ -191,7 +192,7 @@ def test_texts_from_one_template_are_found_through_the_index(encoder, indexed):
 def test_the_graph_has_more_links_than_chromas_and_is_searched_more_widely(adapted):
     collection = adapted._pool.collections["NER"]
     hnsw = collection.configuration_json["hnsw"]
-    assert {key: hnsw[key] for key in GRAPH} == {**GRAPH, **CLOSE}
+    assert {key: hnsw[key] for key in GRAPH} == {**GRAPH, **ADAPTED}
     vectors = crowded()
     client = chromadb.EphemeralClient()
     plain = client.create_collection(
