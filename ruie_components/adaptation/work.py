@@ -20,14 +20,18 @@ from ruie_components.adaptation.pool import MAX_ROWS, Pool, Rows
 from ruie_components.adaptation.resume import Arrays, KeptArrays
 from ruie_components.adaptation.teachers import TeacherSource, load_teacher
 from ruie_components.adaptation.training import StaticTraining, steps_for
-from ruie_components.encoders import Encoder, OnnxEncoder, SentenceTransformersEncoder, StaticEncoder, load_encoder
+from ruie_components.encoders import (
+    EMBEDDED,
+    Encoder,
+    OnnxEncoder,
+    SentenceTransformersEncoder,
+    StaticEncoder,
+    load_encoder,
+)
 from ruie_components.encoders.folder import CONFIG
 from ruie_components.errors import AdaptationError
 from ruie_components.progress import track
 from ruie_components.types import Example
-
-EMBEDDED = "embedded"
-"""The origin in ``encoder.json`` of an encoder that was adapted from the embedded one."""
 
 CHECKPOINTS = "ruie.adapt"
 """The group of the entry point that makes an ``AdaptableEncoder`` from a sentence-transformers checkpoint."""
@@ -238,7 +242,8 @@ def starting_encoder(encoder: Encoder, start: Any = None) -> Encoder:
             f"the pool's encoder says that it was adapted from {config.adapted_from!r}; what a file names is not "
             "loaded. If you trust it, give it: store.adapt(start=...), or ruie adapt --start ..."
         )
-    if isinstance(start, str | Path) and not (Path(start) / CONFIG).is_file():  # a checkpoint, which has no settings
+    is_name = isinstance(start, str | Path) and str(start) != EMBEDDED
+    if is_name and not (Path(start) / CONFIG).is_file():  # a checkpoint, which has no settings
         return SentenceTransformersEncoder(
             start,
             query_prefix=config.query_prefix,

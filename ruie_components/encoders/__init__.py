@@ -15,6 +15,7 @@ from ruie_components.encoders.static import StaticEncoder
 from ruie_components.errors import EncoderError
 
 __all__ = [
+    "EMBEDDED",
     "EmbeddingsEncoder",
     "Encoder",
     "OnnxEncoder",
@@ -27,20 +28,24 @@ __all__ = [
 ]
 
 
+EMBEDDED = "embedded"
+"""The name of the encoder in the package."""
+
+
 def load_encoder(source: Any = None, **options: Any) -> Encoder:
     """Load an encoder.
 
     Args:
-        source: ``None``: the embedded one. A folder with ``encoder.json``: an exported one. Another folder or a hub
-            name: a sentence-transformers checkpoint (extra ``[train]``). An object with ``embed_documents`` and
-            ``embed_query``: LangChain Embeddings. An encoder is returned unchanged.
+        source: ``None`` or ``"embedded"``: the embedded one. A folder with ``encoder.json``: an exported one. Another
+            folder or a hub name: a sentence-transformers checkpoint (extra ``[train]``). An object with
+            ``embed_documents`` and ``embed_query``: LangChain Embeddings. An encoder is returned unchanged.
         **options: Keyword options of ``OnnxEncoder``, ``SentenceTransformersEncoder`` or ``EmbeddingsEncoder``.
 
     Raises:
         EncoderError: There is no such encoder, or the object is not an encoder.
         ImportError: The extra ``[train]`` is needed and not installed.
     """
-    if source is None:
+    if source is None or (isinstance(source, str) and source == EMBEDDED):
         source = Path(str(files("ruie_components"))) / "assets" / "encoder"
     if isinstance(source, str | Path):
         if (Path(source) / CONFIG).is_file():

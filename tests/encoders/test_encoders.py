@@ -102,6 +102,7 @@ def test_the_embedded_encoder_loads_without_options():
     vectors = encoder.encode_texts(["Ada slept in Rome.", "Ada slept in Oslo.", "shares fell by a third"], "query")
     assert vectors.shape == (3, encoder.dimension)
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
+    assert load_encoder("embedded").fingerprint == encoder.fingerprint
 
 
 class Words:

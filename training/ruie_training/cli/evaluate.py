@@ -84,8 +84,8 @@ def retrieval(
     The pool is a set's train split; queries come from the test split of a held-out set, from the dev split of others.
     Rows without a catalog, and pools of a store, have a fifth of their texts as dev split.
     """
+    from ruie_components.encoders import EMBEDDED
     from ruie_training.data.catalog import Role, choose, read_sets
-    from ruie_training.data.settings import EMBEDDED
     from ruie_training.evaluation.retrieval import default_retrievers, evaluate
     from ruie_training.evaluation.tables import table, write_results
 
@@ -105,7 +105,7 @@ def retrieval(
 
         scorer = LocalScorer.load(llm)
     ks = sorted(set(k or [8]))
-    sources = [None if source == EMBEDDED else source for source in encoder or [EMBEDDED]]
+    sources = encoder or [EMBEDDED]
     figures = evaluate(
         chosen,
         default_retrievers(sources, adapt=adapt, every_method=every_method),

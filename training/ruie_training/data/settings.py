@@ -15,8 +15,6 @@ from ruie_training.data.catalog import Role
 
 SCRATCH = "scratch"
 """The model name for the one that the stage ``models`` makes."""
-EMBEDDED = "embedded"
-"""The encoder name for the one in the package."""
 
 Positive = Annotated[int, Field(ge=1)]
 

@@ -13,13 +13,12 @@ from sentence_transformers import SentenceTransformer, SentenceTransformerTraine
 from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 from tokenizers import Tokenizer
 
-from ruie_components.encoders import StaticEncoder, load_encoder
+from ruie_components.encoders import EMBEDDED, StaticEncoder, load_encoder
 from ruie_components.keywords import KeywordStrategy
 from ruie_components.types import Example
 from ruie_training.data.candidates import Candidates
 from ruie_training.data.groups import GroupRows, Groups
 from ruie_training.data.rendering import passage_of, search_query_of
-from ruie_training.data.settings import EMBEDDED
 from ruie_training.errors import TrainingError
 from ruie_training.models.cross_encoder import add_keyword_tokens
 from ruie_training.models.losses import RUIEDistillationLoss

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ruie_components.encoders import EMBEDDED
 from ruie_training.data.catalog import DataError
-from ruie_training.data.settings import EMBEDDED, SCRATCH
+from ruie_training.data.settings import SCRATCH
 from ruie_training.errors import TrainingError
 from ruie_training.pipeline.context import Context
 from ruie_training.pipeline.stage import Workload

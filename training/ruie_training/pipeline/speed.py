@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from ruie_training.data.settings import EMBEDDED, SCRATCH
+from ruie_components.encoders import EMBEDDED
+from ruie_training.data.settings import SCRATCH
 from ruie_training.models.settings import Optimisation, StaticModel, TransformerModel
 
 PROMPT_TOKENS, SHARED_TOKENS = 60, 170
