@@ -117,6 +117,11 @@ def rank(candidate: Candidate) -> tuple[float, str | int]:
     return -candidate.score, candidate.id
 
 
+def merge(candidates: Sequence[CandidateT], more: Sequence[CandidateT]) -> list[CandidateT]:
+    """Candidates of two searches, best first, each once."""
+    return sorted({each.id: each for each in [*candidates, *more]}.values(), key=rank)
+
+
 def above(candidates: list[list[CandidateT]], score_threshold: float | None) -> list[list[CandidateT]]:
     """The candidates of each query without those that score lower than the threshold."""
     if score_threshold is None:

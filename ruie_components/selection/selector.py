@@ -7,23 +7,23 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from ruie_components.selection.candidates import (
-    Candidate,
     CandidatePool,
     CandidateSource,
     CandidateT,
     Choice,
     above,
     demonstrations,
-    rank,
+    merge,
 )
 from ruie_components.selection.diversity import cover, mmr
 from ruie_components.selection.hybrid import count_tokens, hybrid_scores
+from ruie_components.selection.own_task import add_own, distance, own, own_first
 from ruie_components.selection.voting import vote_many
 from ruie_components.types import Demonstration, Query, Reason, Task
 
@@ -32,14 +32,11 @@ class Method(StrEnum):
     """How demonstrations are chosen."""
 
     SIMILARITY = "similarity"
-    """The most similar by the encoder: the paper's way, and the default.
-
-    In a pool of several schemas, examples whose schema has no label of the query come last: they show another task.
-    """
+    """The most similar by the encoder: the paper's way, and the default."""
     LABEL_VOTE = "label-vote"
     """kNN label voting: similar examples vote on the labels of the input, and the choice follows the votes."""
     HYBRID = "hybrid"
-    """The best by similarity and BM25 together (z-score fusion)."""
+    """The best by similarity and BM25 together (z-score fusion); words that are rarely in annotations count less."""
     MMR = "mmr"
     """Similar ones that differ from each other (maximal marginal relevance)."""
     LABEL_COVERAGE = "label-coverage"
@@ -55,7 +52,8 @@ class Selector:
     """Chooses the demonstrations for a query; a row with the query's own text is never among them.
 
     Scores are cosines of the encoder's vectors; for ``hybrid`` and ``bm25`` they are those of the method. Every method
-    returns best first.
+    returns best first. Examples of another event type (EAE), and those whose schema has no label of the query, show
+    another task: similarity, hybrid rank and MMR choose them only where the pool has fewer than ``k`` others.
 
     Args:
         method: How to choose. The default is the one with the highest F1 of an LLM's extractions on dev sets
@@ -63,8 +61,7 @@ class Selector:
         k: How many; all examples if the pool holds fewer.
         fetch_k: For label voting, hybrid rank, MMR and label coverage: the number of most similar examples to choose
             from. Default: ten times ``k``, at least 50. The whole pool is searched for labels that none of these has
-            (label coverage), for examples of the query's event type if fewer than ``k`` of these are about it (EAE,
-            label voting), and for labels of the query if fewer than ``k`` of these are of its schema (similarity).
+            (label coverage), and for examples of the query's task if fewer than ``k`` of these show it (the others).
         score_threshold: Rows with a lower score are left out, so there may be fewer than ``k``.
         lambda_mult: For MMR: 1 is similarity alone, 0 diversity alone.
         seed: For random choice.
@@ -139,22 +136,29 @@ class Selector:
             case Method.LABEL_VOTE:
                 chosen = vote_many(source, self.k, self.candidate_count, self.score_threshold)
             case Method.SIMILARITY:
-                hits = self._above(self._similar(source))
+                hits = self._similar(source, self.k)
                 chosen = [_by_similarity(each, query, self.k) for each, query in zip(hits, source.queries, strict=True)]
             case Method.HYBRID:
-                hits = source.nearest(every, self.candidate_count)
-                chosen = [self._fuse(*each) for each in zip(hits, source.queries, strict=True)]
+                token_weights = cache(source.token_weights)  # a store counts its rows for each
+                hits = self._similar(source, self.candidate_count)
+                chosen = [
+                    self._fuse(each, query, token_weights(query.task))
+                    for each, query in zip(hits, source.queries, strict=True)
+                ]
             case Method.MMR:
-                hits = self._above(source.nearest(every, self.candidate_count, vectors=True))
-                chosen = [mmr(candidates, self.k, self.lambda_mult) for candidates in hits]
+                hits = self._similar(source, self.candidate_count, vectors=True)
+                chosen = [
+                    mmr(own_first(each, query, self.k), self.k, self.lambda_mult)
+                    for each, query in zip(hits, source.queries, strict=True)
+                ]
             case Method.LABEL_COVERAGE:
                 chosen = self._cover(source)
             case Method.RANDOM:
                 chosen = [self._draw(source, i) for i in every]
             case Method.BM25:
                 chosen = [_by_bm25(hits) for hits in self._above(source.lexical(every, self.k))]
-        if Method(self.method) is Method.SIMILARITY:
-            return chosen  # already in order: examples of another schema come last, whatever their scores
+        if Method(self.method) in (Method.SIMILARITY, Method.HYBRID):
+            return chosen  # already in order: examples of another task come last, whatever their scores
         return [sorted(of_query, key=lambda choice: (-choice.score, choice.candidate.id)) for of_query in chosen]
 
     @property
@@ -162,46 +166,32 @@ class Selector:
         """The number of most similar examples to choose from: ``fetch_k`` or its default, at least ``k``."""
         return max(self.k, self.fetch_k if self.fetch_k is not None else max(50, 10 * self.k))
 
-    def _similar(self, source: CandidateSource[CandidateT]) -> list[list[CandidateT]]:
-        """The ``k`` nearest for each query, or more if some of them share no label with the query."""
-        hits = source.nearest(range(len(source.queries)), self.k)
-        mixed = [i for i, of_query in enumerate(hits) if any(_is_foreign(hit, source.queries[i]) for hit in of_query)]
-        if not mixed:
-            return hits
-        for i, more in zip(mixed, source.nearest(mixed, self.candidate_count), strict=True):
-            hits[i] = more
-        wanted: dict[tuple[Task, tuple[str, ...]], list[int]] = {}  # by schema, queries with too few examples of it
-        for i in mixed:
-            query = source.queries[i]
-            own = sum(not _is_foreign(hit, query) for hit in hits[i])
-            if own < self.k and len(hits[i]) >= self.candidate_count:
-                wanted.setdefault((query.task, query.labels), []).append(i)
-        self._add_with_labels(source, hits, wanted, self.k)
-        return hits
-
-    def _add_with_labels(
-        self,
-        source: CandidateSource[CandidateT],
-        hits: list[list[CandidateT]],
-        wanted: Mapping[tuple[Task, tuple[str, ...]], list[int]],
-        k: int,
-    ) -> None:
-        """Add the ``k`` nearest examples with one of some labels, of the whole pool, for the queries that want them."""
-        for (_, labels), indices in wanted.items():
-            extra = self._above(source.nearest(indices, k, labels=labels))
-            for i, more in zip(indices, extra, strict=True):
-                hits[i] = sorted({hit.id: hit for hit in [*hits[i], *more]}.values(), key=rank)
+    def _similar(
+        self, source: CandidateSource[CandidateT], count: int, *, vectors: bool = False
+    ) -> list[list[CandidateT]]:
+        """The ``count`` nearest for each query, and more where fewer than ``k`` of them show the query's own task."""
+        threshold = None if self.method == Method.HYBRID else self.score_threshold  # hybrid rank has its own scores
+        hits: dict[int, list[CandidateT]] = {}
+        wanted: Sequence[int] = range(len(source.queries))
+        for fetched in sorted({count, self.candidate_count}):
+            found = above(source.nearest(wanted, fetched, vectors=vectors), threshold)
+            hits.update(zip(wanted, found, strict=True))
+            wanted = [i for i in wanted if len(hits[i]) == fetched and own(hits[i], source.queries[i]) < self.k]
+        add_own(source, hits, wanted, self.k, score_threshold=threshold, vectors=vectors)
+        return list(hits.values())
 
     def _above(self, hits: list[list[CandidateT]]) -> list[list[CandidateT]]:
         return above(hits, self.score_threshold)
 
-    def _fuse(self, hits: Sequence[CandidateT], query: Query) -> list[Choice[CandidateT]]:
+    def _fuse(
+        self, hits: Sequence[CandidateT], query: Query, token_weights: Mapping[str, float]
+    ) -> list[Choice[CandidateT]]:
         """The best by hybrid rank, with its scores instead of cosines."""
         if not hits:
             return []
         texts = [count_tokens(hit.text) for hit in hits]
-        scores = hybrid_scores([hit.score for hit in hits], texts, count_tokens(query.text))
-        order = sorted(range(len(hits)), key=lambda i: (-scores.fused[i], hits[i].id))[: self.k]
+        scores = hybrid_scores([hit.score for hit in hits], texts, count_tokens(query.text), token_weights)
+        order = sorted(range(len(hits)), key=lambda i: (distance(hits[i], query), -scores.fused[i], hits[i].id))
         return [
             Choice(
                 hits[i],
@@ -218,13 +208,16 @@ class Selector:
                     hybrid_rank=position,
                 ),
             )
-            for position, i in enumerate(order, start=1)
+            for position, i in enumerate(order[: self.k], start=1)
             if self.score_threshold is None or scores.fused[i] >= self.score_threshold
         ]
 
     def _cover(self, source: CandidateSource[CandidateT]) -> list[list[Choice[CandidateT]]]:
         hits = self._above(source.nearest(range(len(source.queries)), self.candidate_count))
-        self._add_with_labels(source, hits, _uncovered(source.queries, hits), 1)
+        for (_, labels), indices in _uncovered(source.queries, hits).items():
+            extra = self._above(source.nearest(indices, 1, labels=labels))
+            for i, more in zip(indices, extra, strict=True):
+                hits[i] = merge(hits[i], more)
         return [cover(candidates, query.labels, self.k) for candidates, query in zip(hits, source.queries, strict=True)]
 
     def _draw(self, source: CandidateSource[CandidateT], i: int) -> list[Choice[CandidateT]]:
@@ -245,7 +238,7 @@ class Selector:
 
 
 def _by_similarity(hits: Sequence[CandidateT], query: Query, k: int) -> list[Choice[CandidateT]]:
-    ranked = sorted(enumerate(hits, start=1), key=lambda ranked: _is_foreign(ranked[1], query))  # stable
+    ranked = sorted(enumerate(hits, start=1), key=lambda ranked: distance(ranked[1], query))  # stable
     return [
         Choice(
             hit,
@@ -254,11 +247,6 @@ def _by_similarity(hits: Sequence[CandidateT], query: Query, k: int) -> list[Cho
         )
         for n, (at, hit) in enumerate(ranked[:k], start=1)
     ]
-
-
-def _is_foreign(candidate: Candidate, query: Query) -> bool:
-    """Whether a candidate's schema has no label of the query, so that it shows another task."""
-    return set(query.labels).isdisjoint(candidate.schema)
 
 
 def _by_bm25(hits: Sequence[CandidateT]) -> list[Choice[CandidateT]]:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruie_components.labels import count_matrix, label_f1_matrix
-from ruie_components.selection.candidates import CandidateSource, CandidateT, Choice, above, rank
+from ruie_components.selection.candidates import CandidateSource, CandidateT, Choice, above
 from ruie_components.selection.hybrid import count_tokens, hybrid_scores
+from ruie_components.selection.own_task import add_own, own
 from ruie_components.types import Query, Reason
 
 COVERAGE = 3.0
@@ -37,8 +38,7 @@ def vote_many(
 ) -> list[list[Choice[CandidateT]]]:
     """Choose ``k`` candidates for each query of a source by label voting.
 
-    A query about an event (EAE) that has fewer than ``k`` candidates of its event type also gets the ``k`` most similar
-    examples of that type as candidates.
+    A query that has fewer than ``k`` candidates of its own task also gets the ``k`` most similar examples of it.
 
     Args:
         source: The queries and their candidates.
@@ -54,28 +54,15 @@ def vote_many(
         indices = range(start, min(start + _BATCH, len(source.queries)))
         token_counts = cache(count_tokens)  # many queries have candidates in common
         token_weights = cache(source.token_weights)  # a store counts its rows for each
-        candidates = _candidates(source, indices, k, fetch_k, score_threshold)
-        for i, of_query in zip(indices, candidates, strict=True):
+        nearest = above(source.nearest(indices, fetch_k), score_threshold)
+        candidates = dict(zip(indices, nearest, strict=True))
+        few = [i for i in indices if own(candidates[i], source.queries[i]) < k <= fetch_k == len(candidates[i])]
+        add_own(source, candidates, few, k, score_threshold=score_threshold)
+        for i, of_query in candidates.items():
             query = source.queries[i]
             weights = token_weights(query.task)
             chosen.append(vote(of_query, query, k, token_counts=token_counts, token_weights=weights))
     return chosen
-
-
-def _candidates(
-    source: CandidateSource[CandidateT], indices: Sequence[int], k: int, fetch_k: int, score_threshold: float | None
-) -> list[list[CandidateT]]:
-    candidates = dict(zip(indices, above(source.nearest(indices, fetch_k), score_threshold), strict=True))
-    too_few: dict[str, list[int]] = {}  # by event type
-    for i in indices:
-        event = source.queries[i].event
-        if event and sum(candidate.event == event.type for candidate in candidates[i]) < k:
-            too_few.setdefault(event.type, []).append(i)
-    for event_type, indices_of_type in too_few.items():
-        extra = above(source.nearest(indices_of_type, k, event_type=event_type), score_threshold)
-        for i, more in zip(indices_of_type, extra, strict=True):
-            candidates[i] = sorted({each.id: each for each in [*candidates[i], *more]}.values(), key=rank)
-    return list(candidates.values())
 
 
 def vote(

@@ -9,6 +9,7 @@ from ruie_components import DemonstrationStore, Example, Query, StoreError
 from ruie_components.lexical import example_tokens, query_tokens
 from ruie_components.selection import Method, Selector
 from ruie_components.selection.bm25 import LexicalIndex
+from ruie_components.selection.candidates import MatrixSource
 from ruie_components.selection.diversity import cover, mmr
 from ruie_components.selection.hybrid import count_tokens, hybrid_scores
 from ruie_components.store import Hit
@@ -219,3 +220,55 @@ def test_examples_of_the_schema_are_found_behind_many_of_another(encoder):
         chosen = Selector(k=3).select(store, asked)
         assert {each.example.text for each in chosen[:2]} == {each.text for each in own}
         assert chosen[2].example.labels == ("animal",)
+
+
+def argument_example(text, event_type):
+    trigger = text.split()[1]
+    spans = {
+        name: {"text": span, "start": text.index(span), "end": text.index(span) + len(span)}
+        for name, span in (("trigger", trigger), ("place", "Rome"))
+    }
+    event = {"type": event_type, "trigger": spans["trigger"], "arguments": [{"role": "place", **spans["place"]}]}
+    return Example(task="EAE", text=text, labels=["person", "place"], events=[event])
+
+
+@pytest.mark.parametrize("method", ["similarity", "hybrid", "mmr", "label-vote"])
+@pytest.mark.parametrize("is_matrix", [False, True])
+def test_examples_of_another_event_type_come_last(encoder, method, is_matrix):
+    """Other event types have other roles, so an example of one shows a language model another task."""
+    other = [argument_example(f"Ada married Bob in Rome {number}.", "wedding") for number in range(100)]
+    own = [argument_example("Cy left Rome.", "journey"), argument_example("Dan reached Rome.", "journey")]
+    asked = argument_example("Ada married in Rome 7.", "journey").query
+    selector = Selector(method, k=3)
+    if is_matrix:
+        pool = [*other, *own]
+        vectors = encoder.encode_examples(pool)
+        source = MatrixSource(encoder.encode_queries([asked]) @ vectors.T, [asked], pool, vectors)
+        chosen = [choice.candidate.example for choice in selector.choose(source)[0]]
+    else:
+        with DemonstrationStore.create([*other, *own], encoder=encoder) as store:
+            assert not {each.text for each in own} & {hit.text for hit in store.nearest([asked], 50)[0]}
+            chosen = [each.example for each in selector.select(store, asked)]
+    assert {each.text for each in chosen} >= {each.text for each in own}
+    assert len(chosen) == 3
+    if method in ("similarity", "hybrid"):
+        assert [each.query.event.type for each in chosen] == ["journey", "journey", "wedding"]
+
+
+def test_hybrid_and_mmr_prefer_examples_of_the_schema(encoder):
+    foreign = [Example(task="NER", text=f"Ada slept in Rome {number}.", labels=["animal"]) for number in range(9)]
+    own = [example("Bob met Cy at Acme."), example("Oslo works for Acme.")]
+    asked = query("Ada slept in Rome.", ["person", "date"])
+    with DemonstrationStore.create([*foreign, *own], encoder=encoder) as store:
+        for method in ("hybrid", "mmr"):
+            assert {each.example.text for each in Selector(method, k=2).select(store, asked)} == {e.text for e in own}
+
+
+def test_a_score_threshold_holds_for_examples_of_the_own_task_too(encoder):
+    other = [argument_example(f"Ada married Bob in Rome {number}.", "wedding") for number in range(100)]
+    asked = argument_example("Ada married Bob in Rome 7.", "journey").query
+    with DemonstrationStore.create([*other, argument_example("Cy left Rome.", "journey")], encoder=encoder) as store:
+        far = Selector(k=101).select(store, asked)[0]
+        assert far.example.text == "Cy left Rome."
+        chosen = Selector(k=2, score_threshold=far.score + 0.01).select(store, asked)
+    assert [each.example.query.event.type for each in chosen] == ["wedding", "wedding"]
