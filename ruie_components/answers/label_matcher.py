@@ -57,7 +57,7 @@ class LabelMatcher:
         self._by_key = {_key(label): label for label in reversed(labels)}
         self._by_name: dict[str, str | None] = {}
         self._semicolons = any(";" in label or "\uff1b" in label for label in labels)
-        self._colons = 2 + max(sum(map(label.count, COLONS)) for label in labels)
+        self._colons = max(sum(map(label.count, COLONS)) for label in labels)
         beginnings = {re.split(r"[\s_-]", label.strip())[0][:3].casefold() for label in labels}
         self._beginnings = re.compile("|".join(map(re.escape, {*beginnings, "people"})), re.IGNORECASE)
         self._longest = max(map(len, labels))
@@ -114,17 +114,18 @@ class LabelMatcher:
 
     def _longest_at(self, text: str, begin: int, end: int, colon: int) -> LabelMatch | None:
         """The longest label of the schema with its colon that begins exactly here; ``colon`` is the first colon."""
-        label, body = None, begin
         reach = min(end, begin + self._reach)
         if colon < begin:  # in the bullet
             colon = _colon(text, begin, reach)
-        for _ in range(self._colons):
+        longest = None
+        for more in range(self._colons, -1, -1):  # labels may contain colons themselves
             if not 0 <= colon < reach:
                 break
-            if name := self.known(text[begin:colon]):
-                label, body = name, colon + 1
-            colon = _colon(text, colon + 1, reach)
-        return LabelMatch(label, known=True, body=body) if label else None
+            if label := self.known(text[begin:colon]):
+                longest = LabelMatch(label, known=True, body=colon + 1)
+            if more:
+                colon = _colon(text, colon + 1, reach)
+        return longest
 
     def within(self, text: str, start: int, end: int) -> LabelMatch | None:
         """The first label of the schema after a preface: ``Sure! person: Ada``, ``The result: person: Ada``."""
