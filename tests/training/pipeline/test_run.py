@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import resource
 import shutil
 
@@ -13,7 +14,7 @@ from ruie_training.pipeline.context import Context
 from ruie_training.pipeline.manifest import read_record
 from ruie_training.pipeline.reading import make_recipe, read_recipe
 from ruie_training.pipeline.run import plan, run
-from ruie_training.pipeline.stages import STAGES
+from ruie_training.pipeline.stages import STAGES, preferences
 from safetensors.torch import load_file
 
 from ruie_components.encoders import load_encoder
@@ -33,7 +34,9 @@ def finished(tiny, starter_data, tmp_path_factory):
     """A finished run of tiny.toml, and what it said."""
     folder = tmp_path_factory.mktemp("run") / "tiny"
     said = []
-    manifest = run(Context(tiny, starter_data, folder, progress=False), say=said.append)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preferences, "SHARD_PAIRS", 240)
+        manifest = run(Context(tiny, starter_data, folder, progress=False), say=said.append)
     return folder, manifest, said
 
 
@@ -45,6 +48,12 @@ def test_tiny_runs_from_nothing_to_an_encoder(finished, starter_rows):
     vectors = encoder.encode_texts([example.text for example in starter_rows("NER")[:5]], "passage")
     assert vectors.shape == (5, 40)
     assert json.loads((folder / "manifest.json").read_text("utf-8")) == manifest
+
+
+def test_preferences_are_kept_in_shards_of_few_pairs(finished):
+    folder, manifest, _ = finished
+    shards = list((folder / "preferences" / "shards").iterdir())
+    assert len(shards) == math.ceil(manifest["stages"]["mine"]["report"]["queries"] / 20)  # 12 pairs a query
 
 
 def test_the_manifest_says_what_was_done_and_what_was_left_out(finished):

@@ -15,6 +15,9 @@ from ruie_training.preferences.loading import check_scorer, load_scorer
 from ruie_training.preferences.settings import LocalModel, NoModel, Preferences
 from ruie_training.recipes import Recipe
 
+SHARD_PAIRS = 1000
+"""About how many pairs an interrupted run loses: a quarter of an hour of a small LLM on a CPU."""
+
 
 class PreferencesStage(Stage[Preferences]):
     """Scores candidates by an LLM or by label F1, or keeps BM25's scores."""
@@ -77,7 +80,13 @@ class PreferencesStage(Stage[Preferences]):
                     progress=context.progress,
                 )
 
-        scored = score_in_shards(context.candidates("mine"), score, folder / "shards", process=context.process)
+        scored = score_in_shards(
+            context.candidates("mine"),
+            score,
+            folder / "shards",
+            size=max(1, SHARD_PAIRS // settings.per_query),
+            process=context.process,
+        )
         check_scored(scored)
         if context.process.is_first:
             scored.save(folder / CANDIDATES)
