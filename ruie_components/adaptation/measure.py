@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,8 +37,8 @@ class Figures:
         return self.label_f1 + RECALL_WEIGHT * np.nan_to_num(self.label_recall)
 
 
-def measure(pool: Pool, queries: Rows, passages: Rows, query_vectors: Vectors, passage_vectors: Vectors) -> Figures:
-    """Choose demonstrations for queries by label voting.
+def measure(pool: Pool, queries: Rows, passages: Rows, encoded: Iterable[tuple[Vectors, Vectors]]) -> list[Figures]:
+    """Choose demonstrations for queries by label voting, for each of some encoders.
 
     Stores choose by similarity by default, but label F1 by similarity selects encoders that are further from their
     start, with which an LLM extracts less (docs/evaluation.md).
@@ -47,31 +47,29 @@ def measure(pool: Pool, queries: Rows, passages: Rows, query_vectors: Vectors, p
         pool: The pool.
         queries: Rows that are queries; no passage has the text of one.
         passages: Rows that may be chosen.
-        query_vectors: Of the queries.
-        passage_vectors: Of the passages.
+        encoded: For each encoder the vectors of the queries and of the passages.
     """
-    f1 = np.full(len(queries), np.nan)
-    recall = np.full(len(queries), np.nan)
+    parts = []
     for rows in pool.tasks.values():
         mine, theirs = np.flatnonzero(np.isin(queries, rows)), np.flatnonzero(np.isin(passages, rows))
-        if not len(mine) or not len(theirs):
-            continue
-        scores = query_vectors[mine] @ passage_vectors[theirs].T
-        for row, chosen in zip(mine, _vote(pool, queries[mine], passages[theirs], scores), strict=True):
-            query, ranked = queries[row : row + 1], np.arange(len(chosen))[None]
-            f1[row] = label_f1_at_k(pool.label_f1(query, chosen), ranked, K).item()
-            recall[row] = label_recall_at_k(pool.labels[query], pool.labels[chosen], ranked, K).item()
-    known = ~np.isnan(f1)
-    return Figures(queries[known], f1[known], recall[known])
-
-
-def _vote(pool: Pool, queries: Rows, passages: Rows, scores: Vectors) -> Iterator[Rows]:
-    """The rows that label voting chooses for each query by scores, (queries, passages)."""
-    source = MatrixSource(
-        scores, [pool.examples[row].query for row in queries], [pool.examples[row] for row in passages]
-    )
-    for chosen in Selector(Method.LABEL_VOTE, k=K).choose(source):
-        yield passages[[choice.candidate.id for choice in chosen]]
+        if len(mine) and len(theirs):
+            asked = [pool.examples[row].query for row in queries[mine]]
+            shown = [pool.examples[row] for row in passages[theirs]]
+            parts.append((mine, theirs, MatrixSource(np.zeros((len(mine), len(theirs))), asked, shown)))
+    figures = []
+    for query_vectors, passage_vectors in encoded:
+        f1 = np.full(len(queries), np.nan)
+        recall = np.full(len(queries), np.nan)
+        for mine, theirs, source in parts:
+            scored = source.with_scores(query_vectors[mine] @ passage_vectors[theirs].T)
+            for row, choices in zip(mine, Selector(Method.LABEL_VOTE, k=K).choose(scored), strict=True):
+                chosen = passages[theirs][[choice.candidate.id for choice in choices]]
+                query, ranked = queries[row : row + 1], np.arange(len(chosen))[None]
+                f1[row] = label_f1_at_k(pool.label_f1(query, chosen), ranked, K).item()
+                recall[row] = label_recall_at_k(pool.labels[query], pool.labels[chosen], ranked, K).item()
+        known = ~np.isnan(f1)
+        figures.append(Figures(queries[known], f1[known], recall[known]))
+    return figures
 
 
 def join(parts: Sequence[Figures]) -> Figures:

@@ -189,7 +189,8 @@ def _cross_validate(
 
         def fold(rows: Rows = rows, queries: Rows = queries, count: Callable[[int], None] = count) -> Arrays:
             trained = encoder.train(rows, count)
-            figures = [measure(pool, queries, rows, *encoder.encode(trained, each, queries, rows)) for each in weights]
+            encoded = (encoder.encode(trained, each, queries, rows) for each in weights)
+            figures = measure(pool, queries, rows, encoded)
             return {
                 "rows": figures[0].rows,
                 "label_f1": np.array([each.label_f1 for each in figures]),

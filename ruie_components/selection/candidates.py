@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -147,22 +147,18 @@ def demonstrations(chosen: Sequence[Sequence[Choice[CandidateT]]]) -> list[list[
 
 
 class MatrixCandidate(NamedTuple):
-    """An example of a ``MatrixSource``; ``id`` is its column in the matrix."""
+    """An example of a ``MatrixSource``; ``id`` is its column in the matrix, ``labels`` those of its annotations."""
 
     id: int
     score: float
     example: Example
+    labels: tuple[str, ...]
     vector: NDArray[np.float32] | None = None
 
     @property
     def text(self) -> str:
         """Its text."""
         return self.example.text
-
-    @property
-    def labels(self) -> Sequence[str]:
-        """The labels of its annotations, one for each annotation."""
-        return self.example.annotation_labels
 
     @property
     def schema(self) -> Sequence[str]:
@@ -173,6 +169,44 @@ class MatrixCandidate(NamedTuple):
     def event(self) -> str | None:
         """The type of its event, for EAE."""
         return _event_type(self.example)
+
+
+class _Known:
+    """What is computed from the examples of a ``MatrixSource``, when it is needed."""
+
+    def __init__(self, examples: Sequence[Example]) -> None:
+        self.examples = examples
+
+    @cached_property
+    def labels(self) -> list[tuple[str, ...]]:
+        return [example.annotation_labels for example in self.examples]
+
+    @cached_property
+    def text_numbers(self) -> dict[str, int]:
+        numbers: dict[str, int] = {}
+        for example in self.examples:
+            numbers.setdefault(text_hash(example.text), len(numbers))
+        return numbers
+
+    @cached_property
+    def texts(self) -> NDArray[np.int64]:
+        return np.array([self.text_numbers[text_hash(example.text)] for example in self.examples], np.int64)
+
+    @cached_property
+    def event_types(self) -> NDArray[np.object_]:
+        return np.array([_event_type(example) for example in self.examples], object)
+
+    @cached_property
+    def ids(self) -> list[int]:
+        return sorted(range(len(self.examples)), key=lambda column: self.examples[column].content_id)
+
+    @cached_property
+    def lexical_index(self) -> LexicalIndex:
+        return LexicalIndex(self.examples)
+
+    @cached_property
+    def token_weights(self) -> dict[str, float]:
+        return weigh_tokens(example for part in sample_slices(len(self.examples)) for example in self.examples[part])
 
 
 @dataclass(frozen=True)
@@ -190,6 +224,16 @@ class MatrixSource:
     queries: Sequence[Query]
     examples: Sequence[Example]
     vectors: NDArray[np.float32] | None = None
+    _known: _Known = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_known", _Known(self.examples))
+
+    def with_scores(self, scores: NDArray[np.floating]) -> MatrixSource:
+        """The same queries and examples with other scores; what was computed from the examples is kept."""
+        other = replace(self, scores=scores)
+        object.__setattr__(other, "_known", self._known)
+        return other
 
     def nearest(
         self,
@@ -208,10 +252,10 @@ class MatrixSource:
         """
         if vectors and self.vectors is None:
             raise ValueError("MMR needs vectors: give MatrixSource the vectors of its examples")
-        allowed = np.ones(len(self.examples), bool) if event_type is None else self._event_types == event_type
+        allowed = np.ones(len(self.examples), bool) if event_type is None else self._known.event_types == event_type
         if labels is not None:
             wanted = set(labels)
-            allowed = allowed & np.array([bool(wanted.intersection(each.annotation_labels)) for each in self.examples])
+            allowed = allowed & np.array([bool(wanted.intersection(each)) for each in self._known.labels])
         if ids is not None:
             allowed = allowed & np.isin(np.arange(len(self.examples)), ids)
         return [self._nearest(i, k, allowed) for i in indices]
@@ -219,22 +263,22 @@ class MatrixSource:
     def lexical(self, indices: Sequence[int], k: int) -> list[list[MatrixCandidate]]:
         """The ``k`` best examples by BM25 for each of some queries."""
         return [
-            [self._candidate(column, score) for column, score in self._lexical_index.search(self.queries[i], k)]
+            [self._candidate(column, score) for column, score in self._known.lexical_index.search(self.queries[i], k)]
             for i in indices
         ]
 
     def ids(self, task: Task) -> Sequence[int]:  # noqa: ARG002 - the examples are of one task
         """The columns of all examples, in the order of a store's ids."""
-        return self._ids
+        return self._known.ids
 
     def token_weights(self, task: Task) -> Mapping[str, float]:  # noqa: ARG002 - the examples are of one task
         """The weights of the tokens of a sample of the examples."""
-        return self._token_weights
+        return self._known.token_weights
 
     def _nearest(self, i: int, k: int, allowed: NDArray[np.bool_]) -> list[MatrixCandidate]:
         scores = self.scores[i]
-        own = self._text_numbers.get(text_hash(self.queries[i].text), -1)
-        columns = np.flatnonzero(allowed & (self._texts != own) & np.isfinite(scores))
+        own = self._known.text_numbers.get(text_hash(self.queries[i].text), -1)
+        columns = np.flatnonzero(allowed & (self._known.texts != own) & np.isfinite(scores))
         if k < len(columns):  # keep ties with the last of the k best, so that the order of the examples decides
             lowest = np.partition(scores[columns], len(columns) - k)[len(columns) - k]
             columns = columns[scores[columns] >= lowest]
@@ -243,34 +287,7 @@ class MatrixSource:
 
     def _candidate(self, column: int, score: float) -> MatrixCandidate:
         vector = None if self.vectors is None else self.vectors[column]
-        return MatrixCandidate(column, score, self.examples[column], vector)
-
-    @cached_property
-    def _text_numbers(self) -> dict[str, int]:
-        numbers: dict[str, int] = {}
-        for example in self.examples:
-            numbers.setdefault(text_hash(example.text), len(numbers))
-        return numbers
-
-    @cached_property
-    def _texts(self) -> NDArray[np.int64]:
-        return np.array([self._text_numbers[text_hash(example.text)] for example in self.examples], np.int64)
-
-    @cached_property
-    def _event_types(self) -> NDArray[np.object_]:
-        return np.array([_event_type(example) for example in self.examples], object)
-
-    @cached_property
-    def _ids(self) -> list[int]:
-        return sorted(range(len(self.examples)), key=lambda column: self.examples[column].content_id)
-
-    @cached_property
-    def _lexical_index(self) -> LexicalIndex:
-        return LexicalIndex(self.examples)
-
-    @cached_property
-    def _token_weights(self) -> dict[str, float]:
-        return weigh_tokens(example for part in sample_slices(len(self.examples)) for example in self.examples[part])
+        return MatrixCandidate(column, score, self.examples[column], self._known.labels[column], vector)
 
 
 def _event_type(example: Example) -> str | None:

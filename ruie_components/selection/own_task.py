@@ -20,18 +20,22 @@ class Distance(IntEnum):
     """Its schema has no label of the query."""
 
 
-def distance(candidate: Candidate, query: Query) -> Distance:
-    """How far a candidate's task is from the query's."""
-    if set(query.labels).isdisjoint(candidate.schema):
-        return Distance.OTHER_SCHEMA
-    if query.event and candidate.event != query.event.type:
-        return Distance.OTHER_EVENT
-    return Distance.OWN
+def distances(candidates: Sequence[Candidate], query: Query) -> list[Distance]:
+    """How far each candidate's task is from the query's."""
+    labels, event_type = set(query.labels), query.event.type if query.event else None
+    return [
+        Distance.OTHER_SCHEMA
+        if labels.isdisjoint(candidate.schema)
+        else Distance.OTHER_EVENT
+        if event_type is not None and candidate.event != event_type
+        else Distance.OWN
+        for candidate in candidates
+    ]
 
 
 def own(candidates: Sequence[Candidate], query: Query) -> int:
     """How many candidates show the query's own task."""
-    return sum(distance(each, query) is Distance.OWN for each in candidates)
+    return distances(candidates, query).count(Distance.OWN)
 
 
 def add_own(
@@ -72,5 +76,6 @@ def own_first(candidates: Sequence[CandidateT], query: Query, k: int) -> list[Ca
         query: The query.
         k: How many are needed.
     """
-    ordered = sorted(candidates, key=lambda each: distance(each, query))
-    return ordered[: max(own(ordered, query), k)]
+    far = distances(candidates, query)
+    ordered = [candidates[i] for i in sorted(range(len(far)), key=far.__getitem__)]
+    return ordered[: max(far.count(Distance.OWN), k)]

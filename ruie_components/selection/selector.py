@@ -23,7 +23,7 @@ from ruie_components.selection.candidates import (
 )
 from ruie_components.selection.diversity import cover, mmr
 from ruie_components.selection.hybrid import count_tokens, hybrid_scores
-from ruie_components.selection.own_task import add_own, distance, own, own_first
+from ruie_components.selection.own_task import add_own, distances, own, own_first
 from ruie_components.selection.voting import vote_many
 from ruie_components.types import Demonstration, Query, Reason, Task
 
@@ -191,7 +191,8 @@ class Selector:
             return []
         texts = [count_tokens(hit.text) for hit in hits]
         scores = hybrid_scores([hit.score for hit in hits], texts, count_tokens(query.text), token_weights)
-        order = sorted(range(len(hits)), key=lambda i: (distance(hits[i], query), -scores.fused[i], hits[i].id))
+        far = distances(hits, query)
+        order = sorted(range(len(hits)), key=lambda i: (far[i], -scores.fused[i], hits[i].id))
         return [
             Choice(
                 hits[i],
@@ -238,14 +239,17 @@ class Selector:
 
 
 def _by_similarity(hits: Sequence[CandidateT], query: Query, k: int) -> list[Choice[CandidateT]]:
-    ranked = sorted(enumerate(hits, start=1), key=lambda ranked: distance(ranked[1], query))  # stable
+    far = distances(hits, query)
+    ranked = sorted(range(len(hits)), key=far.__getitem__)  # stable
     return [
         Choice(
-            hit,
-            hit.score,
-            partial(Reason.model_construct, method="similarity", order=n, similarity=hit.score, similarity_rank=at),
+            hits[i],
+            hits[i].score,
+            partial(
+                Reason.model_construct, method="similarity", order=n, similarity=hits[i].score, similarity_rank=i + 1
+            ),
         )
-        for n, (at, hit) in enumerate(ranked[:k], start=1)
+        for n, i in enumerate(ranked[:k], start=1)
     ]
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 
@@ -52,7 +51,6 @@ def vote_many(
     chosen: list[list[Choice[CandidateT]]] = []
     for start in range(0, len(source.queries), _BATCH):
         indices = range(start, min(start + _BATCH, len(source.queries)))
-        token_counts = cache(count_tokens)  # many queries have candidates in common
         token_weights = cache(source.token_weights)  # a store counts its rows for each
         nearest = above(source.nearest(indices, fetch_k), score_threshold)
         candidates = dict(zip(indices, nearest, strict=True))
@@ -60,8 +58,7 @@ def vote_many(
         add_own(source, candidates, few, k, score_threshold=score_threshold)
         for i, of_query in candidates.items():
             query = source.queries[i]
-            weights = token_weights(query.task)
-            chosen.append(vote(of_query, query, k, token_counts=token_counts, token_weights=weights))
+            chosen.append(vote(of_query, query, k, token_weights=token_weights(query.task)))
     return chosen
 
 
@@ -70,7 +67,6 @@ def vote(
     query: Query,
     k: int,
     *,
-    token_counts: Callable[[str], Counter[str]] = count_tokens,
     token_weights: Mapping[str, float] | None = None,
 ) -> list[Choice[CandidateT]]:
     """Choose candidates that agree with the labels that candidates vote for, and together cover these labels.
@@ -84,7 +80,6 @@ def vote(
         candidates: Best first; ties keep this order.
         query: The query.
         k: How many to choose.
-        token_counts: ``count_tokens``, or a cached version of it.
         token_weights: From ``weigh_tokens``, for the pool and task.
 
     Returns:
@@ -93,7 +88,7 @@ def vote(
     if not candidates:
         return []
     scores = [candidate.score for candidate in candidates]
-    texts = [token_counts(candidate.text) for candidate in candidates]
+    texts = [count_tokens(candidate.text) for candidate in candidates]
     hybrid = hybrid_scores(scores, texts, count_tokens(query.text), token_weights)
     order: list[int] = np.argsort(-hybrid.fused, kind="stable").tolist()
     if query.event:
