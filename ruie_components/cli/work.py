@@ -204,8 +204,14 @@ def extract(
     ] = Mentions.FIRST,
     concurrency: Annotated[int, typer.Option(min=1, help="Number of concurrent requests.")] = 4,
     chunk_tokens: Annotated[
-        int, typer.Option(min=0, help="Maximum tokens of a chunk; longer texts are cut at sentence ends; 0: never.")
-    ] = Chunking.max_tokens,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Maximum tokens of a chunk; longer texts are cut at sentence ends; 0: never. Default: twice the "
+            "length of the pool's long examples, 64 to 512.",
+            show_default=False,
+        ),
+    ] = None,
     context_sentences: Annotated[
         int, typer.Option(min=0, help="Sentences shown before a chunk.")
     ] = Chunking.context_sentences,
@@ -261,7 +267,7 @@ def extract(
     )
     if options.given and not of_corpus:
         raise typer.BadParameter(f"{options.given} is for a corpus: give one, and --out RUN", param_hint="TEXT")
-    chunking = Chunking(chunk_tokens, context_sentences, passes) if chunk_tokens else None
+    chunking = None if chunk_tokens == 0 else Chunking(chunk_tokens, context_sentences, passes)
     answering = chat_model("baseline" if openai_batch else model, model_option)
     with ExitStack() as stack:
         source = stack.enter_context(opened(store, pool, encoder))

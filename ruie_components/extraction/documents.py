@@ -15,6 +15,11 @@ from ruie_components.prompts import TokenCounter, estimate_tokens
 from ruie_components.tokenization import cuts_word
 from ruie_components.types import Argument, Event, EventQuery, Extraction, Query, Span, Task
 
+SHORTEST_CHUNK, LONGEST_CHUNK = 64, 512
+"""The limits, in tokens, of a chunk whose length is not given."""
+LONG_EXAMPLES = 2
+"""A chunk whose length is not given is so many times as long as the pool's long examples."""
+
 _LARGEST_CONTEXT = 4  # the context takes at most this fraction (1/n) of a chunk's budget
 
 
@@ -24,6 +29,8 @@ class Chunking:
 
     Args:
         max_tokens: The budget of a chunk with its context, in tokens of the text only. A shorter text is one chunk.
+            Default: twice the length that nine of ten examples of the pool don't exceed, but 64 to 512. A language
+            model finds little in a text that is much longer than its demonstrations.
         context_sentences: How many sentences before a chunk to show with it; they take at most a quarter of the budget.
         passes: How often to read the document. Every pass cuts it differently; annotations of later passes are kept if
             they do not overlap an earlier one with the same label.
@@ -32,13 +39,15 @@ class Chunking:
         ValueError: A number is out of range.
     """
 
-    max_tokens: int = 512
+    max_tokens: int | None = None
     context_sentences: int = 2
     passes: int = 1
 
     def __post_init__(self) -> None:
         for name, least in (("max_tokens", 1), ("context_sentences", 0), ("passes", 1)):
             value = getattr(self, name)
+            if value is None and name == "max_tokens":
+                continue
             if not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
 
@@ -132,7 +141,7 @@ def cut(
 
     Args:
         text: The document.
-        chunking: How to cut it.
+        chunking: How to cut it; without a length, which depends on a pool, 512 tokens a chunk.
         count_tokens: Counts the tokens of a string.
         read: The number of the pass; the first chunk of a later pass is shorter, so that the others end elsewhere.
 
@@ -141,7 +150,7 @@ def cut(
     ['Ada slept. Bob met Cy. ', 'Dan ran.']
     """
     chunking = chunking or Chunking()
-    budget = chunking.max_tokens
+    budget = chunking.max_tokens or LONGEST_CHUNK
     pieces = list(_pieces(text, budget, count_tokens))
     sizes = [count_tokens(text[start:end]) for start, end in pieces]
     chunks: list[Chunk] = []

@@ -216,7 +216,7 @@ class Extractor:
 
         Args:
             query: An input as for ``extract``. For EAE only chunks with the trigger are used.
-            chunking: How to cut it. Default: ``Chunking()``, 512 tokens per chunk.
+            chunking: How to cut it. Default: ``Chunking()``, about as long as the pool's examples.
             progress: Whether to show a progress bar on stderr if the work takes longer than a second.
             concurrency: The number of concurrent requests.
             resume: A JSON Lines file of finished chunks, as for ``extract_many``.
@@ -323,11 +323,19 @@ class Extractor:
         """
         known = self.retriever.query(query)
         chunking = chunking or Chunking()
+        limit = chunking.max_tokens if chunking.max_tokens is not None else self._chunk_tokens(known.task)
         if self.max_tokens is not None:
             short = known.model_copy(update={"text": "."})
             room = (self.max_tokens - self._build(short, ()).tokens) // 2
-            chunking = replace(chunking, max_tokens=max(1, min(chunking.max_tokens, room)))
-        return documents.plan(known, chunking, self.count_tokens)
+            limit = max(1, min(limit, room))
+        return documents.plan(known, replace(chunking, max_tokens=limit), self.count_tokens)
+
+    def _chunk_tokens(self, task: Task) -> int:
+        """The length of a chunk for the examples of the pool."""
+        if task not in self.store.tasks:
+            return documents.LONGEST_CHUNK
+        long = documents.LONG_EXAMPLES * self.store.long_text_tokens(task)
+        return min(max(long, documents.SHORTEST_CHUNK), documents.LONGEST_CHUNK)
 
     def prompt(self, query: QueryInput | Prompt) -> Prompt:
         """Choose the demonstrations and write the prompt; a prompt is returned unchanged."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ruie_components import ChatModelError, PromptTooLongError, Query, answers
+from ruie_components import ChatModelError, DemonstrationStore, Example, PromptTooLongError, Query, answers
 from ruie_components.chat import as_chat_model
 from ruie_components.extraction import Chunk, Chunking, DocumentResult, ExtractionResult, Extractor, Usage, documents
 from ruie_components.prompts import estimate_tokens, render_query
@@ -90,6 +90,28 @@ def test_chunks_find_what_one_prompt_finds(sentences):
     for context, passes in ((0, 1), (2, 1), (2, 3)):
         chunking = Chunking(max_tokens=20, context_sentences=context, passes=passes)
         assert sorted(each.offsets for each in merged(text, chunking).extraction.entities) == whole
+
+
+@pytest.mark.parametrize(("words", "tokens"), [(4, 64), (90, 200), (2000, 512)])
+def test_a_chunk_is_about_as_long_as_the_pools_examples(encoder, words, tokens):
+    """With demonstrations of single sentences a language model finds little in a text of many."""
+    pool = [
+        Example(task="NER", text=f"Ada slept {number} " + "and ran " * (words // 2), labels=["person"])
+        for number in range(30)
+    ]
+    document = names("Ada met Bob in the old harbour. " * 300)
+    with DemonstrationStore.create(pool, encoder=encoder) as store:
+        chunks = Extractor(store, find_people, k=0).plan(document).chunks
+        assert len(Extractor(store, find_people, k=0).plan(document, Chunking(10_000)).chunks) == 1
+    sizes = [estimate_tokens(document.text[chunk.context_start : chunk.end]) for chunk in chunks]
+    assert tokens * 0.75 <= max(sizes) <= tokens
+
+
+def test_without_examples_a_chunk_has_512_tokens(encoder):
+    document = names("Ada met Bob in the old harbour. " * 300)
+    with DemonstrationStore.create([], encoder=encoder) as store:
+        chunks = Extractor(store, find_people, k=0).plan(document).chunks
+    assert chunks == tuple(documents.cut(document.text, Chunking(512)))
 
 
 def test_a_short_text_is_asked_as_it_is(store):
