@@ -17,6 +17,7 @@ from ruie_components.cli.console import errors, write_any_character
 from ruie_components.cli.corpus import merge
 from ruie_components.cli.demo import demo
 from ruie_components.cli.evaluate import evaluate_app
+from ruie_components.cli.info import info
 from ruie_components.cli.report import report
 from ruie_components.cli.serve import serve
 from ruie_components.cli.suggest import suggest
@@ -35,6 +36,7 @@ app.command()(demo)
 app.command("import")(exchange.import_annotations)
 app.command()(pools.index)
 app.command()(pools.sync)
+app.command()(info)
 app.command()(adapt)
 app.command()(tune)
 app.command()(work.retrieve)

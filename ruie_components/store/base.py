@@ -150,6 +150,13 @@ class DemonstrationStore:
         return self._pool.name
 
     @property
+    def pools(self) -> list[str]:
+        """The names of all pools in the same folder or on the same server, sorted."""
+        self._pool.check_open()
+        with chroma_errors(self._pool.connection.location, "reading"):
+            return pools(self._pool.connection)
+
+    @property
     def encoder(self) -> Encoder:
         """The encoder of queries and rows."""
         return self._pool.encoder
@@ -326,7 +333,7 @@ class DemonstrationStore:
     def search(self, query: Query, k: int = 8) -> list[Demonstration]:
         """The ``k`` examples that ``Selector("similarity")`` chooses: the most similar of the query's task, best first.
 
-        The query's own text is never among them. Examples of a schema without any label of the query come last.
+        The query's own text is never among them. Examples of another event type or schema come last; see ``Selector``.
 
         Args:
             query: The query.

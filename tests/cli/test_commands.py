@@ -9,11 +9,12 @@ from io import BytesIO, StringIO, TextIOWrapper
 import pytest
 from rich.console import Console
 
-from ruie_components import Extraction
+from ruie_components import DemonstrationStore, Extraction
 from ruie_components.cli import show
 from ruie_components.extraction import ExtractionResult, Usage
 from ruie_components.formats import write_examples
 from ruie_components.starter import starter_examples
+from ruie_components.store.tuned import TunedSettings
 
 
 @pytest.fixture
@@ -55,6 +56,44 @@ def test_index_then_retrieve_prompt_and_extract(ruie, pool):
     row = json.loads(out)
     assert {span["text"] for span in row["extraction"]["entities"]} == {"Oslo", "Lima"}
     assert len(row["demonstrations"]) == 8
+
+
+def test_info_says_what_a_pool_holds(ruie, pool):
+    ruie("index", pool, "--store", "s")
+    ruie("index", pool, "--store", "s", "--pool", "spare")
+    told = json.loads(ruie("info", "--store", "s", "--json")[1])
+    labels = told["tasks"]["NER"].pop("labels")
+    assert {"airline", "city"} < set(labels)
+    assert told == {
+        "store": "s",
+        "pool": "default",
+        "encoder": "embedded",
+        "other_pools": ["spare"],
+        "tasks": {"NER": {"examples": 90, "tuned": None}},
+        "descriptions": {},
+    }
+    settings = TunedSettings(method="bm25", k=4)
+    with DemonstrationStore.open("s") as store:
+        store.set_tuned("NER", settings)
+        store.describe_labels({"city": "A town."})
+    status, out, _ = ruie("info", "--store", "s", "--check-index")
+    assert status == 0
+    for part in (
+        "'default' in s (encoder: embedded)",
+        "NER",
+        "90",
+        "bm25 k=4",
+        "labels: city",
+        "here: spare",
+        "every row",
+    ):
+        assert part in " ".join(out.split())
+    told = json.loads(ruie("info", "--store", "s", "--json", "--check-index")[1])
+    assert told["tasks"]["NER"]["tuned"] == settings.model_dump(mode="json")
+    assert (told["index_recall"], told["index_checked"]) == (None, 90)
+    status, _, err = ruie("info", "--store", "nowhere")
+    assert status == 1
+    assert "nowhere" in err
 
 
 def test_extract_reads_files_and_goes_on_where_it_stopped(ruie, pool, tmp_path):
