@@ -207,8 +207,8 @@ def extract(
         int | None,
         typer.Option(
             min=0,
-            help="Maximum tokens of a chunk; longer texts are cut at sentence ends; 0: never. Default: twice the "
-            "length of the pool's long examples, 64 to 512.",
+            help="Maximum tokens of a chunk; longer texts are cut at sentence ends; 0: never. Default: as long as "
+            "the pool's long examples, 64 to 512.",
             show_default=False,
         ),
     ] = None,

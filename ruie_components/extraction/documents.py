@@ -17,8 +17,6 @@ from ruie_components.types import Argument, Event, EventQuery, Extraction, Query
 
 SHORTEST_CHUNK, LONGEST_CHUNK = 64, 512
 """The limits, in tokens, of a chunk whose length is not given."""
-LONG_EXAMPLES = 2
-"""A chunk whose length is not given is so many times as long as the pool's long examples."""
 
 _LARGEST_CONTEXT = 4  # the context takes at most this fraction (1/n) of a chunk's budget
 
@@ -29,8 +27,8 @@ class Chunking:
 
     Args:
         max_tokens: The budget of a chunk with its context, in tokens of the text only. A shorter text is one chunk.
-            Default: twice the length that nine of ten examples of the pool don't exceed, but 64 to 512. A language
-            model finds little in a text that is much longer than its demonstrations.
+            Default: the length that nine of ten examples of the pool don't exceed, but 64 to 512. A language model
+            finds little in a text that is longer than its demonstrations (docs/evaluation.md).
         context_sentences: How many sentences before a chunk to show with it; they take at most a quarter of the budget.
         passes: How often to read the document. Every pass cuts it differently; annotations of later passes are kept if
             they do not overlap an earlier one with the same label.

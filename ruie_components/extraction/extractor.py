@@ -334,8 +334,7 @@ class Extractor:
         """The length of a chunk for the examples of the pool."""
         if task not in self.store.tasks:
             return documents.LONGEST_CHUNK
-        long = documents.LONG_EXAMPLES * self.store.long_text_tokens(task)
-        return min(max(long, documents.SHORTEST_CHUNK), documents.LONGEST_CHUNK)
+        return min(max(self.store.long_text_tokens(task), documents.SHORTEST_CHUNK), documents.LONGEST_CHUNK)
 
     def prompt(self, query: QueryInput | Prompt) -> Prompt:
         """Choose the demonstrations and write the prompt; a prompt is returned unchanged."""
