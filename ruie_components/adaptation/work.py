@@ -243,7 +243,7 @@ def starting_encoder(encoder: Encoder, start: Any = None) -> Encoder:
             f"the pool's encoder says that it was adapted from {config.adapted_from!r}; what a file names is not "
             "loaded. If you trust it, give it: store.adapt(start=...), or ruie adapt --start ..."
         )
-    is_name = isinstance(start, str | Path) and str(start) != EMBEDDED
+    is_name = isinstance(start, Path) or (isinstance(start, str) and start != EMBEDDED)
     if is_name and not (Path(start) / CONFIG).is_file():  # a checkpoint, which has no settings
         return SentenceTransformersEncoder(
             start,

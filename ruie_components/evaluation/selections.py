@@ -124,6 +124,6 @@ def _oracle(data: EvaluationSet, k: int) -> Chosen:
     f1 = label_f1_matrix(*count_matrices(data.inputs, pool))
     source = MatrixSource(f1, [example.query for example in data.inputs], pool)
     return [
-        [Demonstration(example=choice.candidate.example, score=choice.score) for choice in chosen]
-        for chosen in Selector("similarity", k=k).choose(source)
+        [Demonstration(example=candidate.example, score=candidate.score) for candidate in best]
+        for best in source.nearest(range(len(data.inputs)), k)
     ]

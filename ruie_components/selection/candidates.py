@@ -109,7 +109,7 @@ class Choice(NamedTuple, Generic[CandidateT]):
     candidate: CandidateT
     score: float
     """The score it is ordered by: its similarity, or the method's own score."""
-    reason: Callable[[], Reason]
+    reason: Callable[..., Reason]
 
 
 def rank(candidate: Candidate) -> tuple[float, str | int]:
@@ -230,8 +230,8 @@ class MatrixSource:
         object.__setattr__(self, "_known", _Known(self.examples))
 
     def with_scores(self, scores: NDArray[np.floating]) -> MatrixSource:
-        """The same queries and examples with other scores; what was computed from the examples is kept."""
-        other = replace(self, scores=scores)
+        """The same queries and examples with other scores and no vectors; what was computed from the rest is kept."""
+        other = replace(self, scores=scores, vectors=None)
         object.__setattr__(other, "_known", self._known)
         return other
 

@@ -12,7 +12,9 @@ from ruie_components.selection.candidates import CandidateT, Choice
 from ruie_components.types import Reason
 
 
-def mmr(candidates: Sequence[CandidateT], k: int, lambda_mult: float) -> list[Choice[CandidateT]]:
+def mmr(
+    candidates: Sequence[CandidateT], k: int, lambda_mult: float, far: Sequence[int] | None = None
+) -> list[Choice[CandidateT]]:
     """Maximal marginal relevance (Carbonell and Goldstein 1998, equation 1).
 
     The next choice is the candidate with the largest
@@ -22,6 +24,7 @@ def mmr(candidates: Sequence[CandidateT], k: int, lambda_mult: float) -> list[Ch
         candidates: Best first, with vectors.
         k: How many to choose.
         lambda_mult: 1 is similarity alone, 0 diversity alone; the first is the most similar in any case.
+        far: How far each candidate's task is from the query's: the nearest are chosen first.
 
     Returns:
         The chosen candidates, in the order of choice.
@@ -30,12 +33,15 @@ def mmr(candidates: Sequence[CandidateT], k: int, lambda_mult: float) -> list[Ch
         return []
     scores = np.array([candidate.score for candidate in candidates])  # (n,)
     vectors = np.array([candidate.vector for candidate in candidates])  # (n, d)
-    chosen = [0]
+    tasks = np.zeros(len(candidates), int) if far is None else np.asarray(far, int)  # (n,)
+    chosen = [int(np.argmin(tasks))]  # the first of equals
     redundancies: list[float | None] = [None]
-    closest = vectors @ vectors[0]  # (n,), similarity to the most similar of the chosen
+    closest = vectors @ vectors[chosen[0]]  # (n,), similarity to the most similar of the chosen
     while len(chosen) < min(k, len(candidates)):
         gain = lambda_mult * scores - (1 - lambda_mult) * closest
+        left = np.delete(np.arange(len(candidates)), chosen)
         gain[chosen] = -np.inf
+        gain[tasks > tasks[left].min()] = -np.inf
         best = int(np.argmax(gain))
         chosen.append(best)
         redundancies.append(float(closest[best]))

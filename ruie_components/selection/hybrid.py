@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from ruie_components.lexical import score_documents
 from ruie_components.tokenization import tokenize
 
-_SHORT = 1000  # characters of a text whose counts are remembered
 _ROUNDING = 1e-9  # scores that differ by less are equal
 
 
@@ -25,12 +23,7 @@ class HybridScores(NamedTuple):
 
 
 def count_tokens(text: str) -> Counter[str]:
-    """How often each token occurs in a text; the counts are shared, so don't change them."""
-    return _count_short(text) if len(text) <= _SHORT else Counter(tokenize(text))
-
-
-@lru_cache(maxsize=10_000)  # many queries have candidates in common
-def _count_short(text: str) -> Counter[str]:
+    """How often each token occurs in a text."""
     return Counter(tokenize(text))
 
 

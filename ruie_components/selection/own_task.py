@@ -13,9 +13,9 @@ class Distance(IntEnum):
     """How far an example's task is from the query's; sorts the nearest first."""
 
     OWN = 0
-    """It has a label of the query in its schema and, for EAE, the query's event type."""
+    """For EAE its event is of the query's type; else its schema has a label of the query."""
     OTHER_EVENT = 1
-    """Its event is of another type, with other roles (EAE)."""
+    """Its event is of another type; some of its roles are the query's (EAE)."""
     OTHER_SCHEMA = 2
     """Its schema has no label of the query."""
 
@@ -23,59 +23,58 @@ class Distance(IntEnum):
 def distances(candidates: Sequence[Candidate], query: Query) -> list[Distance]:
     """How far each candidate's task is from the query's."""
     labels, event_type = set(query.labels), query.event.type if query.event else None
-    return [
-        Distance.OTHER_SCHEMA
-        if labels.isdisjoint(candidate.schema)
-        else Distance.OTHER_EVENT
-        if event_type is not None and candidate.event != event_type
-        else Distance.OWN
-        for candidate in candidates
-    ]
+
+    def distance(candidate: Candidate) -> Distance:
+        if event_type is not None and candidate.event == event_type:
+            return Distance.OWN
+        if labels.isdisjoint(candidate.schema):
+            return Distance.OTHER_SCHEMA
+        return Distance.OWN if event_type is None else Distance.OTHER_EVENT
+
+    return [distance(candidate) for candidate in candidates]
 
 
-def own(candidates: Sequence[Candidate], query: Query) -> int:
-    """How many candidates show the query's own task."""
-    return distances(candidates, query).count(Distance.OWN)
-
-
-def add_own(
+def similar(
     source: CandidateSource[CandidateT],
-    candidates: dict[int, list[CandidateT]],
     indices: Sequence[int],
     k: int,
+    counts: Sequence[int],
     *,
     score_threshold: float | None = None,
     vectors: bool = False,
-) -> None:
-    """Add the ``k`` most similar examples of the query's own task in the whole pool to the candidates of some queries.
+) -> dict[int, list[CandidateT]]:
+    """The most similar examples for some queries, with more where fewer than ``k`` of them show the query's own task.
+
+    These are searched in the whole pool: by the type of the query's event, or else by annotations with its labels.
 
     Args:
         source: The queries and the pool.
-        candidates: By the query's index, best first.
-        indices: The queries.
-        k: How many are added at most.
-        score_threshold: Examples with a lower score are not added.
+        indices: Which of the source's queries.
+        k: How many examples should show the query's own task.
+        counts: How many of the most similar examples to take: the second number where the first brings too few.
+        score_threshold: Examples with a lower score are left out.
         vectors: Whether the candidates need vectors.
+
+    Returns:
+        By the query's index, best first, whatever their task.
     """
+    hits: dict[int, list[CandidateT]] = {}
+    wanted = list(indices)
+    for count in counts:
+        found = above(source.nearest(wanted, count, vectors=vectors), score_threshold)
+        hits.update(zip(wanted, found, strict=True))
+        wanted = [i for i in wanted if len(hits[i]) == count and _count_own(hits[i], source.queries[i]) < k]
     queries: dict[tuple[Task, str | tuple[str, ...]], list[int]] = {}  # that one search serves
-    for i in indices:
+    for i in wanted:
         query = source.queries[i]
         queries.setdefault((query.task, query.event.type if query.event else query.labels), []).append(i)
     for (_, shared), of_search in queries.items():
         event_type, labels = (shared, None) if isinstance(shared, str) else (None, shared)
-        found = source.nearest(of_search, k, event_type=event_type, labels=labels, vectors=vectors)
-        for i, more in zip(of_search, above(found, score_threshold), strict=True):
-            candidates[i] = merge(candidates[i], more)
+        more = source.nearest(of_search, k, event_type=event_type, labels=labels, vectors=vectors)
+        for i, own in zip(of_search, above(more, score_threshold), strict=True):
+            hits[i] = merge(hits[i], own)
+    return hits
 
 
-def own_first(candidates: Sequence[CandidateT], query: Query, k: int) -> list[CandidateT]:
-    """The candidates of the query's own task; where there are fewer than ``k``, others follow, the nearest task first.
-
-    Args:
-        candidates: Best first; the order among equals stays.
-        query: The query.
-        k: How many are needed.
-    """
-    far = distances(candidates, query)
-    ordered = [candidates[i] for i in sorted(range(len(far)), key=far.__getitem__)]
-    return ordered[: max(far.count(Distance.OWN), k)]
+def _count_own(candidates: Sequence[Candidate], query: Query) -> int:
+    return distances(candidates, query).count(Distance.OWN)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, partial
@@ -23,7 +24,7 @@ from ruie_components.selection.candidates import (
 )
 from ruie_components.selection.diversity import cover, mmr
 from ruie_components.selection.hybrid import count_tokens, hybrid_scores
-from ruie_components.selection.own_task import add_own, distances, own, own_first
+from ruie_components.selection.own_task import distances, similar
 from ruie_components.selection.voting import vote_many
 from ruie_components.types import Demonstration, Query, Reason, Task
 
@@ -53,15 +54,16 @@ class Selector:
 
     Scores are cosines of the encoder's vectors; for ``hybrid`` and ``bm25`` they are those of the method. Every method
     returns best first. Examples of another event type (EAE), and those whose schema has no label of the query, show
-    another task: similarity, hybrid rank and MMR choose them only where the pool has fewer than ``k`` others.
+    another task: similarity, hybrid rank and MMR choose them last, where there are fewer than ``k`` others.
 
     Args:
         method: How to choose. The default is the one with the highest F1 of an LLM's extractions on dev sets
             (``docs/evaluation.md``).
         k: How many; all examples if the pool holds fewer.
-        fetch_k: For label voting, hybrid rank, MMR and label coverage: the number of most similar examples to choose
-            from. Default: ten times ``k``, at least 50. The whole pool is searched for labels that none of these has
-            (label coverage), and for examples of the query's task if fewer than ``k`` of these show it (the others).
+        fetch_k: The number of most similar examples that label voting, hybrid rank, MMR and label coverage choose from,
+            and similarity where some of the ``k`` nearest show another task. Default: ten times ``k``, at least 50. If
+            fewer than ``k`` of them show the query's task, the whole pool is searched for more: by the event type
+            (EAE), else by annotations with a label of the query; for label coverage by labels that none of them has.
         score_threshold: Rows with a lower score are left out, so there may be fewer than ``k``.
         lambda_mult: For MMR: 1 is similarity alone, 0 diversity alone.
         seed: For random choice.
@@ -129,27 +131,27 @@ class Selector:
         Raises:
             StoreError: The source is a store that has no example of a query's task, or can't be read.
         """
-        every = range(len(source.queries))
+        every, threshold = range(len(source.queries)), self.score_threshold
         if self.k == 0:
             return [[] for _ in every]
         match Method(self.method):
             case Method.LABEL_VOTE:
                 chosen = vote_many(source, self.k, self.candidate_count, self.score_threshold)
             case Method.SIMILARITY:
-                hits = self._similar(source, self.k)
-                chosen = [_by_similarity(each, query, self.k) for each, query in zip(hits, source.queries, strict=True)]
+                hits = similar(source, every, self.k, [self.k, self.candidate_count], score_threshold=threshold)
+                chosen = [self._best(_by_similarity(hits[i]), query) for i, query in enumerate(source.queries)]
             case Method.HYBRID:
-                token_weights = cache(source.token_weights)  # a store counts its rows for each
-                hits = self._similar(source, self.candidate_count)
+                token_counts, token_weights = cache(count_tokens), cache(source.token_weights)
+                hits = similar(source, every, self.k, [self.candidate_count])
                 chosen = [
-                    self._fuse(each, query, token_weights(query.task))
-                    for each, query in zip(hits, source.queries, strict=True)
+                    self._best(self._fuse(hits[i], query, token_counts, token_weights(query.task)), query)
+                    for i, query in enumerate(source.queries)
                 ]
             case Method.MMR:
-                hits = self._similar(source, self.candidate_count, vectors=True)
+                hits = similar(source, every, self.k, [self.candidate_count], score_threshold=threshold, vectors=True)
                 chosen = [
-                    mmr(own_first(each, query, self.k), self.k, self.lambda_mult)
-                    for each, query in zip(hits, source.queries, strict=True)
+                    _ordered(mmr(hits[i], self.k, self.lambda_mult, distances(hits[i], query)), query)
+                    for i, query in enumerate(source.queries)
                 ]
             case Method.LABEL_COVERAGE:
                 chosen = self._cover(source)
@@ -157,8 +159,8 @@ class Selector:
                 chosen = [self._draw(source, i) for i in every]
             case Method.BM25:
                 chosen = [_by_bm25(hits) for hits in self._above(source.lexical(every, self.k))]
-        if Method(self.method) in (Method.SIMILARITY, Method.HYBRID):
-            return chosen  # already in order: examples of another task come last, whatever their scores
+        if self.method in (Method.SIMILARITY, Method.HYBRID, Method.MMR):
+            return chosen  # in order: examples of another task come last, whatever their scores
         return [sorted(of_query, key=lambda choice: (-choice.score, choice.candidate.id)) for of_query in chosen]
 
     @property
@@ -166,50 +168,45 @@ class Selector:
         """The number of most similar examples to choose from: ``fetch_k`` or its default, at least ``k``."""
         return max(self.k, self.fetch_k if self.fetch_k is not None else max(50, 10 * self.k))
 
-    def _similar(
-        self, source: CandidateSource[CandidateT], count: int, *, vectors: bool = False
-    ) -> list[list[CandidateT]]:
-        """The ``count`` nearest for each query, and more where fewer than ``k`` of them show the query's own task."""
-        threshold = None if self.method == Method.HYBRID else self.score_threshold  # hybrid rank has its own scores
-        hits: dict[int, list[CandidateT]] = {}
-        wanted: Sequence[int] = range(len(source.queries))
-        for fetched in sorted({count, self.candidate_count}):
-            found = above(source.nearest(wanted, fetched, vectors=vectors), threshold)
-            hits.update(zip(wanted, found, strict=True))
-            wanted = [i for i in wanted if len(hits[i]) == fetched and own(hits[i], source.queries[i]) < self.k]
-        add_own(source, hits, wanted, self.k, score_threshold=threshold, vectors=vectors)
-        return list(hits.values())
-
     def _above(self, hits: list[list[CandidateT]]) -> list[list[CandidateT]]:
         return above(hits, self.score_threshold)
 
+    def _best(self, choices: Sequence[Choice[CandidateT]], query: Query) -> list[Choice[CandidateT]]:
+        """The ``k`` best of all candidates, with their positions."""
+        return [
+            choice._replace(reason=partial(choice.reason, order=n))
+            for n, choice in enumerate(_ordered(choices, query)[: self.k], start=1)
+        ]
+
     def _fuse(
-        self, hits: Sequence[CandidateT], query: Query, token_weights: Mapping[str, float]
+        self,
+        hits: Sequence[CandidateT],
+        query: Query,
+        token_counts: Callable[[str], Counter[str]],
+        token_weights: Mapping[str, float],
     ) -> list[Choice[CandidateT]]:
-        """The best by hybrid rank, with its scores instead of cosines."""
+        """All candidates with the scores of the hybrid rank instead of cosines."""
         if not hits:
             return []
-        texts = [count_tokens(hit.text) for hit in hits]
+        texts = [token_counts(hit.text) for hit in hits]
         scores = hybrid_scores([hit.score for hit in hits], texts, count_tokens(query.text), token_weights)
-        far = distances(hits, query)
-        order = sorted(range(len(hits)), key=lambda i: (far[i], -scores.fused[i], hits[i].id))
+        ranks = np.argsort(np.argsort(-scores.fused, kind="stable"))
         return [
             Choice(
-                hits[i],
+                hit,
                 float(scores.fused[i]),
                 partial(
                     Reason.model_construct,
                     method="hybrid",
-                    order=position,
                     candidates=len(hits),
-                    similarity=hits[i].score,
+                    similarity=hit.score,
                     similarity_rank=i + 1,
                     bm25=float(scores.bm25[i]),
                     bm25_rank=1 + int(np.sum(scores.bm25 > scores.bm25[i])),
-                    hybrid_rank=position,
+                    hybrid_rank=1 + int(ranks[i]),
                 ),
             )
-            for position, i in enumerate(order[: self.k], start=1)
+            for i, hit in enumerate(hits)
             if self.score_threshold is None or scores.fused[i] >= self.score_threshold
         ]
 
@@ -238,18 +235,21 @@ class Selector:
         ]
 
 
-def _by_similarity(hits: Sequence[CandidateT], query: Query, k: int) -> list[Choice[CandidateT]]:
-    far = distances(hits, query)
-    ranked = sorted(range(len(hits)), key=far.__getitem__)  # stable
+def _ordered(choices: Sequence[Choice[CandidateT]], query: Query) -> list[Choice[CandidateT]]:
+    """Examples of the query's own task first, then by score."""
+    far = distances([choice.candidate for choice in choices], query)
+    ranked = sorted(zip(far, choices, strict=True), key=lambda one: (one[0], -one[1].score, one[1].candidate.id))
+    return [choice for _, choice in ranked]
+
+
+def _by_similarity(hits: Sequence[CandidateT]) -> list[Choice[CandidateT]]:
     return [
         Choice(
-            hits[i],
-            hits[i].score,
-            partial(
-                Reason.model_construct, method="similarity", order=n, similarity=hits[i].score, similarity_rank=i + 1
-            ),
+            hit,
+            hit.score,
+            partial(Reason.model_construct, method="similarity", similarity=hit.score, similarity_rank=n),
         )
-        for n, i in enumerate(ranked[:k], start=1)
+        for n, hit in enumerate(hits, start=1)
     ]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 
@@ -10,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruie_components.labels import count_matrix, label_f1_matrix
-from ruie_components.selection.candidates import CandidateSource, CandidateT, Choice, above
+from ruie_components.selection.candidates import CandidateSource, CandidateT, Choice
 from ruie_components.selection.hybrid import count_tokens, hybrid_scores
-from ruie_components.selection.own_task import add_own, own
+from ruie_components.selection.own_task import similar
 from ruie_components.types import Query, Reason
 
 COVERAGE = 3.0
@@ -51,14 +52,12 @@ def vote_many(
     chosen: list[list[Choice[CandidateT]]] = []
     for start in range(0, len(source.queries), _BATCH):
         indices = range(start, min(start + _BATCH, len(source.queries)))
+        token_counts = cache(count_tokens)  # many queries have candidates in common
         token_weights = cache(source.token_weights)  # a store counts its rows for each
-        nearest = above(source.nearest(indices, fetch_k), score_threshold)
-        candidates = dict(zip(indices, nearest, strict=True))
-        few = [i for i in indices if own(candidates[i], source.queries[i]) < k <= fetch_k == len(candidates[i])]
-        add_own(source, candidates, few, k, score_threshold=score_threshold)
-        for i, of_query in candidates.items():
+        for i, candidates in similar(source, indices, k, [fetch_k], score_threshold=score_threshold).items():
             query = source.queries[i]
-            chosen.append(vote(of_query, query, k, token_weights=token_weights(query.task)))
+            weights = token_weights(query.task)
+            chosen.append(vote(candidates, query, k, token_counts=token_counts, token_weights=weights))
     return chosen
 
 
@@ -67,6 +66,7 @@ def vote(
     query: Query,
     k: int,
     *,
+    token_counts: Callable[[str], Counter[str]] = count_tokens,
     token_weights: Mapping[str, float] | None = None,
 ) -> list[Choice[CandidateT]]:
     """Choose candidates that agree with the labels that candidates vote for, and together cover these labels.
@@ -80,6 +80,7 @@ def vote(
         candidates: Best first; ties keep this order.
         query: The query.
         k: How many to choose.
+        token_counts: ``count_tokens``, or a cached version of it.
         token_weights: From ``weigh_tokens``, for the pool and task.
 
     Returns:
@@ -88,7 +89,7 @@ def vote(
     if not candidates:
         return []
     scores = [candidate.score for candidate in candidates]
-    texts = [count_tokens(candidate.text) for candidate in candidates]
+    texts = [token_counts(candidate.text) for candidate in candidates]
     hybrid = hybrid_scores(scores, texts, count_tokens(query.text), token_weights)
     order: list[int] = np.argsort(-hybrid.fused, kind="stable").tolist()
     if query.event:

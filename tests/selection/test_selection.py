@@ -272,3 +272,97 @@ def test_a_score_threshold_holds_for_examples_of_the_own_task_too(encoder):
         assert far.example.text == "Cy left Rome."
         chosen = Selector(k=2, score_threshold=far.score + 0.01).select(store, asked)
     assert [each.example.query.event.type for each in chosen] == ["wedding", "wedding"]
+
+
+@pytest.fixture(scope="module")
+def weddings(encoder):
+    """A hundred weddings, and two journeys that are less like a query about a wedding place."""
+    other = [argument_example(f"Ada married Bob in Rome {number}.", "wedding") for number in range(100)]
+    own = [argument_example("Cy left Rome.", "journey"), argument_example("Dan reached Rome.", "journey")]
+    with DemonstrationStore.create([*other, *own], encoder=encoder) as store:
+        yield store
+
+
+def test_a_threshold_of_the_hybrid_rank_leaves_out_the_own_task_too(weddings):
+    asked = argument_example("Ada married in Rome 7.", "journey").query
+    everything = Selector("hybrid", k=102, fetch_k=200).select(weddings, asked)
+    low = max(each.score for each in everything[:2])
+    chosen = Selector("hybrid", k=5, fetch_k=200, score_threshold=low + 1e-6).select(weddings, asked)
+    assert [each.example.query.event.type for each in chosen] == ["wedding"] * 5
+    assert [each.reason.order for each in chosen] == [1, 2, 3, 4, 5]
+    assert all(each.score > low for each in chosen)
+    ranks = [each.reason.hybrid_rank for each in everything]
+    assert sorted(ranks) == list(range(1, len(ranks) + 1))
+    assert ranks[0] > 10  # first by its task, not by its rank
+
+
+@pytest.mark.parametrize("lambda_mult", [0.0, 1.0])
+def test_mmr_is_mmr_among_examples_of_another_task(weddings, lambda_mult):
+    asked = argument_example("Ada married in Rome 7.", "journey").query
+    chosen = Selector("mmr", k=4, lambda_mult=lambda_mult).select(weddings, asked)
+    assert [each.example.query.event.type for each in chosen] == ["journey", "journey", "wedding", "wedding"]
+    assert sorted(each.reason.order for each in chosen) == [1, 2, 3, 4]
+    assert min(each.reason.similarity_rank for each in chosen) == (
+        1 if lambda_mult else chosen[2].reason.similarity_rank
+    )
+    missing = argument_example("Ada married in Rome 7.", "birth").query
+    nearest = [each.example.text for each in Selector(k=4).select(weddings, missing)]
+    spread = [each.example.text for each in Selector("mmr", k=4, lambda_mult=lambda_mult).select(weddings, missing)]
+    assert (set(spread) == set(nearest)) is bool(lambda_mult)
+
+
+@pytest.mark.parametrize("method", ["similarity", "hybrid", "mmr", "label-vote", "label-coverage"])
+def test_an_event_type_that_the_pool_lacks_gets_the_nearest_of_others(weddings, method):
+    asked = argument_example("Ada married in Rome 7.", "birth").query
+    assert len(Selector(method, k=3).select(weddings, asked)) == 3
+
+
+def test_an_example_of_the_event_type_is_own_whatever_roles_it_has(encoder):
+    other = [argument_example(f"Ada married Bob in Rome {number}.", "wedding") for number in range(9)]
+    roles = argument_example("Cy left Rome.", "journey").model_dump(by_alias=True)
+    own = Example.model_validate({**roles, "schema": ["place", "vehicle"]})
+    asked = Query(task="EAE", text="Ada left Oslo.", labels=["person"], event={"type": "journey", "trigger": "left"})
+    with DemonstrationStore.create([*other, own], encoder=encoder) as store:
+        assert Selector(k=1).select(store, asked)[0].example == own
+
+
+def test_label_voting_finds_examples_of_the_schema_behind_many_of_another(encoder):
+    animal = {"text": "Ada", "start": 0, "end": 3, "type": "animal"}
+    foreign = [
+        Example(task="NER", text=f"Ada slept in Rome {number}.", labels=["animal"], entities=[animal])
+        for number in range(100)
+    ]
+    own = [example("Bob met Cy at Acme.", person="Bob"), example("Oslo works for Acme.", person="Oslo")]
+    with DemonstrationStore.create([*foreign, *own], encoder=encoder) as store:
+        chosen = Selector("label-vote", k=2).select(store, query("Ada slept in Rome.", ["person", "date"]))
+    assert {each.example.text for each in chosen} == {each.text for each in own}
+
+
+@pytest.mark.parametrize("method", ["similarity", "hybrid", "mmr", "label-vote"])
+def test_one_batch_may_have_several_tasks_and_schemas(encoder, method):
+    journeys = [argument_example(f"Cy left Rome {number}.", "journey") for number in range(4)]
+    weddings = [argument_example(f"Ada married Bob in Rome {number}.", "wedding") for number in range(60)]
+    people = [example(f"Ada slept in Rome {number}.", person="Ada") for number in range(5)]
+    asked = [
+        argument_example("Ada married in Rome 77.", "journey").query,
+        query("Ada slept."),
+        argument_example("Ada married in Rome 77.", "wedding").query,
+    ]
+    with DemonstrationStore.create([*journeys, *weddings, *people], encoder=encoder) as store:
+        selector = Selector(method, k=3)
+        chosen = selector.select_many(store, asked)
+        alone = [selector.select(store, each) for each in asked]
+    assert [[each.example for each in some] for some in chosen] == [[each.example for each in some] for some in alone]
+    assert {each.example.query.event.type for each in chosen[0]} == {"journey"}
+    assert {each.example.task for each in chosen[1]} == {"NER"}
+    assert {each.example.query.event.type for each in chosen[2]} == {"wedding"}
+
+
+def test_other_scores_choose_other_examples_of_the_same_matrix(encoder):
+    pool = [example(f"Ada slept in Rome {number}.") for number in range(5)]
+    source = MatrixSource(np.array([[5.0, 4, 3, 2, 1]]), [query("Bob ran.")], pool, np.ones((5, 2), np.float32))
+    assert [each.id for each in source.nearest([0], 2)[0]] == [0, 1]
+    other = source.with_scores(np.array([[1.0, 2, 3, 4, 5]]))
+    assert [each.id for each in other.nearest([0], 2)[0]] == [4, 3]
+    with pytest.raises(ValueError, match="MMR needs vectors"):
+        other.nearest([0], 2, vectors=True)

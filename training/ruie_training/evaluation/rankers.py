@@ -16,7 +16,7 @@ from ruie_components.encoders import Encoder
 from ruie_components.labels import count_matrices, label_f1_matrix
 from ruie_components.lexical import BM25Index, example_tokens, query_tokens
 from ruie_components.selection import Selector
-from ruie_components.selection.candidates import MatrixSource
+from ruie_components.selection.candidates import MatrixCandidate, MatrixSource
 from ruie_components.types import Example
 
 Scores = NDArray[np.float32]
@@ -122,9 +122,23 @@ def select(method: str, scores: Scores, queries: Sequence[Example], pool: Sequen
         Rows of the pool, (queries, k), padded with -1.
     """
     source = MatrixSource(scores, [example.query for example in queries], pool)
-    rows = np.full((len(queries), k), -1, np.int64)
-    for i, chosen in enumerate(Selector(method, k=k).choose(source)):
-        rows[i, : len(chosen)] = [choice.candidate.id for choice in chosen]
+    return _rows([[choice.candidate for choice in chosen] for chosen in Selector(method, k=k).choose(source)], k)
+
+
+def by_scores(rank: Ranker) -> Retriever:
+    """The examples with the highest scores, whatever their task: what BM25, chance and the oracle choose."""
+
+    def retrieve(queries: Sequence[Example], pool: Sequence[Example], ks: Sequence[int]) -> dict[int, Rows]:
+        source = MatrixSource(rank(queries, pool), [example.query for example in queries], pool)
+        return {k: _rows(source.nearest(range(len(queries)), k), k) for k in ks}
+
+    return retrieve
+
+
+def _rows(chosen: Sequence[Sequence[MatrixCandidate]], k: int) -> Rows:
+    rows = np.full((len(chosen), k), -1, np.int64)
+    for i, candidates in enumerate(chosen):
+        rows[i, : len(candidates)] = [candidate.id for candidate in candidates]
     return rows
 
 
@@ -137,7 +151,7 @@ def by_each_method(name: str, rank: Ranker) -> dict[str, Retriever]:
 def in_every_table(middle: Mapping[str, Retriever], *, seed: int = 0) -> dict[str, Retriever]:
     """Random and BM25, then the given retrievers, then the oracle."""
     floor = {
-        "random": by_selection("similarity", rank_randomly(seed)),
-        "BM25": by_selection("similarity", rank_by_bm25),
+        "random": by_scores(rank_randomly(seed)),
+        "BM25": by_scores(rank_by_bm25),
     }
-    return {**floor, **middle, "oracle": by_selection("similarity", rank_by_labels)}
+    return {**floor, **middle, "oracle": by_scores(rank_by_labels)}
