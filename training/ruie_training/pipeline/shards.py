@@ -43,9 +43,9 @@ def score_in_shards(
     """
     process = process or Process()
     folder.mkdir(parents=True, exist_ok=True)
-    starts = range(0, len(candidates), size)
-    paths = [folder / f"shard-{start // size:05}.jsonl.gz" for start in starts]
-    shards = [_slice(candidates, start, start + size) for start in starts]
+    parts = [(start, min(start + size, len(candidates))) for start in range(0, len(candidates), size)]
+    paths = [folder / f"queries-{start:07}-{end:07}.jsonl.gz" for start, end in parts]  # the same queries for any size
+    shards = [_slice(candidates, start, end) for start, end in parts]
     own = list(zip(shards, paths, strict=True))[process.rank :: process.world]
     with track(label or "", total=sum(len(shard) for shard, _ in own), enabled=label is not None) as advance:
         for shard, path in own:

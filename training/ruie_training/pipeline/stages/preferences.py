@@ -84,7 +84,7 @@ class PreferencesStage(Stage[Preferences]):
             context.candidates("mine"),
             score,
             folder / "shards",
-            size=max(1, SHARD_PAIRS // settings.per_query),
+            size=self._shard_size(settings, context.recipe),
             process=context.process,
         )
         check_scored(scored)
@@ -92,6 +92,12 @@ class PreferencesStage(Stage[Preferences]):
             scored.save(folder / CANDIDATES)
         report = {"queries": len(scored), "pairs": scored.pairs, "kind": scored.kind, "dropped": dict(scored.dropped)}
         return {**report, **label_f1_of_ends(scored, examples, mined=context.candidates("mine"))}
+
+    def _shard_size(self, settings: Preferences, recipe: Recipe) -> int:
+        """Queries of a shard: with an LLM about ``SHARD_PAIRS`` pairs."""
+        if isinstance(settings.scorer, NoModel):
+            return 500
+        return max(1, SHARD_PAIRS // min(settings.per_query, _mined(recipe)))
 
 
 def _mined(recipe: Recipe) -> int:
