@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.table import Column, Table
@@ -13,6 +13,15 @@ from ruie_components.cli.adapt import index_figures, show_index
 from ruie_components.cli.console import console, write_json
 from ruie_components.cli.options import AsJson, EncoderOption, Pool
 from ruie_components.store import DemonstrationStore
+from ruie_components.store.tuned import TunedSettings
+
+
+class _Held(NamedTuple):
+    """What a pool holds of a task."""
+
+    examples: int
+    labels: tuple[str, ...]
+    tuned: TunedSettings | None
 
 
 def info(
@@ -27,17 +36,14 @@ def info(
 ) -> None:
     """Show what a pool holds: examples and labels by task, the encoder, tuned settings, and the store's other pools."""
     with closing(DemonstrationStore.open(store, pool=pool, encoder=encoder)) as opened:
-        tasks = {
-            task: {"examples": opened.count(task), "labels": opened.labels(task), "tuned": opened.tuned(task)}
-            for task in opened.tasks
-        }
+        tasks = {task: _Held(opened.count(task), opened.labels(task), opened.tuned(task)) for task in opened.tasks}
         others = [name for name in opened.pools if name != pool]
         descriptions, name = opened.label_descriptions(), opened.encoder.name
         check = opened.check_index(progress=True) if check_index else None
     if as_json:
         told: dict[str, Any] = {"store": store, "pool": pool, "encoder": name, "other_pools": others}
         told["tasks"] = {
-            task: each | {"tuned": each["tuned"].model_dump(mode="json") if each["tuned"] else None}
+            task: each._asdict() | {"tuned": each.tuned.model_dump(mode="json") if each.tuned else None}
             for task, each in tasks.items()
         }
         write_json(console, told | {"descriptions": descriptions} | (index_figures(check) if check else {}), indent=2)
@@ -45,8 +51,8 @@ def info(
     console.print(f"Pool {pool!r} in {store} (encoder: {name}).", markup=False, soft_wrap=True)
     table = Table("task", Column("examples", justify="right"), "labels", "tuned")
     for task, each in tasks.items():
-        labels = Text(", ".join(each["labels"]))  # "[CLS]" is no markup
-        table.add_row(task, f"{each['examples']:,}", labels, str(each["tuned"] or "no"))
+        labels = Text(", ".join(each.labels))  # "[CLS]" is no markup
+        table.add_row(task, f"{each.examples:,}", labels, str(each.tuned or "no"))
     console.print(table)
     if descriptions:
         console.print(f"Described labels: {', '.join(descriptions)}.", markup=False, soft_wrap=True)

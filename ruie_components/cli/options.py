@@ -39,7 +39,7 @@ Pool = Annotated[str, typer.Option("--pool", help="Name of the pool in the store
 EncoderOption = Annotated[
     str | None,
     typer.Option(
-        help="Exported encoder folder, sentence-transformers path or hub name. Default: the embedded one.",
+        help="Exported encoder folder, sentence-transformers path or hub name; or `embedded`, the default.",
         show_default=False,
     ),
 ]

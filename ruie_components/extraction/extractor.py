@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 from ruie_components import answers
 from ruie_components.chat import AnyChatModel, ChatModel, Constraint, Response, as_chat_model, retry
-from ruie_components.errors import ChatModelError, RuieError
+from ruie_components.errors import ChatModelError, RuieError, StoreError
 from ruie_components.extraction import batch, documents, streaming
 from ruie_components.extraction.confidence import agreement, from_tokens
 from ruie_components.extraction.documents import Chunking, DocumentResult, Plan
@@ -105,6 +105,7 @@ class Extractor:
         self.hold = check_hold(hold, self.model)
         self.max_tokens = max_tokens
         self.count_tokens = count_tokens
+        self._chunk_lengths: dict[Task, int] = {}
         self.instruction = instruction
         self.descriptions = self.store.label_descriptions() if descriptions is True else dict(descriptions or {})
         self.fuzzy_threshold = fuzzy_threshold
@@ -331,10 +332,14 @@ class Extractor:
         return documents.plan(known, replace(chunking, max_tokens=limit), self.count_tokens)
 
     def _chunk_tokens(self, task: Task) -> int:
-        """The length of a chunk for the examples of the pool."""
-        if task not in self.store.tasks:
-            return documents.LONGEST_CHUNK
-        return min(max(self.store.long_text_tokens(task), documents.SHORTEST_CHUNK), documents.LONGEST_CHUNK)
+        """The length of a chunk for the examples of the pool, which is read once."""
+        if task not in self._chunk_lengths:
+            try:
+                long = self.count_tokens(self.store.long_text(task))
+            except StoreError:  # no examples; a store that can't be read is an error when demonstrations are chosen
+                return documents.LONGEST_CHUNK
+            self._chunk_lengths[task] = min(max(long, documents.SHORTEST_CHUNK), documents.LONGEST_CHUNK)
+        return self._chunk_lengths[task]
 
     def prompt(self, query: QueryInput | Prompt) -> Prompt:
         """Choose the demonstrations and write the prompt; a prompt is returned unchanged."""

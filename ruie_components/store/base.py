@@ -353,14 +353,14 @@ class DemonstrationStore:
         """The nearest rows by their vectors, of any schema; hits have their vectors if ``vectors`` is set."""
         return self.candidates(queries).nearest(range(len(queries)), k, vectors=vectors)
 
-    def long_text_tokens(self, task: Task) -> int:
-        """The length in tokens, by an estimate, that nine of ten texts of a task don't exceed.
+    def long_text(self, task: Task) -> str:
+        """A text that nine of ten texts of a task are not longer than.
 
         Raises:
             StoreError: The pool has no example of this task, or can't be read.
         """
         self._pool.check_open()
-        return reading.long_text_tokens(self._pool, task)
+        return reading.long_text(self._pool, task)
 
     def candidates(self, queries: Sequence[Query]) -> StoreSource:
         """The pool as the source of candidates for queries, which a ``Selector`` chooses from.

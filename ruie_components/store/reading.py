@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from ruie_components.prompts import estimate_tokens
 from ruie_components.selection.token_weights import SAMPLE, sample_slices
 from ruie_components.store import records
 from ruie_components.store.collections import kept_labels
@@ -73,14 +72,14 @@ def sample(pool: OpenPool, task: Task, size: int) -> list[Example]:
     return [example for part in parts for example in _read(pool, part).values()]
 
 
-def long_text_tokens(pool: OpenPool, task: Task) -> int:
-    """The estimated tokens that nine of ten texts of a task don't exceed; counted once and kept with the pool."""
+def long_text(pool: OpenPool, task: Task) -> str:
+    """A text that nine of ten texts of a task, or of a sample of them, are not longer than; kept with the pool."""
 
-    def count_long() -> int:
-        lengths = sorted(estimate_tokens(example.text) for example in sample(pool, task, SAMPLE))
-        return lengths[(len(lengths) - 1) * 9 // 10]
+    def read() -> str:
+        texts = sorted((example.text for example in sample(pool, task, SAMPLE)), key=len)
+        return texts[-(-len(texts) * 9 // 10) - 1]
 
-    return pool.cached(f"long text {task}", task, count_long)
+    return pool.cached(f"long text {task}", task, read)
 
 
 def labels(pool: OpenPool, task: Task) -> tuple[str, ...]:

@@ -107,11 +107,26 @@ def test_a_chunk_is_about_as_long_as_the_pools_examples(encoder, words, tokens):
     assert tokens * 0.75 <= max(sizes) <= tokens
 
 
+def test_one_long_example_in_ten_does_not_make_chunks_longer(encoder):
+    texts = [f"Ada slept {number} " + "and ran " * 50 for number in range(9)] + ["Bob " * 400]
+    pool = [Example(task="NER", text=text, labels=["person"]) for text in texts]
+    document = names("Ada met Bob in the old harbour. " * 300)
+    with DemonstrationStore.create(pool, encoder=encoder) as store:
+        assert store.long_text("NER") in texts[:9]
+        by_letters = Extractor(store, find_people, k=0, count_tokens=len).plan(document).chunks
+    sizes = [chunk.end - chunk.context_start for chunk in by_letters]
+    assert 0.8 * 412 <= max(sizes) <= 412  # a text has 411 or 412 letters
+
+
 def test_without_examples_a_chunk_has_512_tokens(encoder):
     document = names("Ada met Bob in the old harbour. " * 300)
     with DemonstrationStore.create([], encoder=encoder) as store:
         chunks = Extractor(store, find_people, k=0).plan(document).chunks
     assert chunks == tuple(documents.cut(document.text, Chunking(512)))
+    example = Example(task="NER", text="Ada slept.", labels=["person"])
+    with DemonstrationStore.create([example], encoder=encoder) as store:
+        store.delete([example.content_id])
+        assert Extractor(store, find_people, k=0).plan(document).chunks == chunks
 
 
 def test_a_short_text_is_asked_as_it_is(store):
