@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -40,7 +39,7 @@ from ruie_components.cli.options import (
 from ruie_components.errors import RuieError
 from ruie_components.extraction.documents import Chunking
 from ruie_components.extraction.results import ExtractionResult
-from ruie_components.files import atomic_text
+from ruie_components.extraction.resume import count_others, write_results
 from ruie_components.formats.table import COLUMNS
 from ruie_components.prompts import AnswerFormat, Order, build_prompt
 
@@ -297,17 +296,14 @@ def extract(
                 concurrency=concurrency, text_key=text_key, overwrite=overwrite, as_json=as_json,
             )  # fmt: skip
             return
-        resume: Path | None
+        resume = _resume_path(out, extractor, overwrite) if out else None
         results: Sequence[ExtractionResult]
         if chunking and any(len(extractor.plan(query, chunking).queries) > 1 for query in queries):
-            resume = out and out.with_name(f"{out.name}.chunks.jsonl")
-            results = extractor.extract_documents(queries, chunking, concurrency=concurrency, resume=resume)
-            if out and out.suffix.lower() not in (".csv", ".tsv"):
-                with atomic_text(out, errors="surrogatepass") as lines:
-                    lines.writelines(json.dumps(result.to_row(), ensure_ascii=False) + "\n" for result in results)
-                resume = out
+            chunks = out and _own_file(out.with_name(f"{out.name}.chunks.jsonl"), extractor, overwrite)
+            results = extractor.extract_documents(queries, chunking, concurrency=concurrency, resume=chunks)
+            if resume:
+                write_results(resume, extractor.settings, queries, results)
         else:
-            resume = _resume_path(out, extractor, overwrite) if out else None
             results = extractor.extract_many(queries, progress=True, concurrency=concurrency, resume=resume)
     if out is None:
         for result in results:
@@ -336,9 +332,12 @@ def _resume_path(out: Path, extractor: Extractor, overwrite: bool) -> Path:
     Raises:
         RuieError: It holds results of other settings, without --overwrite.
     """
-    from ruie_components.extraction.resume import count_others
+    is_table = out.suffix.lower() in (".csv", ".tsv")
+    return _own_file(out.with_name(f"{out.name}.results.jsonl") if is_table else out, extractor, overwrite)
 
-    path = out.with_name(f"{out.name}.results.jsonl") if out.suffix.lower() in (".csv", ".tsv") else out
+
+def _own_file(path: Path, extractor: Extractor, overwrite: bool) -> Path:
+    """The path, after a check that it holds only results of these settings; with --overwrite others are deleted."""
     if others := count_others(path, extractor.settings):
         if not overwrite:
             raise RuieError(

@@ -132,7 +132,29 @@ class ResumeFile:
             file.writelines(_line(row) for row in [*others.values(), *lines])
 
     def _key(self, query: Query) -> str:
-        return f"{self._settings}-{_hash(query.to_json())[:24]}"
+        return _key(self._settings, query)
+
+
+def write_results(
+    path: Path, settings: Mapping[str, Any], queries: Sequence[Query], results: Sequence[ExtractionResult]
+) -> None:
+    """Write results in place of earlier ones of the same queries, those with errors too, after those of other runs.
+
+    Args:
+        path: A new file, or one of finished results.
+        settings: Everything except the query that determines a result.
+        queries: The queries.
+        results: Of each query.
+
+    Raises:
+        RowError: The file has other content.
+    """
+    others, own = _read(path) if path.exists() else {}, _hash(json.dumps(settings, sort_keys=True))[:8]
+    rows = [{"key": _key(own, query), **one.to_row()} for query, one in zip(queries, results, strict=True)]
+    for row in rows:
+        others.pop(row["key"], None)
+    with atomic_text(path, errors="surrogatepass") as file:
+        file.writelines(_line(row) for row in [*others.values(), *rows])
 
 
 def count_others(path: Path | str, settings: Mapping[str, Any]) -> int:
@@ -145,6 +167,10 @@ def count_others(path: Path | str, settings: Mapping[str, Any]) -> int:
         return 0
     own = _hash(json.dumps(settings, sort_keys=True))[:8]
     return sum(not key.startswith(f"{own}-") for key in _read(Path(path)))
+
+
+def _key(settings: str, query: Query) -> str:
+    return f"{settings}-{_hash(query.to_json())[:24]}"
 
 
 def _hash(content: str) -> str:

@@ -461,6 +461,18 @@ def test_a_long_text_is_cut_and_its_spans_have_offsets_of_the_whole(ruie, tmp_pa
     status, _, err = ruie("extract", "--file", "long.txt", "--out", "found.jsonl", *CORPUS, "--chunk-tokens", "100")
     assert status == 0, err
     assert json.loads((tmp_path / "found.jsonl").read_text())["extraction"]["text"] == text
+    (tmp_path / "other.txt").write_text(f"Lima is far. {text}")
+    for name in ("other.txt", "long.txt"):  # results of other texts stay in the file
+        status, _, err = ruie("extract", "--file", name, "--out", "found.jsonl", *CORPUS, "--chunk-tokens", "100")
+        assert status == 0, err
+    texts = [json.loads(line)["extraction"]["text"] for line in (tmp_path / "found.jsonl").read_text().splitlines()]
+    assert texts == [f"Lima is far. {text}", text]
+    status, _, err = ruie("extract", "--file", "long.txt", "--out", "found.jsonl", *CORPUS, "-k", "1")
+    assert (status, "made with another model or other settings" in err) == (1, True)
+    assert len((tmp_path / "found.jsonl").read_text().splitlines()) == 2
+    (tmp_path / "short.txt").write_text("Fly me to Oslo.")
+    assert ruie("extract", "--file", "short.txt", "--out", "found.jsonl", *CORPUS)[0] == 0
+    assert len((tmp_path / "found.jsonl").read_text().splitlines()) == 3
 
 
 def test_results_inside_their_corpus_are_refused(ruie, tmp_path):
