@@ -140,7 +140,7 @@ def _record(pool: OpenPool, checks: Mapping[Task, IndexCheck]) -> None:
         )
         if check.checked < sum(pool.collections[task].count() for task in used):
             _LOG.warning(
-                "the other rows of %s were not looked up; DemonstrationStore.check_index(), or ruie info --check-index, "
+                "the other rows of %s were not looked up; DemonstrationStore.check_index() or ruie info --check-index "
                 "looks all up and repairs the index",
                 pool.connection.location,
             )
