@@ -19,14 +19,15 @@ from ruie_components.prompts import Prompt
 from ruie_components.types import Demonstration, Example, Extraction, Query
 
 _START = b'{"key": "'  # the beginning of every line
+_PARTS = {"chunks", "error"}  # keys of a row that is not the answer to one prompt
 
 
 class ResumeFile:
     """Finished results in a file, identified by query and settings. A context manager; without a path it is empty.
 
     A line that a killed process left incomplete is skipped. A query whose result has an error, no answer or a truncated
-    one is repeated. Lines are in the order of arrival until ``arrange`` is called at the end of a run. One process at a
-    time may use a file; ``PATH.lock`` ensures it.
+    one, or was put together from chunks, is repeated. Lines are in the order of arrival until ``arrange`` is called at
+    the end of a run. One process at a time may use a file; ``PATH.lock`` ensures it.
 
     Args:
         path: The file; ``None`` for no file.
@@ -90,7 +91,7 @@ class ResumeFile:
     def restore(self, queries: Iterable[Query]) -> Iterator[tuple[Query, ExtractionResult]]:
         """The finished results, except of unknown queries and of results with deleted demonstrations."""
         keys = {query: self._key(query) for query in queries}
-        rows = {query: self._known[key] for query, key in keys.items() if key in self._known}
+        rows = {query: row for query, key in keys.items() if (row := self._known.get(key)) and not _PARTS & row.keys()}
         scores = {query: known for query, row in rows.items() if (known := _scores(row)) is not None}
         wanted = dict.fromkeys(row_id for known in scores.values() for row_id in known)
         examples = {example.content_id: example for example in (self._get_examples(wanted) if wanted else ())}

@@ -91,6 +91,10 @@ def test_info_says_what_a_pool_holds(ruie, pool):
     told = json.loads(ruie("info", "--store", "s", "--json", "--check-index")[1])
     assert told["tasks"]["NER"]["tuned"] == settings.model_dump(mode="json")
     assert (told["index_recall"], told["index_checked"]) == (None, 90)
+    relations = starter_examples("RE")
+    with DemonstrationStore.create(relations, path="s") as store:
+        store.delete([example.content_id for example in relations])
+    assert list(json.loads(ruie("info", "--store", "s", "--json")[1])["tasks"]) == ["NER"]
     status, _, err = ruie("info", "--store", "nowhere")
     assert status == 1
     assert "nowhere" in err
@@ -473,6 +477,11 @@ def test_a_long_text_is_cut_and_its_spans_have_offsets_of_the_whole(ruie, tmp_pa
     (tmp_path / "short.txt").write_text("Fly me to Oslo.")
     assert ruie("extract", "--file", "short.txt", "--out", "found.jsonl", *CORPUS)[0] == 0
     assert len((tmp_path / "found.jsonl").read_text().splitlines()) == 3
+    assert ruie("extract", "--file", "long.txt", "--out", "found.jsonl", *CORPUS, "--chunk-tokens", "0")[0] == 0
+    rows = [json.loads(line) for line in (tmp_path / "found.jsonl").read_text().splitlines()]
+    (whole,) = [row for row in rows if row["extraction"]["text"] == text]
+    assert "chunks" not in whole  # asked as a whole, not taken from the chunks of the run before
+    assert len(rows) == 3
 
 
 def test_results_inside_their_corpus_are_refused(ruie, tmp_path):
