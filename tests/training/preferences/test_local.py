@@ -12,6 +12,8 @@ from ruie_training.preferences import alone, prompt_and_answer  # noqa: E402 -- 
 from ruie_training.preferences.local import LocalScorer  # noqa: E402 -- after importorskip
 from ruie_training.preferences.passes import Passes  # noqa: E402 -- after importorskip
 from transformers import (  # noqa: E402 -- after importorskip
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -59,16 +61,22 @@ def test_the_scores_tell_pairs_apart(plain):
     assert max(plain) - min(plain) > 100 * EXACT
 
 
-def test_a_demonstration_goes_through_the_model_once(model, tokenizer, tiny, monkeypatch):
-    rows = tiny.rows(12)
-    read = []
+@pytest.fixture
+def read(monkeypatch):
+    """The number of tokens of each pass."""
+    counts = []
     extend = Passes.extend
 
     def counted(self, past, parents, tokens, answers=None):
-        read.append(sum(map(len, tokens)))
+        counts.append(sum(map(len, tokens)))
         return extend(self, past, parents, tokens, answers)
 
     monkeypatch.setattr(Passes, "extend", counted)
+    return counts
+
+
+def test_a_demonstration_goes_through_the_model_once(model, tokenizer, tiny, read):
+    rows = tiny.rows(12)
     LocalScorer(model, tokenizer).score([(demonstration, query) for demonstration in rows[:2] for query in rows[2:]])
     shared = sum(read)
     read.clear()
@@ -94,6 +102,24 @@ def test_other_models(tiny, pairs, window):
         ).eval()
     wanted = [tiny.plain_score(other, tokenizer, *pair) for pair in pairs[:40]]
     assert_close(LocalScorer(other, tokenizer, batch_tokens=1500).score(pairs[:40]), wanted)
+
+
+def test_prefixes_are_shared_where_some_layers_have_a_short_window(tiny, read):
+    """Layers with a window, which prompts outgrow, beside layers without, as in Gemma."""
+    torch.manual_seed(1)
+    tokenizer = tiny.tokenizer(begin=None)
+    layers = ["sliding_attention", "full_attention"]
+    size = {**tiny.size, "num_hidden_layers": 2, "head_dim": 16, "initializer_range": 0.3}
+    gemma = Gemma3ForCausalLM(
+        Gemma3TextConfig(vocab_size=len(tokenizer), sliding_window=48, layer_types=layers, **size)
+    ).eval()
+    rows = tiny.rows(12)
+    pairs = [(demonstration, query) for demonstration in rows[:3] for query in rows[3:]]
+    scores = LocalScorer(gemma, tokenizer).score(pairs)
+    sizes = [len(tokenizer("".join(prompt_and_answer(shown)))["input_ids"]) for shown in alone(pairs)]
+    assert min(sizes) > 48
+    assert sum(read) < 0.4 * sum(sizes)
+    assert_close(scores, [tiny.plain_score(gemma, tokenizer, *pair) for pair in pairs])
 
 
 def test_keyword_tags_are_shown_on_request_only(model, tokenizer, pairs):

@@ -127,8 +127,8 @@ class LocalScorer:
         scores = [math.nan] * len(shown)
         texts = self._fitting(self._tokenize(shown), shown)
         longest = max((len(text.tokens) for text in texts), default=0)
-        # Padding lies between a prefix and the following tokens, so an attention window would be too short.
-        passes = Passes(self.model, share=self.share and 2 * longest <= _window(self.model.config))
+        # Padding between a prefix and what follows would count towards an attention window and make it too short.
+        passes = Passes(self.model, share=self.share, pad=2 * longest <= _window(self.model.config))
         families: defaultdict[Any, list[_Text]] = defaultdict(list)
         for text in texts:
             query = shown[text.i][1]
@@ -180,7 +180,7 @@ class LocalScorer:
                 single += [(0, text) for text in group]
         yield from self._score_rows(passes, past, single, [root])
         shared.sort(key=lambda each: each[0])
-        for block in self._blocks([prefix for prefix, _ in shared]):
+        for block in self._blocks([prefix for prefix, _ in shared], equal=not passes.pad):
             part = shared[block]
             lengths = [prefix for prefix, _ in part]
             beginnings = [group[0].tokens[root:prefix] for prefix, group in part]
@@ -204,11 +204,15 @@ class LocalScorer:
             sums = np.add.reduceat(-losses.double().cpu().numpy(), starts)  # (rows,)
             yield from zip((text.i for _, text in part), (sums / answers).tolist(), strict=True)
 
-    def _blocks(self, lengths: Sequence[int]) -> Iterator[slice]:
-        """Slices of increasing lengths with at most ``batch_tokens`` when padded, and at least one text."""
+    def _blocks(self, lengths: Sequence[int], *, equal: bool = False) -> Iterator[slice]:
+        """Slices of increasing lengths with at most ``batch_tokens`` when padded, and at least one text.
+
+        ``equal`` slices hold texts of one length, which need no padding.
+        """
         start = 0
         for end, length in enumerate(lengths):
-            if end > start and (end - start + 1) * length > self.batch_tokens:
+            full = (end - start + 1) * length > self.batch_tokens
+            if end > start and (full or (equal and length != lengths[start])):
                 yield slice(start, end)
                 start = end
         if start < len(lengths):

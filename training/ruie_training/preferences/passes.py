@@ -20,10 +20,11 @@ class Past:
 
 @dataclass(frozen=True)
 class Passes:
-    """A model, and whether it keeps what it has read."""
+    """A model, whether it keeps what it has read, and whether prefixes of different lengths may be padded to one."""
 
     model: Any
     share: bool = True
+    pad: bool = True
 
     def extend(
         self, past: Past | None, parents: list[int], tokens: list[list[int]], answers: list[int] | None = None
