@@ -27,6 +27,8 @@ from ruie_training.preferences.tokens import AnswerSplitter
 Precision = Literal["float32", "bf16", "fp16"]
 
 _MIN_SHARED = 8  # tokens; a separate pass for a shorter prefix does not pay off
+_PASS = {"cpu": 64}  # tokens of padding that cost as much as a pass of their own
+_PASS_ON_GPU = 4096
 
 
 @dataclass(frozen=True)
@@ -207,14 +209,15 @@ class LocalScorer:
     def _blocks(self, lengths: Sequence[int], *, equal: bool = False) -> Iterator[slice]:
         """Slices of increasing lengths with at most ``batch_tokens`` when padded, and at least one text.
 
-        ``equal`` slices hold texts of one length, which need no padding.
+        A slice ends where its padding would cost more than a pass. ``equal`` slices hold texts of one length.
         """
-        start = 0
+        allowed = 0 if equal else _PASS.get(self.model.device.type, _PASS_ON_GPU)
+        start = padding = 0
         for end, length in enumerate(lengths):
-            full = (end - start + 1) * length > self.batch_tokens
-            if end > start and (full or (equal and length != lengths[start])):
+            padding += (end - start) * (length - lengths[end - 1]) if end > start else 0
+            if end > start and ((end - start + 1) * length > self.batch_tokens or padding > allowed):
                 yield slice(start, end)
-                start = end
+                start, padding = end, 0
         if start < len(lengths):
             yield slice(start, len(lengths))
 
