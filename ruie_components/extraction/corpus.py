@@ -238,15 +238,16 @@ class _Run:
         counts_answers = self._budget.tokens is not None or self._budget.cost is not None
         if counts_answers and self._pending and not self._done.calls:
             self._finish(0)  # the first request runs alone: the length of answers is unknown before it
-        if (reason := self._reason(job)) and self._pending:
+        if (reason := self._reason(job.calls, job.tokens)) and self._pending:
             self._finish(0)
-            reason = self._reason(job)
+            reason = self._reason(job.calls, job.tokens)
         return reason
 
-    def _reason(self, job: Job) -> str | None:
+    def _reason(self, calls: int, tokens: int) -> str | None:
+        """Why further requests, which read these tokens, do not fit the budget."""
         done = self._done
-        calls = done.calls + job.calls + sum(other.calls for other in self._pending)
-        read = done.input_tokens + job.tokens + sum(other.tokens for other in self._pending)
+        calls += done.calls + sum(job.calls for job in self._pending)
+        read = done.input_tokens + tokens + sum(job.tokens for job in self._pending)
         return self._budget.exceeded(calls, read, done.output_tokens + math.ceil(self._longest * (calls - done.calls)))
 
     def _ask(self, prompt: Prompt) -> Outcome:
@@ -281,14 +282,17 @@ class _Run:
             answer.result() if answer else prompt  # type: ignore[misc]  # in place of a prompt its error
             for answer, prompt in zip(job.answers, job.prompts, strict=True)
         ]
-        calls = job.calls
         errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         hopeless = next((error for error in errors if fails_for_all(error)), None)
-        if hopeless is None:
-            for i, prompt in enumerate(job.prompts):
-                if isinstance(prompt, Prompt) and isinstance(outcomes[i], Exception):
-                    outcomes[i] = self._ask(prompt)
-                    calls += 1
+        if len(errors) < len(outcomes):
+            hopeless = None  # the model answers: what failed is this chunk
+        again, tokens = 0, 0
+        for i, prompt in enumerate(job.prompts if hopeless is None else ()):
+            if isinstance(prompt, Prompt) and isinstance(outcomes[i], Exception):
+                if self._reason(again + 1, tokens + prompt.tokens):
+                    break
+                outcomes[i] = self._ask(prompt)
+                again, tokens = again + 1, tokens + prompt.tokens
         results = [
             failed(query, prompt if isinstance(prompt, Prompt) else None, outcome)
             if isinstance(outcome, Exception)
@@ -297,7 +301,7 @@ class _Run:
         ]
         result = replace(documents.merge(job.plan, results), id=job.query.id)
         shared = job.shared / max(job.tokens, 1) * (result.usage.input_tokens or 0)  # of the tokens as the model counts
-        return row_of(result, calls, round(shared)), hopeless
+        return row_of(result, job.calls + again, round(shared)), hopeless
 
     def _write_held(self) -> None:
         for row in self._held:

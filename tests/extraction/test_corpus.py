@@ -6,6 +6,7 @@ import threading
 import warnings
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from ruie_components import ChatModelError, Query, RowError
@@ -247,6 +248,34 @@ def test_a_budget_of_calls_is_never_passed_and_the_run_goes_on_with_a_larger_one
     assert (len(model.asked), summary.documents) == (4, 4)
     summary, rows = run(model, budget=Budget(calls=100))
     assert (len(rows), summary.complete, len(model.asked)) == (10, True, 10)
+
+
+def test_a_repeated_request_counts_towards_the_budget(run):
+    model = Copier("Ada")
+    summary, rows = run(model, budget=Budget(calls=1))
+    assert (len(model.asked), summary.calls, summary.failed) == (1, 1, 1)
+    assert "no Ada today" in rows[0]["error"]
+    model = Copier("Ada")
+    summary, rows = run(model, DOCUMENTS[:1], out="two", budget=Budget(calls=2))
+    assert (len(model.asked), summary.calls, len(rows)) == (2, 2, 1)
+
+
+def test_chunks_that_time_out_in_every_document_do_not_end_a_run(run):
+    copier = Copier()
+    asked = []
+
+    def model(messages):
+        if "Here Zed slept" in messages[-1][1]:
+            asked.append(messages[-1][1])
+            raise httpx.ReadTimeout("too slow")
+        return copier(messages)
+
+    documents = [{"text": "Here Ada slept. Here Zed slept. Here Bob slept.", "id": i} for i in range(5)]
+    summary, rows = run(model, documents, chunking=Chunking(5, 0))
+    assert [len(row["chunks"]) for row in rows] == [3] * 5
+    assert names_in(rows) == [["Ada", "Bob"]] * 5
+    assert all("1 of 3 chunks failed" in row["error"] for row in rows)
+    assert len(asked) >= 2 * 5  # each once more at the end of its document
 
 
 def test_budgets_of_tokens_and_money(run):
