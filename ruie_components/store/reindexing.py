@@ -166,12 +166,26 @@ def _copy(connection: Connection, old: Any, encoder: Encoder, advance: Callable[
     row_ids = old.get(include=[])["ids"]
     copied = set(copy.get(include=[])["ids"])
     size = min(_PAGE, int(connection.client.get_max_batch_size()))
-    for page in _pages(sorted(copied - set(row_ids)), size):
+    changed = _changed(old, copy, sorted(copied.intersection(row_ids)), size)
+    for page in _pages(sorted(changed | copied.difference(row_ids)), size):
         copy.delete(ids=page)
-    advance(len(copied & set(row_ids)))
+    copied -= changed
+    advance(len(copied.intersection(row_ids)))
     for page in _pages([row_id for row_id in row_ids if row_id not in copied], size):
         _embed(connection, old, copy, page, encoder)
         advance(len(page))
+
+
+def _changed(old: Any, copy: Any, ids: list[str], size: int) -> set[str]:
+    """The copied rows whose id or metadata changed after they were copied."""
+    changed: set[str] = set()
+    for page in _pages(ids, size):
+        current, copied = (
+            dict(zip(rows["ids"], rows["metadatas"], strict=True))
+            for rows in (each.get(ids=page, include=["metadatas"]) for each in (old, copy))
+        )
+        changed.update(row_id for row_id in page if current[row_id] != copied[row_id])
+    return changed
 
 
 def _embed(connection: Connection, old: Any, copy: Any, ids: list[str], encoder: Encoder) -> None:

@@ -188,10 +188,13 @@ def test_a_copy_that_was_begun_is_brought_up_to_date(built, other_folder, tmp_pa
             store.reindex(broken)
         assert store.encoder.name == "embedded"
         gone, new = EXAMPLES[0], example("Bob", "Bob").model_copy(update={"labels": ("person", "late")})
-        store.delete([gone.content_id])
-        store.add([new])
+        kept = [each for each in EXAMPLES if each is not gone]
+        named = kept[0].model_copy(update={"id": "row 7", "metadata": {"page": 3}})
+        store.sync([named, *kept[1:], new])
         store.reindex(other)
-        assert set(store.examples()) == {*EXAMPLES, new} - {gone}
+        assert set(store.examples()) == {named, *kept[1:], new}
+        (shown,) = store.get([named.content_id])
+        assert (shown.id, shown.metadata) == ("row 7", {"page": 3})
         monkeypatch.setattr(store, "examples", None)  # labels are kept, and go over to the copy
         assert store.labels("NER") == ("person", "late")
         assert store.labels("RE") == ("in",)
