@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,8 @@ from ruie_components.errors import RuieError
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore, TunedSettings
 from ruie_components.types import Demonstration, EventQuery, Example, Query, Task
+
+_LOG = logging.getLogger(__name__)
 
 QueryInput = Query | Example | Mapping[str, Any] | str
 """A query; an example, which stands for its query; a mapping with ``text`` and perhaps ``task``, ``labels`` (or
@@ -26,8 +29,8 @@ class DemonstrationRetriever:
 
     Args:
         store: The pool.
-        selector: How demonstrations are chosen. Default: the settings that ``ruie tune`` chose for this pool, else
-            ``Selector()``, by similarity.
+        selector: How demonstrations are chosen. Default: the settings that ``ruie tune`` chose for the task, else
+            ``Selector()``, by similarity. Where the pool holds several tasks, tuned settings need ``task``.
         k: How many. Default: the selector's own number, 8 where the pool was not tuned.
         task: The task of inputs without one.
         labels: The labels of inputs without any.
@@ -64,6 +67,8 @@ class DemonstrationRetriever:
         self.store = store
         self.task = None if task is None else Task(task)
         self.tuned = store.tuned(self.task) or TunedSettings()
+        if self.task is None:
+            _warn_of_tuned(store)
         self.selector = _with_k(selector or Selector(self.tuned.method, self.tuned.k), k)
         self.labels = None if labels is None else _label_list(labels)
         self.event = None if event is None else EventQuery.model_validate(event)
@@ -225,6 +230,19 @@ class DemonstrationRetriever:
                 f'which task? pool {self.store.pool!r} holds {choices}: give task="NER" (--task NER), for example'
             )
         return Task(tasks[0])
+
+
+def _warn_of_tuned(store: DemonstrationStore) -> None:
+    """Say that settings are not used where it is open which task they would be for."""
+    tasks = store.tasks
+    tuned = [task for task in tasks if store.tuned(task)]
+    if tuned and len(tasks) > 1:
+        _LOG.warning(
+            "the settings that ruie tune chose for %s are not used: pool %r holds several tasks; give task=%r",
+            " and ".join(tuned),
+            store.pool,
+            str(tuned[0]),
+        )
 
 
 def _label_list(labels: Any) -> tuple[str, ...]:

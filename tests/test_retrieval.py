@@ -3,6 +3,7 @@
 import pytest
 
 from ruie_components import DemonstrationRetriever, DemonstrationStore, Query, Selector, StoreError
+from ruie_components.store import TunedSettings
 from ruie_components.types import EventQuery
 
 from .pool import EXAMPLES, QUERIES
@@ -77,6 +78,26 @@ def test_what_is_missing_or_ambiguous_is_an_error_that_says_what_to_do(store, va
     for call in (retriever.query, retriever.retrieve):
         with pytest.raises(ValueError, match=message):
             call(value, **given)
+
+
+def test_a_task_whose_examples_were_all_deleted_is_no_choice():
+    with DemonstrationStore.create(EXAMPLES, pool="emptied", progress=False) as store:
+        store.delete([each.content_id for each in EXAMPLES if each.task != "NER"])
+        assert store.tasks == ("NER",)
+        assert DemonstrationRetriever(store).query(TEXT).task == "NER"
+        store.set_tuned("NER", TunedSettings(k=3))
+        assert DemonstrationRetriever(store).selector.k == 3
+
+
+def test_tuned_settings_that_are_not_used_are_named(caplog):
+    with DemonstrationStore.create(EXAMPLES, pool="several", progress=False) as store:
+        store.set_tuned("RE", TunedSettings(k=3))
+        assert DemonstrationRetriever(store, task="RE").selector.k == 3
+        assert DemonstrationRetriever(store, task="NER").selector.k == 8
+        assert not caplog.messages
+        assert DemonstrationRetriever(store).selector.k == 8
+        (message,) = caplog.messages
+        assert "chose for RE are not used: pool 'several' holds several tasks; give task='RE'" in message
 
 
 def test_wrong_arguments_are_refused_at_once(store):

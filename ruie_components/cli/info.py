@@ -36,11 +36,7 @@ def info(
 ) -> None:
     """Show what a pool holds: examples and labels by task, the encoder, tuned settings, and the store's other pools."""
     with closing(DemonstrationStore.open(store, pool=pool, encoder=encoder)) as opened:
-        tasks = {
-            task: _Held(count, opened.labels(task), opened.tuned(task))
-            for task in opened.tasks
-            if (count := opened.count(task))  # a task whose examples were all deleted has no labels
-        }
+        tasks = {task: _Held(opened.count(task), opened.labels(task), opened.tuned(task)) for task in opened.tasks}
         others = [name for name in opened.pools if name != pool]
         descriptions, name = opened.label_descriptions(), opened.encoder.name
         check = opened.check_index(progress=True) if check_index else None

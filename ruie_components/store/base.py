@@ -107,7 +107,7 @@ class DemonstrationStore:
             raise StoreError("a store in memory ends with its process and can't be opened: give a path or a client")
         store = cls(open_pool(path, pool, encoder, client, create=False), path)
         try:
-            if not store.tasks:
+            if not store._pool.tasks:
                 connection = store._pool.connection
                 known = ", ".join(pools(connection)) or "none"
                 raise StoreError(f"there is no pool {pool!r} in {connection.location}; it has: {known}")
@@ -168,8 +168,8 @@ class DemonstrationStore:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """The tasks that have a collection in this pool."""
-        return self._pool.tasks
+        """The tasks of the pool's examples; a task whose examples were all deleted is not among them."""
+        return tuple(task for task in self._pool.tasks if self.count(task))
 
     def add(self, examples: Iterable[Example], *, progress: bool = False) -> int:
         """Add examples; those that the pool already has are skipped.
@@ -285,9 +285,8 @@ class DemonstrationStore:
         Raises:
             StoreError: The kept settings can't be read.
         """
-        if task is None and len(self.tasks) != 1:
-            return None
-        return tuned_settings(self._pool, Task(task or self.tasks[0]))
+        tasks = self.tasks if task is None else (Task(task),)
+        return tuned_settings(self._pool, tasks[0]) if len(tasks) == 1 else None
 
     def set_tuned(self, task: Task | str, settings: TunedSettings | None) -> None:
         """Keep settings as the defaults of retrievers and extractors; ``None`` removes them.
