@@ -18,7 +18,7 @@ from pydantic import ConfigDict
 from typing_extensions import override
 
 from ruie_components import prompts
-from ruie_components.prompts import AnswerFormat
+from ruie_components.prompts import AnswerFormat, Order
 from ruie_components.retrieval import DemonstrationRetriever
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
@@ -28,15 +28,18 @@ from ruie_components.types import Demonstration, EventQuery, Example, Query, Tas
 class RUIEExampleSelector(BaseExampleSelector):
     """Selects the demonstrations for a few-shot prompt, the most similar last, next to the input.
 
+    What ``ruie tune`` chose for the task takes the place of the defaults of ``k``, ``selector`` and ``answer_format``
+    and of the order.
+
     Args:
         store: The pool of demonstrations, to which examples are added.
         k: The number of demonstrations. Default: the selector's.
         task: The task of inputs without one. Default: the pool's only task.
         labels: The labels of inputs without any. Default: all labels of the task in the pool.
         event: For EAE, the event of inputs without one.
-        selector: How demonstrations are chosen. Default: ``Selector()``.
+        selector: How demonstrations are chosen. Default: as tuned, else ``Selector()``.
         text_key: The variable that holds the text. Default: ``text``, else ``input``.
-        answer_format: How ``output`` is written: "linear" or "json".
+        answer_format: How ``output`` is written: "linear" or "json". Default: as tuned, else "linear".
         bare: Whether to show only the text of inputs, without task, schema and ``Output:``. The instruction then lists
             the labels. Small models may do better with it.
 
@@ -68,12 +71,12 @@ class RUIEExampleSelector(BaseExampleSelector):
         event: EventQuery | Mapping[str, Any] | None = None,
         selector: Selector | None = None,
         text_key: str | None = None,
-        answer_format: AnswerFormat | str = AnswerFormat.LINEAR,
+        answer_format: AnswerFormat | str | None = None,
         bare: bool = False,
     ) -> None:
-        self.answer_format = AnswerFormat(answer_format)
         self.bare = bare
         self.retriever = DemonstrationRetriever(store, selector, k, task, labels, event, text_key=text_key)
+        self.answer_format = AnswerFormat(answer_format or self.retriever.tuned.answer_format)
 
     def __repr__(self) -> str:
         return f"RUIEExampleSelector({self.retriever!r})"
@@ -97,7 +100,9 @@ class RUIEExampleSelector(BaseExampleSelector):
             ValueError: The variables have no text, or the task or labels are unknown.
         """
         chosen = self.retriever.retrieve(input_variables)
-        return [self._as_dictionary(demonstration) for demonstration in reversed(chosen)]
+        if self.retriever.tuned.order is Order.SIMILAR_LAST:
+            chosen = chosen[::-1]
+        return [self._as_dictionary(demonstration) for demonstration in chosen]
 
     async def aselect_examples(self, input_variables: Mapping[str, Any]) -> list[dict[str, Any]]:
         """``select_examples`` without blocking the event loop."""

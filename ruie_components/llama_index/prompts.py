@@ -44,15 +44,16 @@ def few_shot_prompt(
 
     Args:
         store: The pool.
-        k: The number of demonstrations. Default: the selector's, else 8.
+        k: The number of demonstrations. Default: the selector's, else as tuned, else 8.
         task: The task. Default: the pool's only task.
         labels: The labels to extract. Default: all of the pool.
         event: For EAE, the event whose arguments to extract.
-        selector: How demonstrations are chosen. Default: ``Selector()``.
-        options: Options of ``prompts.build_prompt``: ``answer_format``, ``max_tokens``, ``count_tokens``,
-            ``instruction``.
+        selector: How demonstrations are chosen. Default: as tuned, else ``Selector()``.
+        options: Options of ``prompts.build_prompt``: ``answer_format`` and ``order`` (default: as tuned),
+            ``max_tokens``, ``count_tokens``, ``instruction``.
     """
     retriever = DemonstrationRetriever(store, selector, k, task, labels, event)
+    options = {"answer_format": retriever.tuned.answer_format, "order": retriever.tuned.order, **options}
 
     def messages(**given: Any) -> list[Message]:
         query = retriever.query(given)

@@ -24,11 +24,11 @@ class RUIERetriever(BaseRetriever):
 
     Args:
         store: The pool.
-        k: The number of demonstrations. Default: the selector's, else 8.
+        k: The number of demonstrations. Default: the selector's, else as tuned, else 8.
         task: The task. Default: the pool's only task.
         labels: The labels to extract. Default: all of the pool.
         event: For EAE, the event whose arguments to extract.
-        selector: How demonstrations are chosen. Default: ``Selector()``.
+        selector: How demonstrations are chosen. Default: as tuned, else ``Selector()``.
         kwargs: Arguments of ``BaseRetriever``.
     """
 

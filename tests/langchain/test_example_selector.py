@@ -14,6 +14,7 @@ from langchain_core.vectorstores import InMemoryVectorStore
 from ruie_components import DemonstrationStore, Example, Extractor, Selector, prompts
 from ruie_components.langchain import RUIEExampleSelector, UIEOutputParser, load_chat_model
 from ruie_components.starter import starter_examples
+from ruie_components.store import TunedSettings
 
 from ..pool import EXAMPLES, QUERIES, ner
 
@@ -152,6 +153,16 @@ async def test_a_template_sends_what_the_extractor_sends(store, text, answer_for
     assert prompt.input_variables == ["text"]
     assert pairs(prompt.format_messages(text=text)) == expected
     assert pairs(await prompt.aformat_messages(text=text)) == expected
+
+
+def test_a_template_takes_what_the_pool_was_tuned_to():
+    tuned = TunedSettings(method="bm25", k=2, order="similar-first", answer_format="json")
+    with DemonstrationStore.create(EXAMPLES, pool="tuned", progress=False) as store:
+        store.set_tuned("NER", tuned)
+        prompt = template_of(RUIEExampleSelector(store, task="NER"))
+        expected = Extractor(store, "baseline", task="NER").prompt("In Oslo Ada met Dan.")
+        assert (len(expected.demonstrations), expected.order) == (2, "similar-first")
+        assert pairs(prompt.format_messages(text="In Oslo Ada met Dan.")) == expected.messages
 
 
 def test_a_template_for_an_event(store):

@@ -27,6 +27,7 @@ from ruie_components.llama_index import (
     few_shot_prompt,
 )
 from ruie_components.selection import Selector
+from ruie_components.store import TunedSettings
 
 
 def ner(text: str, *names: str) -> Example:
@@ -222,6 +223,14 @@ def test_no_text_breaks_the_prompt(encoder, text, answer_format):
             messages = few_shot_prompt(store, answer_format=answer_format).format_messages(text=asked)
             roles = {"system": "system", "user": "human", "assistant": "ai"}
             assert [(roles[message.role.value], message.content) for message in messages] == expected
+
+
+def test_the_prompt_takes_what_the_pool_was_tuned_to(encoder):
+    with DemonstrationStore.create(EXAMPLES, encoder=encoder, progress=False) as store:
+        store.set_tuned("NER", TunedSettings(k=2, order="similar-first", answer_format="json"))
+        expected = Extractor(store, "baseline", task="NER").prompt(ASKED).messages
+        messages = few_shot_prompt(store, task="NER").format_messages(text=ASKED)
+        assert [message.content for message in messages] == [content for _, content in expected]
 
 
 def test_the_prompt_shows_what_is_near_its_text_and_the_nearest_last(store):
