@@ -271,7 +271,7 @@ def test_chunks_that_time_out_in_every_document_do_not_end_a_run(run):
         return copier(messages)
 
     documents = [{"text": "Here Ada slept. Here Zed slept. Here Bob slept.", "id": i} for i in range(5)]
-    summary, rows = run(model, documents, chunking=Chunking(5, 0))
+    _, rows = run(model, documents, chunking=Chunking(5, 0))
     assert [len(row["chunks"]) for row in rows] == [3] * 5
     assert names_in(rows) == [["Ada", "Bob"]] * 5
     assert all("1 of 3 chunks failed" in row["error"] for row in rows)
