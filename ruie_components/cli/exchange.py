@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -75,6 +76,7 @@ def import_annotations(
             show_default=False,
         ),
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing --to.")] = False,
     encoder: EncoderOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -86,19 +88,27 @@ def import_annotations(
     """
     if (to is None) == (store is None):
         raise typer.BadParameter("give either --to FILE or --store STORE", param_hint="--to")
+    if to is not None and to.exists():
+        if any(to.samefile(file) for file in files):
+            raise typer.BadParameter(f"{to} is one of the files to import: give another file", param_hint="--to")
+        if not overwrite:
+            raise RuieError(f"{to} exists: give another --to, or --overwrite")
     labels = LabelMapping.read(mapping) if mapping else LabelMapping()
     source = Import(files, format=format, mapping=labels, tasks=task, strict=strict, encoding=encoding)
     for path, name in _few(source.report.formats.items()):
         errors.print(f"{path}: {name}", style="dim", markup=False, soft_wrap=True)
     with track("import") as advance:
         examples = _counted(source, advance)
-        if to is not None:
+        first = next(examples, None)
+        if first is None:  # nothing replaces an existing file, and no store is created
+            written = 0
+        elif to is not None:
             to.parent.mkdir(parents=True, exist_ok=True)
-            written = write_examples(to, examples)
+            written = write_examples(to, chain([first], examples))
             write_descriptions(to, labels.describe)
         elif store is not None:
             with closing(DemonstrationStore.create(path=store, pool=pool, encoder=encoder)) as opened:
-                written = opened.add(examples)
+                written = opened.add(chain([first], examples))
                 if labels.describe and opened.tasks:
                     opened.describe_labels(labels.describe)
     report = source.report

@@ -45,6 +45,22 @@ def test_import_writes_rows_and_reports_problems(ruie, tmp_path):
     assert (status, "line 17" in err, (tmp_path / "c.jsonl").exists()) == (1, True, False)
 
 
+def test_import_replaces_a_file_only_when_told_and_never_by_nothing(ruie, tmp_path):
+    write_examples(tmp_path / "rows.jsonl", EXAMPLES)
+    write_examples(tmp_path / "met.jsonl", [MET])
+    status, _, err = ruie("import", "rows.jsonl", "--to", "../" + tmp_path.name + "/rows.jsonl", "--overwrite")
+    assert (status, "rows.jsonl is one of the files to import" in " ".join(err.split())) == (2, True), err
+    status, _, err = ruie("import", "met.jsonl", "--to", "rows.jsonl")
+    assert (status, "rows.jsonl exists" in err, "--overwrite" in err) == (1, True, True), err
+    status, _, err = ruie("import", "met.jsonl", "--to", "rows.jsonl", "-t", "NER", "--overwrite")
+    assert (status, "no example was imported" in err) == (1, True), err
+    assert list(read_examples(tmp_path / "rows.jsonl")) == EXAMPLES
+    assert ruie("import", "met.jsonl", "--store", "s", "-t", "NER")[0] == 1
+    assert not (tmp_path / "s").exists()
+    assert ruie("import", "met.jsonl", "--to", "rows.jsonl", "--overwrite")[0] == 0
+    assert list(read_examples(tmp_path / "rows.jsonl")) == [MET]
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
