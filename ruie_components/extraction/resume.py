@@ -67,7 +67,7 @@ class ResumeFile:
         self._acquire()
         try:
             if self._path.exists():
-                self._known = _read(self._path)
+                self._known = {row["key"]: row for row in _read(self._path)}
             self._file = open_to_append(self._path)
         except BaseException:
             self._lock.release()
@@ -122,15 +122,11 @@ class ResumeFile:
         if self._path is None or self._file is None:
             return
         self._file.close()
-        others = _read(self._path)
+        rows = _read(self._path)
+        last = {row["key"]: row for row in rows}
         keys = [(self._key(query), query) for query in queries]
-        lines = [
-            _of_query(others[key], query) for key, query in keys if key in others
-        ]  # equal queries with different ids
-        for row in lines:
-            others.pop(row["key"], None)
-        with atomic_text(self._path, errors="surrogatepass") as file:
-            file.writelines(_line(row) for row in [*others.values(), *lines])
+        own = [_of_query(last[key], query) for key, query in keys if key in last]  # equal queries with different ids
+        _write(self._path, rows, own)
 
     def _key(self, query: Query) -> str:
         return _key(self._settings, query)
@@ -150,12 +146,9 @@ def write_results(
     Raises:
         RowError: The file has other content.
     """
-    others, own = _read(path) if path.exists() else {}, _hash(json.dumps(settings, sort_keys=True))[:8]
-    rows = [{"key": _key(own, query), **one.to_row()} for query, one in zip(queries, results, strict=True)]
-    for row in rows:
-        others.pop(row["key"], None)
-    with atomic_text(path, errors="surrogatepass") as file:
-        file.writelines(_line(row) for row in [*others.values(), *rows])
+    of_settings = _hash(json.dumps(settings, sort_keys=True))[:8]
+    own = [{"key": _key(of_settings, query), **one.to_row()} for query, one in zip(queries, results, strict=True)]
+    _write(path, _read(path) if path.exists() else [], own)
 
 
 def count_others(path: Path | str, settings: Mapping[str, Any]) -> int:
@@ -167,7 +160,7 @@ def count_others(path: Path | str, settings: Mapping[str, Any]) -> int:
     if not Path(path).exists():
         return 0
     own = _hash(json.dumps(settings, sort_keys=True))[:8]
-    return sum(not key.startswith(f"{own}-") for key in _read(Path(path)))
+    return sum(not row["key"].startswith(f"{own}-") for row in _read(Path(path)))
 
 
 def _key(settings: str, query: Query) -> str:
@@ -203,8 +196,8 @@ def _line(row: dict[str, Any]) -> str:
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
-    known: dict[str, dict[str, Any]] = {}
+def _read(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
     with path.open("rb") as lines:
         for number, line in enumerate(lines):
             if number == 0 and not (line.startswith(_START) or _START.startswith(line)):
@@ -215,6 +208,25 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
                 row = json.loads(line.decode("utf-8", "surrogatepass"))
             except ValueError:
                 continue  # incomplete: the process was killed while writing
-            if isinstance(row, dict) and "key" in row:
-                known[row["key"]] = row
-    return known
+            if isinstance(row, dict) and isinstance(row.get("key"), str):
+                rows.append(row)
+    # A query that was repeated has several rows, the last of which counts; rows of equal queries are equal.
+    last = {_identity(row): row for row in rows}
+    return [row for row in rows if row == last[_identity(row)]]
+
+
+def _identity(row: Mapping[str, Any]) -> tuple[str, str]:
+    """The query of a row: equal queries with different ids or metadata have one key."""
+    return row["key"], json.dumps([row.get("id"), row.get("metadata")], sort_keys=True)
+
+
+def _write(path: Path, rows: Iterable[dict[str, Any]], own: Sequence[dict[str, Any]]) -> None:
+    """Write the rows of other runs, then those of this one, which replace rows of equal queries with equal ids."""
+    replaced = {_key_and_id(row) for row in own}
+    others = (row for row in rows if _key_and_id(row) not in replaced)
+    with atomic_text(path, errors="surrogatepass") as file:
+        file.writelines(_line(row) for row in [*others, *own])
+
+
+def _key_and_id(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["key"], json.dumps(row.get("id"))

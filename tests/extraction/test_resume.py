@@ -12,7 +12,7 @@ from ruie_components.chat import Response
 from ruie_components.errors import RuieError
 from ruie_components.extraction import AnswerTruncatedWarning, Extractor
 from ruie_components.extraction.corpus import extract_corpus
-from ruie_components.extraction.resume import ResumeFile
+from ruie_components.extraction.resume import ResumeFile, write_results
 from ruie_components.prompts import build_prompt
 
 from .many import MANY, PEOPLE, Copier, answers_of
@@ -219,3 +219,35 @@ def test_equal_queries_are_answered_once_and_keep_their_own_ids(store, tmp_path)
     assert len({json.dumps(row["extraction"]) for row in rows}) == 1
     again = Extractor(store, model).extract_many(queries[1:], resume=path)
     assert (len(model.asked), [result.id for result in again]) == (1, ["b", None])
+
+
+def test_rows_of_an_earlier_run_with_equal_texts_and_different_ids_stay(store, tmp_path):
+    path = tmp_path / "results.jsonl"
+    ids = [1, "b", None, None]  # two lines of a text file are two queries without an id
+    first = [MANY[0].model_copy(update={"id": own}) for own in ids]
+    extractor = Extractor(store, Copier())
+    extractor.extract_many(first, resume=path)
+    before = path.read_text("utf-8")
+    extractor.extract_many(MANY[1:2], resume=path)
+    assert path.read_text("utf-8").startswith(before)
+    assert ids_in(path) == [*ids, None]
+    whole = extractor.extract_many(MANY[2:3])
+    write_results(path, extractor.settings, MANY[2:3], whole)
+    assert path.read_text("utf-8").startswith(before)
+    extractor.extract_many([MANY[0].model_copy(update={"id": own}) for own in ("b", "c")], resume=path)
+    assert ids_in(path) == [1, None, None, None, None, "b", "c"]
+
+
+def test_a_repeated_query_keeps_its_last_row_when_its_run_was_interrupted(store, tmp_path):
+    path = tmp_path / "results.jsonl"
+    extractor = Extractor(store, Copier())
+    extractor.extract_many(MANY[:1], resume=path)
+    row = json.loads(path.read_text("utf-8"))
+    earlier = {**row, "usage": {**row["usage"], "truncated": True}}
+    path.write_text("".join(json.dumps(each) + "\n" for each in (earlier, row)), "utf-8")
+    extractor.extract_many(MANY[1:2], resume=path)
+    assert [json.loads(line)["usage"]["truncated"] for line in path.read_text("utf-8").splitlines()] == [False, False]
+
+
+def ids_in(path):
+    return [json.loads(line).get("id") for line in path.read_text("utf-8").splitlines()]
