@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 from threading import Lock
@@ -19,6 +20,7 @@ from ruie_components.files import atomic_text, json_object
 REQUESTS_PER_FILE = 50_000
 """OpenAI's limit."""
 
+_REQUESTS = re.compile(r"requests-\d{5}\.jsonl")
 _ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 _FINISHED_AT_LIMIT = "length"
 
@@ -42,7 +44,7 @@ def write_requests(
     options: Mapping[str, Any] | None = None,
     per_file: int = REQUESTS_PER_FILE,
 ) -> list[Path]:
-    """Write ``requests-00000.jsonl`` and so on; equal prompts are one request.
+    """Write ``requests-00000.jsonl`` and so on, in place of all such files; equal prompts are one request.
 
     Args:
         prompts: The prompts, read one at a time.
@@ -59,6 +61,9 @@ def write_requests(
     lines = _request_lines(prompts, {"model": model, "temperature": 0, **(options or {})})
     paths: list[Path] = []
     line = next(lines, None)
+    for path in folder.iterdir():
+        if _REQUESTS.fullmatch(path.name):  # a file of an earlier call that stays would be sent, and paid for
+            path.unlink()
     while line is not None:
         paths.append(folder / f"requests-{len(paths):05d}.jsonl")
         with atomic_text(paths[-1]) as file:

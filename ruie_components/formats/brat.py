@@ -14,6 +14,7 @@ from ruie_components.types import Task
 _ENDINGS = (".ann", ".a1", ".a2")
 UNTYPED = "Untyped"
 """The type of a span that is part of a relation or event but not an entity; it is read back as such."""
+_EXPORTED = ".ruie-export"  # the names of the texts that an export wrote, so that the next one can remove them
 _NOT_IN_A_NAME = re.compile(r"[^\w-]+")
 
 
@@ -55,7 +56,10 @@ class BratFormat:
                 reading.problem(str(error))
 
     def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
-        """Write a folder with ``.txt`` and ``.ann`` for each document, and brat's two configuration files."""
+        """Write a folder with ``.txt`` and ``.ann`` for each document, and brat's two configuration files.
+
+        What an earlier export wrote there is removed; other texts in the folder stay, and a note counts them.
+        """
         path.mkdir(parents=True, exist_ok=True)
         used: set[str] = set()
         for number, document in enumerate(documents, start=1):
@@ -69,7 +73,20 @@ class BratFormat:
             atomic_write(path / f"{stem}.ann", "".join(f"{line}\n" for line in _lines(document)))
         atomic_write(path / "annotation.conf", _annotation_conf(reading.schema))
         atomic_write(path / "visual.conf", _visual_conf(reading.schema))
+        for stem in _exported(path) - used:
+            for ending in (".txt", ".ann"):
+                (path / f"{stem}{ending}").unlink(missing_ok=True)
+        atomic_write(path / _EXPORTED, "".join(f"{stem}\n" for stem in sorted(used)))
+        others = sum(text.stem not in used for text in path.glob("*.txt") if _standoff(text))
+        reading.notes["other texts in the folder stay there, and are read back too"] += others
         return len(used)
+
+
+def _exported(folder: Path) -> set[str]:
+    """The names, without endings, of the texts that an earlier export wrote; never a path out of the folder."""
+    path = folder / _EXPORTED
+    stems = path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else []
+    return {stem for stem in stems if stem and Path(stem).name == stem}
 
 
 def _standoff(text: Path) -> list[Path]:

@@ -51,6 +51,15 @@ def test_requests_are_written_once_each_in_files_of_a_size(tmp_path):
     assert request_id(PROMPTS[0]) == "7e3e501225f6e12ad1bd57576372dfe4"
 
 
+def test_requests_of_an_earlier_call_do_not_stay(tmp_path):
+    write_requests(PROMPTS, tmp_path, "gpt-x", per_file=2)
+    (tmp_path / "requests-notes.jsonl").write_text("{}\n", "utf-8")
+    (path,) = write_requests(PROMPTS[:1], tmp_path, "gpt-x", per_file=2)
+    assert sorted(found.name for found in tmp_path.iterdir()) == [path.name, "requests-notes.jsonl"]
+    assert write_requests([], tmp_path, "gpt-x") == []
+    assert [found.name for found in tmp_path.iterdir()] == ["requests-notes.jsonl"]
+
+
 def test_answers_in_any_order_belong_to_their_prompts(tmp_path):
     (path,) = write_requests(PROMPTS, tmp_path, "gpt-x")
     requests = read(path)

@@ -343,3 +343,25 @@ def test_a_format_of_someone_else_is_added_by_an_entry_point(monkeypatch, tmp_pa
         assert export(tmp_path / "a", without(PLAIN, "id", "metadata"), "mine") == {}
     finally:
         formats.cache_clear()
+
+
+def test_an_export_to_brat_removes_the_texts_of_the_export_before_and_nothing_else(tmp_path):
+    folder = tmp_path / "brat"
+    rows = [Example(id=f"t{i}", task="NER", text=f"Ada met {i}.", labels=["person"]) for i in range(3)]
+    export(folder, rows, "brat")
+    (tmp_path / "outside.txt").write_text("Ada.", "utf-8")
+    with (folder / ".ruie-export").open("a", encoding="utf-8") as file:
+        file.write("../outside\n")
+    for ending, content in ((".txt", "Bob."), (".ann", "")):
+        (folder / f"own{ending}").write_text(content, "utf-8")
+    (folder / "notes.md").write_text("Ask Eva.", "utf-8")
+    others = "other texts in the folder stay there, and are read back too"
+    assert export(folder, rows[1:2], "brat")[others] == 1
+    assert sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) == [
+        "annotation.conf", "notes.md", "own.ann", "own.txt", "t1.ann", "t1.txt", "visual.conf",
+    ]  # fmt: skip
+    assert (tmp_path / "outside.txt").exists()
+    (folder / "own.txt").unlink()
+    (folder / "own.ann").unlink()
+    assert [row.id for row in Import([folder], tasks=["NER"])] == ["t1"]
+    assert others not in export(folder, rows[1:2], "brat")
