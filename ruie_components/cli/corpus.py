@@ -156,6 +156,9 @@ def merge(
     shards: Annotated[list[Path], typer.Argument(help="The folders of all shards.", exists=True, file_okay=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the merged run.", file_okay=False)],
     parquet: Annotated[bool, typer.Option("--parquet", help="Also write results.parquet.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an --out with a run of other settings or another corpus.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Merge the shards of a corpus, extracted with --shard, in the corpus's order.
@@ -165,7 +168,7 @@ def merge(
     from ruie_components.extraction.merging import merge_runs
     from ruie_components.extraction.run_folder import RESULTS
 
-    summary = merge_runs(shards, out)
+    summary = merge_runs(shards, out, overwrite=overwrite)
     if parquet:
         from ruie_components.extraction.parquet import write_parquet
 

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ruie_components.errors import RuieError
-from ruie_components.extraction.run_folder import RESULTS, RUN, SUMMARY, Summary, differences, whole_rows
+from ruie_components.extraction.run_folder import (
+    RESULTS,
+    RUN,
+    SUMMARY,
+    Summary,
+    check_settings,
+    differences,
+    locked,
+    whole_rows,
+)
 from ruie_components.files import atomic_text, atomic_write
 from ruie_components.progress import track
 
 _SERVER = "extractor.model_settings.base_url"  # each machine may have its own
 
 
-def merge_runs(folders: Sequence[Path | str], out: Path | str, *, progress: bool = True) -> Summary:
+def merge_runs(
+    folders: Sequence[Path | str], out: Path | str, *, overwrite: bool = False, progress: bool = True
+) -> Summary:
     """Merge the rows of all shards into one folder, in the order of the corpus.
 
     The result is deterministic, so merging again changes nothing. Rows are read one at a time.
@@ -23,38 +34,60 @@ def merge_runs(folders: Sequence[Path | str], out: Path | str, *, progress: bool
     Args:
         folders: The folders of the shards 1/n to n/n, in any order.
         out: The folder of the merged run.
+        overwrite: Replace a run of other settings or another corpus in ``out``.
         progress: Whether to show progress on stderr.
 
     Raises:
         RuieError: A shard is missing, given twice, incomplete, made with other settings, or in the folder ``out``.
+            ``out`` has a run of other settings or another corpus, or another process is writing it.
     """
     runs = [(Path(folder), *_read(Path(folder))) for folder in folders]
-    settings, n = _same_settings(runs)
-    by_index = {run["shard"][0]: folder for folder, run, _ in runs}
-    if missing := sorted(set(range(1, n + 1)) - by_index.keys()):
+    n = _same_settings(runs)
+    if missing := sorted(set(range(1, n + 1)) - {run["shard"][0] for _, run, _ in runs}):
         raise RuieError(f"shard {missing[0]}/{n} is missing: give the folders of all {n} shards")
     if len(runs) > n:
         raise RuieError(f"there are {len(runs)} folders for {n} shards: give each shard once")
     out = Path(out)
     if any(out.resolve() == folder.resolve() for folder, _, _ in runs):
         raise RuieError(f"{out} is one of the shards, whose rows would be lost: give another folder for the whole run")
-    out.mkdir(parents=True, exist_ok=True)
-    parts = [whole_rows(by_index[i] / RESULTS) for i in range(1, n + 1)]
-    total = sum(summary["documents"] for _, _, summary in runs)
+    runs.sort(key=lambda run: run[1]["shard"][0])  # the settings of shard 1, whatever the order of the folders
+    settings = runs[0][1]
+    ordered = [folder for folder, _, _ in runs]
+    summary = _sum([summary for _, _, summary in runs])
+    with locked(out):
+        check_settings(out, {**settings, "shard": None}, overwrite=overwrite)
+        _merge(ordered, out, summary["documents"], overwrite=overwrite, progress=progress)
+        atomic_write(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
+    return Summary(**summary)
+
+
+def _merge(folders: Sequence[Path], out: Path, total: int, *, overwrite: bool, progress: bool) -> None:
+    """Write the rows of the shards, in their order, unless ``out`` has rows of another corpus."""
+    parts = [whole_rows(folder / RESULTS) for folder in folders]
+    earlier = whole_rows(out / RESULTS)
     with (
         track("merge", total=total, enabled=progress) as advance,
         atomic_text(out / RESULTS, errors="surrogatepass") as file,
     ):
         for i in range(total):
-            _, row = next(parts[i % n], (0, None))
+            folder = folders[i % len(folders)]
+            _, row = next(parts[i % len(folders)], (0, None))
             if row is None:
-                raise RuieError(f"{by_index[i % n + 1]} has fewer rows than its {SUMMARY} says: extract it again")
+                raise RuieError(f"{folder} has fewer rows than its {SUMMARY} says: extract it again")
+            if not overwrite and _document(next(earlier, (0, row))[1]) != _document(row):
+                raise _other_corpus(out)
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             advance(1)
-    atomic_write(out / RUN, json.dumps({**settings, "shard": None}, ensure_ascii=False, indent=1))
-    summary = _sum([summary for _, _, summary in runs])
-    atomic_write(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
-    return Summary(**summary)
+        if not overwrite and next(earlier, None) is not None:
+            raise _other_corpus(out)
+
+
+def _document(row: Mapping[str, Any]) -> tuple[Any, Any]:
+    return row.get("id"), row["extraction"]["text"]
+
+
+def _other_corpus(out: Path) -> RuieError:
+    return RuieError(f"{out} holds a run over another corpus: give another folder, or --overwrite to replace it")
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -74,7 +107,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return run, summary
 
 
-def _same_settings(runs: Sequence[tuple[Path, dict[str, Any], dict[str, Any]]]) -> tuple[dict[str, Any], int]:
+def _same_settings(runs: Sequence[tuple[Path, dict[str, Any], dict[str, Any]]]) -> int:
+    """The number of shards, of runs whose settings are the same."""
     if not runs:
         raise RuieError("there is nothing to merge: give the folders of the shards")
     (first, settings, _), *others = runs
@@ -90,7 +124,7 @@ def _same_settings(runs: Sequence[tuple[Path, dict[str, Any], dict[str, Any]]]) 
                 f"{first} and {folder} were extracted with different settings ({', '.join(different)}): extract one of "
                 "them again"
             )
-    return settings, settings["shard"][1]
+    return int(settings["shard"][1])
 
 
 def _sum(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:

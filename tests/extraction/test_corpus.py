@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import threading
 import warnings
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from ruie_components.extraction import Chunking, Extractor
 from ruie_components.extraction.budget import Budget
 from ruie_components.extraction.corpus import extract_corpus
 from ruie_components.extraction.merging import merge_runs
-from ruie_components.extraction.run_folder import RESULTS
+from ruie_components.extraction.run_folder import RESULTS, locked
 from ruie_components.formats.corpora import count_documents, read_corpus
 from ruie_components.prompts import MESSAGE_OVERHEAD
 from ruie_components.types import Task
@@ -319,6 +320,29 @@ def test_shards_make_the_whole_whatever_their_order_and_however_often_they_are_m
         merge_runs([tmp_path / "run"], tmp_path / "merged")
 
 
+def test_a_merge_replaces_an_unrelated_run_only_when_told(run, tmp_path):
+    folders = [tmp_path / f"shard-{i}" for i in (1, 2)]
+    for i, folder in enumerate(folders, start=1):
+        run(Copier(), out=folder.name, shard=(i, 2))
+    out = tmp_path / "out"
+    others = {
+        "other settings": {"chunking": Chunking(max_tokens=100)},
+        "another corpus": {"documents": [{"text": "Here Eve slept."}]},
+        "over another corpus": {"documents": [*DOCUMENTS, {"text": "Here Eve slept."}]},
+    }
+    for message, other in others.items():
+        run(Copier(), out="out", overwrite=True, **other)
+        before = (out / RESULTS).read_bytes()
+        with pytest.raises(RuieError, match=message):
+            merge_runs(folders, out, progress=False)
+        assert (out / RESULTS).read_bytes() == before
+        assert merge_runs(folders, out, overwrite=True, progress=False).documents == 10
+        assert len(rows_in(out)) == 10
+        shutil.rmtree(out)
+    with locked(out), pytest.raises(RuieError, match="another process is writing its results"):
+        merge_runs(folders, out, progress=False)
+
+
 def test_shards_of_machines_with_servers_of_their_own_are_merged(run, tmp_path):
     folders = [tmp_path / f"shard-{i}" for i in (1, 2)]
     for i, folder in enumerate(folders, start=1):
@@ -327,6 +351,7 @@ def test_shards_of_machines_with_servers_of_their_own_are_merged(run, tmp_path):
         settings["extractor"]["model_settings"]["base_url"] = f"http://gpu{i}:8000/v1"
         (folder / "run.json").write_text(json.dumps(settings))
     assert merge_runs(folders, tmp_path / "merged", progress=False).documents == 10
+    assert merge_runs(folders[::-1], tmp_path / "merged", progress=False).documents == 10
     settings["extractor"]["answer_format"] = "json"
     (folders[1] / "run.json").write_text(json.dumps(settings))
     with pytest.raises(RuieError, match=r"different settings \(extractor.answer_format\): extract one of them again"):
