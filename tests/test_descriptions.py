@@ -81,3 +81,17 @@ def test_descriptions_go_through_import_index_and_export(tmp_path, monkeypatch, 
     assert list(read_examples("c.jsonl")) == [ADA]
     with DemonstrationStore.open("t") as store:
         assert store.label_descriptions() == {"person": "A human."}
+
+
+def test_files_of_one_data_set_have_descriptions_of_their_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_examples("a.jsonl", [ADA])
+    for split in ("train", "test"):
+        (tmp_path / "m.toml").write_text(f'[describe]\nperson = "A human of {split}."\n', "utf-8")
+        to = f"news.{split}.jsonl.gz"
+        monkeypatch.setattr(sys, "argv", ["ruie", "import", "a.jsonl", "--to", to, "--mapping", "m.toml"])
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert not left.value.code, capsys.readouterr().err
+    described = {path.name: json.loads(path.read_text())["describe"]["person"] for path in tmp_path.glob("*.json")}
+    assert described == {"news.train.labels.json": "A human of train.", "news.test.labels.json": "A human of test."}

@@ -122,8 +122,12 @@ def _examples_in(files: list[Path]) -> list[Example]:
 
 
 def descriptions_beside(path: Path) -> Path:
-    """The file of a file's label descriptions: ``rows.labels.json`` beside ``rows.jsonl``."""
-    return path.with_name(f"{path.name.partition('.')[0]}.labels.json")
+    """The file of a file's label descriptions: ``rows.labels.json`` beside ``rows.jsonl`` or ``rows.jsonl.gz``.
+
+    >>> descriptions_beside(Path("news.train.jsonl.gz")).name
+    'news.train.labels.json'
+    """
+    return path.with_name(f"{Path(path.name.removesuffix('.gz')).stem}.labels.json")
 
 
 def _describe(store: DemonstrationStore, files: list[Path]) -> None:
