@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,8 +39,17 @@ class CorpusOptions:
     @property
     def given(self) -> str:
         """The first given option, as written on the command line; empty if there is none."""
-        given = [name for name, value in asdict(self).items() if value is not None and value is not False]
-        return f"--{given[0].replace('_', '-')}" if given else ""
+        return next(self._given(), "")
+
+    @property
+    def without_requests(self) -> str:
+        """The first given option that means nothing where requests are only written; empty if there is none."""
+        return next((name for name in self._given() if name not in ("--shard", "--openai-batch")), "")
+
+    def _given(self) -> Iterator[str]:
+        for name, value in asdict(self).items():
+            if value is not None and value is not False:
+                yield f"--{name.replace('_', '-')}"
 
     @property
     def shard_of(self) -> tuple[int, int] | None:

@@ -266,6 +266,11 @@ def extract(
     )
     if options.given and not of_corpus:
         raise typer.BadParameter(f"{options.given} is for a corpus: give one, and --out RUN", param_hint="TEXT")
+    if openai_batch is not None and (name := options.without_requests or ("--overwrite" if overwrite else "")):
+        raise typer.BadParameter(
+            f"{name} has no meaning with --openai-batch, which writes requests and sends none: leave it out",
+            param_hint="--openai-batch",
+        )
     chunking = None if chunk_tokens == 0 else Chunking(chunk_tokens, context_sentences, passes)
     answering = chat_model("baseline" if openai_batch else model, model_option)
     with ExitStack() as stack:

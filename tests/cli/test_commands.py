@@ -454,6 +454,20 @@ def test_openai_batch_files_are_written_and_read_back(ruie, tmp_path):
     assert [row["extraction"]["entities"][0]["text"] for row in corpus_rows(tmp_path / "run")] == ["Oslo", "Lima"]
 
 
+@pytest.mark.parametrize(
+    "option",
+    [["--max-calls", "0"], ["--max-total-tokens", "9"], ["--max-cost", "1"], ["--price", "1", "2"], ["--retry-failed"],
+     ["--parquet"], ["--overwrite"]],
+    ids=lambda option: option[0],
+)  # fmt: skip
+def test_options_that_mean_nothing_for_batch_files_are_refused(ruie, tmp_path, option):
+    (tmp_path / "docs.txt").write_text("Fly me to Oslo.\n")
+    status, _, err = ruie("extract", "docs.txt", "--out", "batch", *CORPUS, "--openai-batch", "gpt-x", *option)
+    assert status == 2
+    assert f"{option[0]} has no meaning with --openai-batch" in " ".join(err.replace("│", " ").split())
+    assert not (tmp_path / "batch").exists()
+
+
 def test_a_long_text_is_cut_and_its_spans_have_offsets_of_the_whole(ruie, tmp_path):
     text = "It rained. " * 200 + "Fly me to Oslo."
     status, out, err = ruie("extract", text, *CORPUS, "--json", "--chunk-tokens", "100")
