@@ -85,7 +85,7 @@ def report(
     if as_json:
         write_json(console, summary, indent=2)
         return
-    without = sum(result.prompt is None and bool(result.usage.demonstrations) for result in read) if store else 0
+    without = sum(map(_lacks_demonstrations, read)) if store else 0
     if without:
         errors.print(
             f"{without:,} of {len(read):,} results are shown without prompt: some of their demonstrations are not in "
@@ -94,6 +94,13 @@ def report(
             soft_wrap=True,
         )
     console.print(f"{len(read):,} results in {out}. {lead}".rstrip(), markup=False, soft_wrap=True)
+
+
+def _lacks_demonstrations(result: ExtractionResult) -> bool:
+    """Whether the model was shown demonstrations that the store does not have."""
+    if result.chunk_demonstrations:
+        return sum(len(each.demonstrations) for each in result.chunk_demonstrations) < result.usage.demonstrations
+    return result.prompt is None and bool(result.usage.demonstrations)
 
 
 def _gold_of(results: Sequence[ExtractionResult], examples: Iterable[Example]) -> list[Example | None]:

@@ -3,11 +3,19 @@
 from ruie_components.extraction.confidence import Confidence
 from ruie_components.extraction.documents import Chunk, Chunking, ChunkResult, DocumentResult
 from ruie_components.extraction.extractor import Extractor
-from ruie_components.extraction.results import AnswerTruncatedWarning, Estimate, ExtractionResult, Usage, read_results
+from ruie_components.extraction.results import (
+    AnswerTruncatedWarning,
+    ChunkDemonstrations,
+    Estimate,
+    ExtractionResult,
+    Usage,
+    read_results,
+)
 
 __all__ = [
     "AnswerTruncatedWarning",
     "Chunk",
+    "ChunkDemonstrations",
     "ChunkResult",
     "Chunking",
     "Confidence",

@@ -10,7 +10,7 @@ from typing import Any
 
 from ruie_components.answers.sentences import Sentences
 from ruie_components.extraction.confidence import Confidence
-from ruie_components.extraction.results import ExtractionResult, Usage
+from ruie_components.extraction.results import ChunkDemonstrations, ExtractionResult, Usage
 from ruie_components.prompts import TokenCounter, estimate_tokens
 from ruie_components.tokenization import cuts_word
 from ruie_components.types import Argument, Event, EventQuery, Extraction, Query, Span, Task
@@ -85,10 +85,24 @@ class DocumentResult(ExtractionResult):
 
     chunks: tuple[ChunkResult, ...] = ()
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self._is_cut:
+            shown = [
+                ChunkDemonstrations(part.chunk.start, part.chunk.end, part.result.demonstrations)
+                for part in self.chunks
+            ]
+            object.__setattr__(self, "chunk_demonstrations", tuple(shown))
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether some prompt showed a part of the document only, as for the one chunk with the trigger of an event."""
+        return any(part.result.extraction.text != self.extraction.text for part in self.chunks)
+
     def to_row(self) -> dict[str, Any]:
-        """The row of the whole document; for several chunks with ``chunks``: offsets, demonstrations, errors."""
+        """The row of the whole document; if it was cut with ``chunks``: offsets, demonstrations, errors."""
         row = super().to_row()
-        if len(self.chunks) > 1:
+        if self._is_cut:
             row["chunks"] = [_chunk_row(part) for part in self.chunks]
         return row
 

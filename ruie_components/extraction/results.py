@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from pydantic import ValidationError
 
@@ -62,6 +62,14 @@ class Estimate:
     failed: int = 0
 
 
+class ChunkDemonstrations(NamedTuple):
+    """The demonstrations of the prompt of one chunk, ``text[start:end]``, best first."""
+
+    start: int
+    end: int
+    demonstrations: tuple[Demonstration, ...]
+
+
 @dataclass(frozen=True, repr=False)
 class ExtractionResult:
     """The result of one query.
@@ -76,6 +84,7 @@ class ExtractionResult:
         metadata: The query's metadata: the other keys of its row.
         confidence: The confidence of each of ``extraction.annotations``, if the model returns token probabilities or
             ``Extractor.agree`` was called; else empty.
+        chunk_demonstrations: The demonstrations of each chunk, if the text was cut; there is no ``prompt`` then.
     """
 
     extraction: Extraction
@@ -85,6 +94,7 @@ class ExtractionResult:
     id: str | int | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     confidence: tuple[Confidence, ...] = ()
+    chunk_demonstrations: tuple[ChunkDemonstrations, ...] = ()
 
     def __post_init__(self) -> None:
         # as in Prompt: some serializers return tuples as lists
@@ -142,7 +152,7 @@ class ExtractionResult:
         Args:
             row: The JSON object.
             examples: Examples by their content ids. If they include all demonstrations of the row, the result has its
-                prompt; otherwise its prompt is ``None``.
+                prompt; otherwise its prompt is ``None``. The demonstrations of chunks are those that they include.
 
         Raises:
             ValueError: The row is not a valid result; the message names the field.
@@ -152,6 +162,7 @@ class ExtractionResult:
             scores = {str(row_id): float(score) for row_id, score in row["demonstrations"]}
             usage = Usage(**row["usage"])
             confidence = confidence_of(row)
+            chunks = tuple(_chunk_demonstrations(chunk, examples or {}) for chunk in row.get("chunks", ()))
         except KeyError as error:
             raise ValueError(f"not a row of a result: it has no {error}") from error
         except ValidationError as error:
@@ -160,7 +171,7 @@ class ExtractionResult:
             raise ValueError(f"not a row of a result: {error}") from error
         prompt = _prompt_of(row, extraction, scores, usage, examples or {})
         metadata = dict(row.get("metadata") or {})
-        return cls(extraction, prompt, usage, row.get("error"), row.get("id"), metadata, confidence)
+        return cls(extraction, prompt, usage, row.get("error"), row.get("id"), metadata, confidence, chunks)
 
     def _confidence_of_spans(self, spans: Sequence[tuple[int, tuple[str, str, Span]]]) -> list[Confidence | None]:
         """The confidence of the annotation of each span, except the given trigger of an EAE query."""
@@ -210,6 +221,15 @@ def confidence_of(row: Mapping[str, Any]) -> tuple[Confidence, ...]:
     return tuple(Confidence(**one) for one in row.get("confidence") or ())
 
 
+def _chunk_demonstrations(chunk: Mapping[str, Any], examples: Mapping[str, Example]) -> ChunkDemonstrations:
+    shown = [
+        Demonstration(example=examples[row_id], score=score)
+        for row_id, score in chunk["demonstrations"]
+        if row_id in examples
+    ]
+    return ChunkDemonstrations(chunk["start"], chunk["end"], tuple(shown))
+
+
 def _prompt_of(
     row: Mapping[str, Any],
     extraction: Extraction,
@@ -249,7 +269,8 @@ def read_results(
 
     Args:
         path: The file.
-        get_examples: Reads examples by their ids, such as ``store.get``. With it, results have their prompts.
+        get_examples: Reads examples by their ids, such as ``store.get``. With it, results have their prompts, and those
+            of several chunks the demonstrations of each.
 
     Returns:
         The results, in the file's order, without an unfinished last line of an interrupted run.
@@ -260,7 +281,8 @@ def read_results(
     rows = _finished_rows(path)
     examples: dict[str, Example] = {}
     if get_examples is not None:
-        ids = dict.fromkeys(str(shown[0]) for _, row in rows for shown in row.get("demonstrations", ()) if shown)
+        parts = (part for _, row in rows for part in (row, *row.get("chunks", ())))
+        ids = dict.fromkeys(str(shown[0]) for part in parts for shown in part.get("demonstrations", ()) if shown)
         examples = {example.content_id: example for example in get_examples(ids)}
     results = []
     for location, row in rows:

@@ -181,7 +181,9 @@ def _index(results: Sequence[ExtractionResult]) -> str:
 
 def _article(number: int, result: ExtractionResult, gold: Example | None, problems: Sequence[str]) -> str:
     extraction = result.extraction
-    shown = [mark.label for item in result.demonstrations for mark in highlight.marks_of(item.example)]
+    parts = [("", result.demonstrations)]
+    parts += [(f"Characters {each.start} to {each.end}: ", each.demonstrations) for each in result.chunk_demonstrations]
+    shown = [mark.label for _, part in parts for item in part for mark in highlight.marks_of(item.example)]
     indices = highlight.label_indices([*extraction.labels, *shown])  # one colour per label in the whole article
     error = f'<p class="problem">Failed: {escape(result.error)}</p>' if result.error else ""
     data = (
@@ -194,7 +196,7 @@ def _article(number: int, result: ExtractionResult, gold: Example | None, proble
         f'<h2 id="h{number}">{number}. {escape(TASK_NAMES[extraction.task])}{_event(result.prompt)}</h2>'
         f'<p class="text result-text">{_annotated(extraction, indices)}</p>{error}'
         f"{'' if error else _extracted(extraction)}{_rejected(extraction)}{_gold(extraction, gold, indices)}"
-        f"{_demonstrations(result.demonstrations, indices)}"
+        f"{''.join(_demonstrations(of_part, part, indices) for of_part, part in parts)}"
         f'<p class="facts">{_SEPARATOR.join(_facts(result))}</p>'
         f"{_folded_text('The prompt', result.prompt.text if result.prompt else '')}"
         f"{_folded_text('The answer of the model', extraction.answer)}</article>"
@@ -281,7 +283,7 @@ def _gold(extraction: Extraction, gold: Example | None, indices: Mapping[str, in
     return f'<h3>Gold annotations</h3><p class="text result-text">{_annotated(gold, indices)}</p>{table}'
 
 
-def _demonstrations(demonstrations: Sequence[Demonstration], indices: Mapping[str, int]) -> str:
+def _demonstrations(of_part: str, demonstrations: Sequence[Demonstration], indices: Mapping[str, int]) -> str:
     if not demonstrations:
         return ""
     headings = ("why it was chosen", "example") if any(map(_is_explained, demonstrations)) else ("score", "example")
@@ -290,7 +292,7 @@ def _demonstrations(demonstrations: Sequence[Demonstration], indices: Mapping[st
         f"{'' if shown.example.annotations else ' <em>(nothing to extract)</em>'}</td></tr>"
         for shown in demonstrations
     )
-    return _folded(f"{len(demonstrations)} demonstrations, best first", _table(headings, rows))
+    return _folded(f"{of_part}{len(demonstrations)} demonstrations, best first", _table(headings, rows))
 
 
 def _is_explained(demonstration: Demonstration) -> bool:

@@ -372,6 +372,25 @@ def test_report_shows_finished_results_with_their_demonstrations_and_gold_annota
     assert "The prompt<" not in (tmp_path / "b.html").read_text("utf-8")
 
 
+def test_report_shows_the_demonstrations_of_every_chunk(ruie, pool, tmp_path):
+    ruie("index", pool, "--store", "s")
+    text = "It rained. " * 60 + "Fly me to Oslo."
+    (tmp_path / "long.txt").write_text(text)
+    options = ("-t", "NER", "-l", "city", "-k", "2", "--chunk-tokens", "64", "-m", "baseline")
+    assert ruie("extract", "--file", "long.txt", "-s", "s", "--out", "found.jsonl", *options)[0] == 0
+    chunks = json.loads((tmp_path / "found.jsonl").read_text())["chunks"]
+    status, _, err = ruie("report", "found.jsonl", "-s", "s", "--out", "a.html")
+    assert (status, "without prompt" in err) == (0, False), err
+    page = (tmp_path / "a.html").read_text("utf-8")
+    for chunk in chunks:
+        assert f"Characters {chunk['start']} to {chunk['end']}: 2 demonstrations, best first" in page
+    assert ruie("sync", pool, "--store", "t")[0] == 0
+    with DemonstrationStore.open("t") as store:
+        store.delete([row_id for row_id, _ in chunks[0]["demonstrations"]])
+    status, _, err = ruie("report", "found.jsonl", "-s", "t", "--out", "b.html")
+    assert (status, "1 of 1 results are shown without prompt" in err) == (0, True), err
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [("", "holds no results"), ('{"text": "Ada"}\n', "line 1: not a row of a result: it has no 'extraction'"),
