@@ -25,6 +25,7 @@ from ruie_components.errors import RuieError
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, model TEXT NOT NULL, response TEXT NOT NULL, created REAL)
 """
+_COLUMNS = ["key", "model", "response", "created"]
 _PATIENCE = 60.0  # seconds to wait for another process that writes
 
 
@@ -35,7 +36,7 @@ class AnswerCache:
         path: The SQLite file; its folder is created. ``":memory:"``: no file.
 
     Raises:
-        RuieError: The file is not one of SQLite, or can't be opened.
+        RuieError: The file is not one of SQLite, belongs to another program, or can't be opened.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -78,6 +79,9 @@ class AnswerCache:
 def _connect(path: str | Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_PATIENCE, check_same_thread=False, isolation_level=None)
     try:
+        columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(answers)")]
+        if columns and columns != _COLUMNS:  # before anything is written to another program's file
+            raise sqlite3.DatabaseError(f"its table `answers` has the columns {', '.join(columns)}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")  # a killed process loses no answer, a power cut the last ones
         connection.execute(_SCHEMA)

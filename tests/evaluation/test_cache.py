@@ -131,7 +131,10 @@ def test_a_failed_request_is_not_kept(cache):
 def test_a_file_of_something_else_is_an_error(tmp_path):
     (tmp_path / "notes.txt").write_text("This is no database, and has been here for longer. " * 50)
     before = open_connections()
-    for path in (tmp_path / "notes.txt", tmp_path):
+    foreign = sqlite3.connect(tmp_path / "quiz.sqlite")
+    foreign.execute("CREATE TABLE answers (question TEXT, answer TEXT)")
+    foreign.close()
+    for path in (tmp_path / "notes.txt", tmp_path, tmp_path / "quiz.sqlite"):
         with pytest.raises(RuieError, match=r"can't be used as a cache of answers.*give another file") as caught:
             AnswerCache(path)
         assert caught.tb is not None  # it keeps what the call left behind
