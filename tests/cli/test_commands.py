@@ -494,6 +494,9 @@ def test_a_long_text_is_cut_and_its_spans_have_offsets_of_the_whole(ruie, tmp_pa
     row = json.loads(out)
     assert len(row["chunks"]) > 4
     assert all(text[one["start"] : one["end"]] == one["text"] for one in row["extraction"].get("entities", []))
+    report = text.replace("rained. It", "rained.\nIt") + "\n"  # of many lines, as in docs/how-to/corpora.md
+    status, out, err = ruie("extract", *CORPUS, "--json", "--chunk-tokens", "100", stdin=report)
+    assert (status, json.loads(out)["extraction"]["text"], len(json.loads(out)["chunks"]) > 4) == (0, report[:-1], True)
     (tmp_path / "long.txt").write_text(text)
     status, _, err = ruie("extract", "--file", "long.txt", "--out", "found.jsonl", *CORPUS, "--chunk-tokens", "100")
     assert status == 0, err
