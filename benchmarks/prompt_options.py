@@ -11,7 +11,7 @@ half of them: of the other half no demonstration shows what they mean. The descr
 
 The inputs of all ways are the same. Answers are kept in --cache: an interrupted run resumes. Prints span F1, averaged
 over the sets, with its interval; the paired difference from the way above that has neither; the tokens read, and those
-of them that begin the prompt before too.
+of them that repeat the beginning of the previous prompt.
 """
 
 from __future__ import annotations

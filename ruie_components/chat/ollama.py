@@ -188,7 +188,7 @@ class OllamaChat(ChatOllama):
             yield
         except httpx.TimeoutException as error:
             raise ChatModelError(
-                f"Ollama at {self.base_url} gave no sign of life for {self.timeout:g} seconds. A large model may take "
+                f"Ollama at {self.base_url} did not respond within {self.timeout:g} seconds. A large model may take "
                 "longer to load: raise timeout, or take a smaller model."
             ) from error
         except (ConnectionError, httpx.TransportError) as error:

@@ -197,7 +197,8 @@ def _say(summary: Summary, out: Path, *, as_json: bool) -> None:
     parts += [f"{summary.failed:,} failed (repeat them with --retry-failed)"] if summary.failed else []
     parts += [f"{summary.empty:,} without a text"] if summary.empty else []
     parts += [f"{summary.calls:,} calls, {summary.input_tokens:,} tokens read, {summary.output_tokens:,} written"]
-    parts += [f"{summary.shared_tokens:,} of those read begin the prompt before too"] if summary.shared_tokens else []
+    if summary.shared_tokens:
+        parts += [f"{summary.shared_tokens:,} of the tokens read repeat the beginning of the previous prompt"]
     parts += [f"cost {summary.cost:,.4f}"] if summary.cost is not None else []
     parts += [f"{summary.seconds:,.1f} s, {rate:,.1f} documents/s"] if rate else []
     errors.print("; ".join(parts), markup=False, soft_wrap=True)

@@ -116,7 +116,7 @@ def import_annotations(
         write_json(console, {**asdict(report), "to": str(to or store), "written": written}, indent=2)
     else:
         _show(report, written, str(to or store))
-    if not sum(report.examples.values()):
+    if not report.total:
         raise RuieError("no example was imported")
 
 
@@ -140,12 +140,13 @@ def _show(report: ImportReport, written: int, where: str) -> None:
         errors.print(f"... and {report.skipped - SHOWN_PROBLEMS:,} more problems")
     for note, count in report.notes.items():
         errors.print(f"note: {note} ({count:,})", markup=False, soft_wrap=True)
-    counts = ", ".join(f"{count:,} {task}" for task, count in report.examples.items()) or "nothing"
-    skipped = f" {report.skipped:,} rows skipped." if report.skipped else ""
-    new = f", {written:,} new" if written != sum(report.examples.values()) else ""
-    console.print(
-        f"{report.rows:,} texts give {counts} examples{new}, in {where}.{skipped}", markup=False, soft_wrap=True
-    )
+    counts, total = ", ".join(f"{count:,} {task}" for task, count in report.examples.items()), report.total
+    texts = "1 text gives" if report.rows == 1 else f"{report.rows:,} texts give"
+    examples = f"{counts} example{'s' * (total != 1)}" if total else "no examples"
+    new = f", {written:,} new" if written != total else ""
+    location = f", in {where}" if total else ""
+    skipped = f" {report.skipped:,} row{'s' * (report.skipped != 1)} skipped." if report.skipped else ""
+    console.print(f"{texts} {examples}{new}{location}.{skipped}", markup=False, soft_wrap=True)
 
 
 def export(

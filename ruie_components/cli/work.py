@@ -194,8 +194,8 @@ def extract(
         int,
         typer.Option(
             min=0,
-            help="So many demonstrations are the same for all texts and come before the -k chosen ones, for models "
-            "that keep the beginnings of prompts.",
+            help="Number of demonstrations shared by all texts, shown before the -k chosen ones, for models that keep "
+            "the beginnings of prompts.",
         ),
     ] = 0,
     mentions: Annotated[

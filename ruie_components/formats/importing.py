@@ -39,6 +39,11 @@ class ImportReport:
     notes: dict[str, int] = field(default_factory=dict)
     labels: dict[str, list[str]] = field(default_factory=dict)
 
+    @property
+    def total(self) -> int:
+        """The number of examples of all tasks."""
+        return sum(self.examples.values())
+
 
 class Import:
     r"""The examples of files, read one by one during iteration; ``report`` is complete at the end.

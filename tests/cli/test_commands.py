@@ -441,6 +441,7 @@ def test_extract_takes_a_corpus_in_parts_with_a_budget_and_shards(ruie, tmp_path
     status, out, err = ruie("extract", "docs.jsonl", "--out", "run", *CORPUS, "--price", "1", "2")
     assert status == 0, err
     assert "5 documents in run; 2 of them from before" in err
+    assert "of the tokens read repeat the beginning of the previous prompt" in err
     assert [row["id"] for row in corpus_rows(tmp_path / "run")] == [row["id"] for row in rows]
     for i in (1, 2):
         assert ruie("extract", "docs.jsonl", "--out", f"s{i}", *CORPUS, "--shard", f"{i}/2")[0] == 0

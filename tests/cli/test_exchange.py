@@ -32,7 +32,7 @@ def test_import_writes_rows_and_reports_problems(ruie, tmp_path):
         file.write("Eva\tX\n")
     (tmp_path / "labels.toml").write_text('drop = ["city"]\n[rename]\nperson = "PER"\n', "utf-8")
     status, out, err = ruie("import", "a.conll", "--to", "new/rows.jsonl", "--mapping", "labels.toml")
-    assert (status, out) == (0, "3 texts give 3 NER examples, in new/rows.jsonl. 1 rows skipped.\n"), err
+    assert (status, out) == (0, "3 texts give 3 NER examples, in new/rows.jsonl. 1 row skipped.\n"), err
     assert "a.conll: conll" in err
     assert "a.conll, line 17: tag: 'X' is neither O nor" in err
     rows = list(read_examples(tmp_path / "new" / "rows.jsonl"))
@@ -52,12 +52,13 @@ def test_import_replaces_a_file_only_when_told_and_never_by_nothing(ruie, tmp_pa
     assert (status, "rows.jsonl is one of the files to import" in " ".join(err.split())) == (2, True), err
     status, _, err = ruie("import", "met.jsonl", "--to", "rows.jsonl")
     assert (status, "rows.jsonl exists" in err, "--overwrite" in err) == (1, True, True), err
-    status, _, err = ruie("import", "met.jsonl", "--to", "rows.jsonl", "-t", "NER", "--overwrite")
-    assert (status, "no example was imported" in err) == (1, True), err
+    status, out, err = ruie("import", "met.jsonl", "--to", "rows.jsonl", "-t", "NER", "--overwrite")
+    assert (status, out, "no example was imported" in err) == (1, "1 text gives no examples.\n", True), err
     assert list(read_examples(tmp_path / "rows.jsonl")) == EXAMPLES
     assert ruie("import", "met.jsonl", "--store", "s", "-t", "NER")[0] == 1
     assert not (tmp_path / "s").exists()
-    assert ruie("import", "met.jsonl", "--to", "rows.jsonl", "--overwrite")[0] == 0
+    status, out, err = ruie("import", "met.jsonl", "--to", "rows.jsonl", "--overwrite")
+    assert (status, out) == (0, "1 text gives 1 RE example, in rows.jsonl.\n"), err
     assert list(read_examples(tmp_path / "rows.jsonl")) == [MET]
 
 
