@@ -1,4 +1,4 @@
-# make demo: one input a task through the whole chain, from a fresh clone, without torch.
+# make demo: one input per task through the whole chain, from a fresh clone, without torch.
 # make test: lint, documentation, tests, notebooks; what .ci/run calls.
 # make test-base: the tests of the base package, in an install of its own without torch.
 # make test-clusters: the examples of Ray Data and Spark on local clusters, in an install of its own. Spark needs Java 17.
@@ -26,7 +26,7 @@ test: lint docs tests
 lint: $(VENV)/.dev
 	$(BIN)/pre-commit run --all-files --show-diff-on-failure
 
-# One thread a worker: on a small machine the workers, not the linear algebra, should fill the cores.
+# One thread per worker: on a small machine the workers, not the linear algebra, should fill the cores.
 tests: $(VENV)/.dev
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest --nbmake notebooks/*.ipynb

@@ -45,7 +45,7 @@ def load_student(name: str | None) -> SentenceTransformer:
 
 
 def training_rows(examples: list[Example], seed: int = 0) -> Dataset:
-    """A row a query: its text, CANDIDATES passages (half by BM25, half by chance), and the teacher's scores of them."""
+    """One row per query: its text, CANDIDATES passages (half by BM25, half by chance), and the teacher's scores."""
     random = np.random.default_rng(seed)
     index = BM25Index([example_tokens(example) for example in examples])
     nearest, _ = index.search([query_tokens(example.query) for example in examples], CANDIDATES // 2 + 1)

@@ -49,7 +49,7 @@ class Ask(BaseModel):
 
 
 def spans(result: ExtractionResult) -> list[dict[str, object]]:
-    """One flat row a span."""
+    """One flat row per span."""
     return [{name: row[name] for name in ("type", "role", "span", "start", "end")} for row in result.to_rows()]
 
 

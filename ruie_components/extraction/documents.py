@@ -153,7 +153,7 @@ def cut(
 
     Args:
         text: The document.
-        chunking: How to cut it; without a length, which depends on a pool, 512 tokens a chunk.
+        chunking: How to cut it; without a length, which depends on a pool, 512 tokens per chunk.
         count_tokens: Counts the tokens of a string.
         read: The number of the pass; the first chunk of a later pass is shorter, so that the others end elsewhere.
 

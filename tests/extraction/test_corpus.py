@@ -1,4 +1,4 @@
-"""Whole corpora: one row a document, in order, whatever ends a run; budgets; shards."""
+"""Whole corpora: one row per document, in order, whatever ends a run; budgets; shards."""
 
 import csv
 import json

@@ -227,7 +227,7 @@ class Extract(Work):
 
 
 class Corpus(Work):
-    """A folder of results, a row a document; every fifth document is of several chunks, every fiftieth is empty."""
+    """A folder of results, one row per document; every fifth document is of several chunks, every fiftieth is empty."""
 
     texts = 200
 

@@ -83,7 +83,7 @@ class Groups:
             reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.items()) or "there are no queries"
             raise TrainingError(
                 f"no query can be trained on ({reasons}). A group takes {size - 1} negatives beside {top} positives: "
-                "mine from larger pools, score more candidates a query, or make the groups smaller."
+                "mine from larger pools, score more candidates per query, or make the groups smaller."
             )
         queries, tops, bottoms = zip(*rows, strict=True)
         return cls(queries, tops, bottoms, size, seed, dict(dropped))

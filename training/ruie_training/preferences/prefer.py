@@ -95,7 +95,7 @@ def choose_candidates(
 
     Args:
         candidates: Best first.
-        per_query: How many candidates a query keeps; None: all.
+        per_query: The number of candidates kept per query; None: all.
         choose: ``random`` (the paper's 32 of 100; independent of other queries), ``top`` (the
             best), or ``spread`` (at even distances from the best to the worst).
         seed: Of the random draw.
