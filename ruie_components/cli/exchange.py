@@ -19,6 +19,7 @@ from ruie_components.files import read_rows
 from ruie_components.formats import Import, ImportReport, LabelMapping, formats, write_examples
 from ruie_components.formats.graphml import write_graphml
 from ruie_components.formats.importing import export as export_examples
+from ruie_components.formats.label_studio import LabelStudioFormat, interface_beside
 from ruie_components.formats.table import COLUMNS, span_rows
 from ruie_components.progress import track
 from ruie_components.store import DemonstrationStore
@@ -191,8 +192,12 @@ def export(
     if name is None or name not in (*formats(), *_OUT_ONLY):
         known = ", ".join([*formats(), *_OUT_ONLY])
         raise typer.BadParameter(f"formats are {known}" if name else f"name one of {known}", param_hint="--format")
-    if to.exists() and not overwrite and (not to.is_dir() or any(to.iterdir())):
-        raise RuieError(f"{to} exists: give another --to, or --overwrite")
+    interface = interface_beside(to) if name == LabelStudioFormat.name else None
+    if not overwrite:
+        if to.exists() and (not to.is_dir() or any(to.iterdir())):
+            raise RuieError(f"{to} exists: give another --to, or --overwrite")
+        if interface and interface.exists():
+            raise RuieError(f"{interface} exists, and is written beside {to}: give another --to, or --overwrite")
     failed = 0
     descriptions: dict[str, str] = {}
     if file is not None:
@@ -215,6 +220,8 @@ def export(
     if failed:
         errors.print(f"{failed:,} results have an error and are left out")
     console.print(f"{len(examples):,} examples in {to} ({name}).", markup=False, soft_wrap=True)
+    if interface:
+        console.print(f"The labelling interface for their project is in {interface}.", markup=False, soft_wrap=True)
 
 
 def write_descriptions(path: Path, descriptions: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ruie_components.errors import RowError
-from ruie_components.files import atomic_text
+from ruie_components.files import atomic_text, atomic_write
 from ruie_components.formats.base import (
     Document,
     Link,
@@ -48,7 +48,10 @@ class LabelStudioFormat:
         return read_documents(path, reading, lambda location, row: _documents(location, row, reading))
 
     def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
-        """Write tasks with predictions, to be corrected there; events become regions and relations."""
+        """Write tasks with predictions, to be corrected there; events become regions and relations.
+
+        The labelling interface that their project needs is written beside them, to ``interface_beside(path)``.
+        """
         count = 0
         with atomic_text(path) as file:
             file.write("[")
@@ -59,15 +62,34 @@ class LabelStudioFormat:
                 file.write(("," if count else "") + "\n" + json.dumps(_task(document), ensure_ascii=False))
                 count += 1
             file.write("\n]\n")
+        schema = reading.schema
+        labels = [*schema.labels.get(Task.NER, ()), *schema.labels.get(Task.ED, ()), *schema.roles]
+        relations = [*schema.labels.get(Task.RE, ()), *(role for roles in schema.roles.values() for role in roles)]
+        atomic_write(interface_beside(path), labeling_config(labels, relations) + "\n")
         return count
 
 
-def labeling_config(labels: Iterable[str]) -> str:
+def interface_beside(path: Path) -> Path:
+    """The file of the labelling interface beside a file of tasks.
+
+    >>> interface_beside(Path("predictions.json")).name
+    'predictions.interface.xml'
+    """
+    return path.with_name(f"{path.stem}.interface.xml")
+
+
+def labeling_config(labels: Iterable[str], relations: Iterable[str] = ()) -> str:
     """The XML of the labelling interface that a Label Studio project needs for a file of this format.
 
-    >>> print(labeling_config(["person"]))
+    Args:
+        labels: The labels of regions; repeated ones are written once.
+        relations: Those of relations between regions.
+
+    >>> print(labeling_config(["person"], ["works for"]))
     <View>
-      <Relations/>
+      <Relations>
+        <Relation value="works for"/>
+      </Relations>
       <Labels name="label" toName="text">
         <Label value="person"/>
       </Labels>
@@ -76,9 +98,10 @@ def labeling_config(labels: Iterable[str]) -> str:
     """
     from xml.sax.saxutils import quoteattr
 
-    lines = "".join(f"    <Label value={quoteattr(label)}/>\n" for label in labels)
+    regions = "".join(f"    <Label value={quoteattr(label)}/>\n" for label in dict.fromkeys(labels))
+    links = "".join(f"    <Relation value={quoteattr(label)}/>\n" for label in dict.fromkeys(relations))
     return (
-        f'<View>\n  <Relations/>\n  <Labels name="label" toName="text">\n{lines}  </Labels>\n'
+        f'<View>\n  <Relations>\n{links}  </Relations>\n  <Labels name="label" toName="text">\n{regions}  </Labels>\n'
         f'  <Text name="text" value="$text"/>\n</View>'
     )
 

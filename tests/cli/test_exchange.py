@@ -24,6 +24,9 @@ EXAMPLES = [
 ]
 SIDES = {"head": {"text": "Ada", "start": 0, "end": 3}, "tail": {"text": "Bob", "start": 8, "end": 11}}
 MET = Example(id="t0", task="RE", text=TEXTS[0], labels=["met"], relations=[{"type": "met", **SIDES}])
+FLEW = {"type": "flight", "trigger": {"text": "flew", "start": 4, "end": 8}}
+GOAL = {"text": "Oslo", "role": "goal", "start": 12, "end": 16}
+EVENT = Example(id="t1", task="EAE", text=TEXTS[1], labels=["goal"], events=[{**FLEW, "arguments": [GOAL]}])
 
 
 def test_import_writes_rows_and_reports_problems(ruie, tmp_path):
@@ -105,6 +108,23 @@ def test_a_table_and_a_graph(ruie, tmp_path):
     assert nodes == [["Ada", "person", "2"], ["Bob", "person", "2"]]
     (edge,) = root.iter(f"{name}edge")
     assert [data.text for data in edge] == ["met", "2", "t0, again"]
+
+
+def test_label_studio_gets_its_labelling_interface(ruie, tmp_path):
+    write_examples(tmp_path / "a.jsonl", [*EXAMPLES, MET, EVENT])
+    status, out, err = ruie("export", "a.jsonl", "--to", "p.json", "--format", "label-studio")
+    assert (status, "The labelling interface for their project is in p.interface.xml.\n" in out) == (0, True), err
+    root = ET.parse(tmp_path / "p.interface.xml").getroot()
+    assert [each.get("value") for each in root.iter("Label")] == ["city", "person", "flight"]
+    assert [each.get("value") for each in root.iter("Relation")] == ["met", "goal"]
+    tasks = json.loads((tmp_path / "p.json").read_text("utf-8"))
+    (labels,), (text,) = root.iter("Labels"), root.iter("Text")
+    used = {(one["from_name"], one["to_name"]) for task in tasks for one in task["predictions"][0]["result"][:1]}
+    assert used == {(labels.get("name"), text.get("name"))}
+    (tmp_path / "p.json").unlink()
+    status, _, err = ruie("export", "a.jsonl", "--to", "p.json", "--format", "label-studio")
+    assert (status, "p.interface.xml exists" in err) == (1, True), err
+    assert ruie("export", "a.jsonl", "--to", "p.json", "--format", "label-studio", "--overwrite")[0] == 0
 
 
 @pytest.mark.parametrize("name", ["label-studio", "brat"])
