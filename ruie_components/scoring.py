@@ -66,11 +66,6 @@ class Score(Counts):
     datasets: Mapping[str, Counts] = field(default_factory=dict)
     """By ``example.dataset``; examples without one are omitted."""
 
-    @property
-    def mean_f1(self) -> float:
-        """The mean of the data sets' F1, the paper's "average"; F1 over all examples if none names a data set."""
-        return sum(part.f1 for part in self.datasets.values()) / len(self.datasets) if self.datasets else self.f1
-
 
 class AnswerScore(NamedTuple):
     """Gold answers and predictions, normalised, sorted and without repeats; and the counts."""

@@ -4,7 +4,7 @@ from ruie_components.chat.adapters import AnyChatModel, as_chat_model, load_chat
 from ruie_components.chat.base import ChatModel, Constraint, MessageList, ModelInput, Response, TokenProbability
 from ruie_components.chat.baseline import CopyBaseline
 from ruie_components.chat.local import local_chat_model
-from ruie_components.chat.servers import ollama_is_up, ollama_models
+from ruie_components.chat.servers import ollama_models
 
 __all__ = [
     "AnyChatModel",
@@ -18,6 +18,5 @@ __all__ = [
     "as_chat_model",
     "load_chat_model",
     "local_chat_model",
-    "ollama_is_up",
     "ollama_models",
 ]

@@ -60,16 +60,6 @@ def client_options(url: str) -> dict[str, Any]:
     return {"trust_env": False} if here else {}
 
 
-def ollama_is_up(host: str | None = None, *, timeout: float = _TIMEOUT) -> bool:
-    """Whether an Ollama server answers.
-
-    Args:
-        host: As in ``ollama_url``.
-        timeout: Seconds to wait.
-    """
-    return _get(host, "/api/version", timeout) is not None
-
-
 def ollama_models(host: str | None = None, *, timeout: float = _TIMEOUT) -> list[str]:
     """The names of an Ollama server's chat models; empty if no server answers.
 
