@@ -15,7 +15,7 @@ from ruie_components.answers.extraction_builder import ExtractionBuilder, Mentio
 from ruie_components.answers.grounding import FUZZY_THRESHOLD, Grounder
 from ruie_components.answers.items import Item, ParsedAnswer
 from ruie_components.answers.json_items import JsonBlock
-from ruie_components.answers.label_matcher import LabelMatcher
+from ruie_components.answers.label_matcher import LabelMatcher, skip_bullet
 from ruie_components.errors import AnswerError
 from ruie_components.prompts import NOTHING, one_line
 from ruie_components.types import Demonstration, Extraction, Query, Rejected, Rejection
@@ -225,7 +225,7 @@ class _Reader:
     def _with_prose(self, part: str, blocks: list[JsonBlock], *, partial: bool) -> ParsedAnswer:
         """The items of JSON and of the lines around it; items are superseded by a later part of another kind."""
         groups: list[tuple[list[Item], bool]] = []  # items by part; is a part a draft if another follows?
-        at, whole = 0, False
+        at, whole, single = 0, False, False  # did a whole answer precede, was the last part a single item?
         for block in [*blocks, None]:
             end = block.start if block else len(part)
             prose = False
@@ -235,12 +235,17 @@ class _Reader:
                 prose = not lines or len(lines) < len(parsed.items)
                 if lines:
                     groups.append((lines, bool(block)))
+                    single = False
             if block is None:
                 break
             if groups and whole and block.is_whole and prose:
                 groups[-1] = groups[-1][0], True
-            groups.append((list(block.items), self._is_in_prose(part, block)))
-            at, whole = block.end, whole or block.is_whole
+            draft = self._is_in_prose(part, block)
+            if single and not block.is_whole and (draft or part.find("\n", at, end) < 0):
+                groups[-1][0].extend(block.items)  # "I found {...} and {...}": neither replaces the other
+            else:
+                groups.append((list(block.items), draft))
+            at, whole, single = block.end, whole or block.is_whole, not block.is_whole
         last = max((i for i, (items, _) in enumerate(groups) if any(item.known for item in items)), default=-1)
         items = [
             item._replace(superseded=True) if draft and i < last and item.known else item
@@ -252,7 +257,8 @@ class _Reader:
     def _is_in_prose(self, part: str, block: JsonBlock) -> bool:
         """Whether words precede a JSON value on its line, as in ``I first thought of {...}``."""
         begin = max(0, block.start - _LINE_REACH)
-        line = part[max(begin, part.rfind("\n", begin, block.start) + 1) : block.start].rstrip()
+        begin = max(begin, part.rfind("\n", begin, block.start) + 1)
+        line = part[skip_bullet(part, begin, block.start) : block.start].rstrip()
         return _WORD.search(line) is not None and not line.endswith((":", "\uff1a", "="))
 
     def json_start(self, part: str) -> int | None:

@@ -166,6 +166,30 @@ def test_a_draft_in_prose_gives_way_to_the_answer():
     assert [(one.reason, one.spans) for one in extraction.rejected] == [("superseded", ("Lindal",))]
 
 
+PERSON, CITY = '{"type": "person", "text": "Mira Holt"}', '{"type": "city", "text": "Graz"}'
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"{PERSON}, {CITY}, {CITY}",
+        f"{PERSON} {CITY} {CITY}",
+        f"I found {PERSON} and {CITY}.",
+        f"I found {PERSON}\nand then {CITY}.",
+        f"1. {PERSON}\n2. {CITY}",
+        f"- {PERSON}\n- {CITY}",
+    ],
+)
+def test_objects_one_after_another_do_not_replace_each_other(answer):
+    assert items(parse(answer, T, strict=True)) == BOTH
+
+
+def test_an_object_in_prose_gives_way_to_one_on_a_line_of_its_own():
+    extraction = parse(f'I first thought of {{"type": "person", "text": "Lindal"}}.\n\n{PERSON}\n{CITY}', T)
+    assert items(extraction) == BOTH
+    assert [(one.reason, one.spans) for one in extraction.rejected] == [("superseded", ("Lindal",))]
+
+
 def test_linear_items_behind_json_are_results_too():
     answer = '{"entities": [{"type": "person", "text": "Mira Holt"}]}\ncity: Graz'
     assert items(parse(answer, T, strict=True)) == BOTH
