@@ -38,6 +38,7 @@ _BETWEEN_GROUPS = re.compile(r"(?:[\s,;.|*_`-]|and\b)*")
 _OFFSETS = re.compile(r"\s*[(\[@]\s*(\d{1,12})\s*(?:[-:,\u2013]|\.\.|to)\s*(\d{1,12})\s*[)\]]?$")
 _MOST_SPLITS = 32  # the splits of a relation into head and tail
 _MOST_ALL = 10_000  # the mentions that ``mentions="all"`` adds
+_MOST_KNOWN = 10_000  # rejected parts that are remembered
 _RANK = {Grounding.EXACT: 3, Grounding.NORMALISED: 2, Grounding.FUZZY: 1}
 
 
@@ -58,8 +59,10 @@ class ExtractionBuilder:
         self._pairs, self._triggers = query.task is Task.RE, query.task is Task.ED
         self._assigner = MentionAssigner(grounder)
         self._rejected: list[Rejected] = []
+        self._known: dict[tuple[str, tuple[str, ...], str], Rejected] = {}  # rejected parts, which a model may repeat
         self._absent: dict[str, Rejection] = {}  # why bodies without a span were rejected
         self._predicted: list[PredictedSpan] = []
+        self._counts: dict[tuple[str, str], int] = {}  # predictions of a label and span without offsets
         self._relations: list[tuple[Relation, Item]] = []
 
     def add(self, item: Item) -> None:
@@ -149,6 +152,12 @@ class ExtractionBuilder:
     # spans with a label: entities, triggers, arguments
 
     def _predict(self, item: Item, span: str, offsets: Offsets | None = None) -> None:
+        if offsets is None:
+            key = (item.label, span)
+            count = self._counts.get(key, 0)
+            if count and self._grounder.matches(span).get(count) is None:
+                return  # the text has fewer mentions than the answer, whose repeats are dropped in any case
+            self._counts[key] = count + 1
         self._predicted.append(PredictedSpan(item.label, span, item, offsets))
 
     def _add_span(self, item: Item) -> None:
@@ -158,7 +167,7 @@ class ExtractionBuilder:
         (body,) = item.spans
         offsets = item.offsets[0] if item.offsets else None
         if offsets is None and (reason := self._absent.get(body)):
-            self._reject(_part_of(item, body), reason)
+            self._reject_part(item, body, reason)
             return
         if self._is_mentioned(body) or (offsets and self._grounder.at(body, *offsets)):
             may_end_in_offsets = offsets is None and not body[-1:].isalpha()
@@ -184,13 +193,13 @@ class ExtractionBuilder:
                 return
             if not any(mentioned):
                 self._absent[body] = self._reason([body])
-                self._reject(_part_of(item, body), self._absent[body])
+                self._reject_part(item, body, self._absent[body])
                 return
         for part in listed:
             if self._grounder.matches(part).get(0) and not self._is_leaked_part(part):
                 self._predict(item, part)
             else:
-                self._reject(_part_of(item, part), self._reason([part]))
+                self._reject_part(item, part, self._reason([part]))
 
     def _inner_items(self, item: Item, body: str) -> list[Item]:
         """The items of a body in which labels of the schema follow commas: ``Ada, place: Paris``."""
@@ -298,8 +307,24 @@ class ExtractionBuilder:
         return Rejection.LEAKED if leaked else Rejection.UNGROUNDED
 
     def _reject(self, item: Item, reason: Rejection) -> None:
-        self._rejected.append(Rejected(reason=reason, label=item.label, spans=item.spans, answer=item.raw))
+        self._add_rejected(reason, item.label, item.spans, item.raw)
+
+    def _reject_part(self, item: Item, span: str, reason: Rejection) -> None:
+        self._add_rejected(reason, item.label, (span,), _raw_of(item, span))
+
+    def _add_rejected(self, reason: Rejection, label: str, spans: tuple[str, ...], raw: str) -> None:
+        key = (label, spans, raw)
+        rejected = self._known.get(key)
+        if rejected is None or rejected.reason is not reason:
+            rejected = Rejected(reason=reason, label=label, spans=spans, answer=raw)
+            if len(self._known) < _MOST_KNOWN:
+                self._known[key] = rejected
+        self._rejected.append(rejected)
+
+
+def _raw_of(item: Item, span: str) -> str:
+    return item.raw if span in item.raw else span
 
 
 def _part_of(item: Item, span: str) -> Item:
-    return Item(item.label, (span,), item.raw if span in item.raw else span, answer_range=item.answer_range)
+    return Item(item.label, (span,), _raw_of(item, span), answer_range=item.answer_range)

@@ -33,8 +33,8 @@ class Item(NamedTuple):
 
     def moved(self, by: int) -> Item:
         """The item in an answer that has so many characters more before it."""
-        start, end = self.answer_range
-        return self._replace(answer_range=(start + by, end + by))
+        label, spans, raw, known, (start, end), offsets, superseded = self  # several times as fast as _replace
+        return Item(label, spans, raw, known, (start + by, end + by), offsets, superseded)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
@@ -73,8 +72,7 @@ def opening(answer: str, start: int = 0) -> int | None:
     return match.start() if match else None
 
 
-@dataclass(frozen=True, slots=True)
-class JsonBlock:
+class JsonBlock(NamedTuple):
     """One object or list at the top level of an answer.
 
     ``is_whole`` is false for a single item, which others may follow.

@@ -50,13 +50,17 @@ def _key(label: str) -> str:
 
 
 class LabelMatcher:
-    """Matches names with the labels of a schema, regardless of case, white space, underscores and plural."""
+    """Matches names with the labels of a schema, regardless of case, white space, underscores and plural.
+
+    Attributes:
+        has_semicolons: A label contains a semicolon, so that it may extend beyond the end of a segment.
+    """
 
     def __init__(self, labels: Sequence[str]) -> None:
         self._exact = set(labels)
         self._by_key = {_key(label): label for label in reversed(labels)}
         self._by_name: dict[str, str | None] = {}
-        self._semicolons = any(";" in label or "\uff1b" in label for label in labels)
+        self.has_semicolons = any(";" in label or "\uff1b" in label for label in labels)
         self._colons = max(sum(map(label.count, COLONS)) for label in labels)
         beginnings = {re.split(r"[\s_-]", label.strip())[0][:3].casefold() for label in labels}
         self._beginnings = re.compile("|".join(map(re.escape, {*beginnings, "people"})), re.IGNORECASE)
@@ -81,7 +85,7 @@ class LabelMatcher:
 
     def may_begin(self, text: str, start: int, end: int) -> bool:
         """Whether a segment can begin with a label of any schema: it has a colon, or a label may go on behind it."""
-        return self._semicolons or _colon(text, start, end) >= 0
+        return self.has_semicolons or _colon(text, start, end) >= 0
 
     def plural(self, name: str) -> str | None:
         """The label of a heading or key such as ``Persons`` or ``Cities``, or None."""
@@ -100,7 +104,7 @@ class LabelMatcher:
 
     def at(self, text: str, start: int, end: int) -> LabelMatch | None:
         """The label of the schema, with its colon, that begins at ``start``, ignoring bullets and bold."""
-        end = len(text) if self._semicolons else end  # a label may extend beyond the end of a segment
+        end = len(text) if self.has_semicolons else end  # a label may extend beyond the end of a segment
         stop = min(end, start + self._reach + 40)
         colon = _colon(text, start, stop)
         if colon < 0:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html.entities import html5
+from typing import NamedTuple, TypeVar
 
 from ruie_components.answers.items import Item, ParsedAnswer
 from ruie_components.answers.label_matcher import (
@@ -25,15 +26,36 @@ _RULES = " \t`~-=_*#|>.:"  # a line of only these is a separator: a rule, an emp
 _FENCE = re.compile(r"```\w{0,20}")
 _MARKUP = "*_`\"'# \t"
 _SEMICOLONS = (";", "\uff1b")
+_MOST_KNOWN, _LONGEST_KNOWN = 10_000, 1_000  # segments that are remembered, and their longest, in characters
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(slots=True)
 class _Open:
-    """An item that later segments may continue."""
+    """An item that later segments may continue; its span begins at ``body``."""
 
-    head: LabelMatch
+    label: str
+    known: bool
+    body: int
     start: int
     end: int
+
+
+class _Loose(NamedTuple):
+    """A line that may be a heading, a tuple or the row of a table."""
+
+    bare: str
+    name: str  # without bullet, colon and bold
+    heading: str | None  # the label that it consists of
+
+
+class _Words(NamedTuple):
+    """What a segment without a label is."""
+
+    says_nothing: bool
+    is_sentence: bool  # in a sentence
+    is_markup: bool  # a rule, an empty bullet, a code fence, or an announcement that ends in a colon
 
 
 class _Reader:
@@ -42,9 +64,25 @@ class _Reader:
         self._loose = LooseLines(task, matcher, contains)
         self._pairs = task is Task.RE
         self._open: _Open | None = None
-        self._header: LabelMatch | None = None  # a label alone on its line, for the lines below it
+        self._header: str | None = None  # a label alone on its line, for the lines below it
+        self._loose_lines: dict[str, _Loose | None] = {}
+        self._line_heads: dict[str, LabelMatch | None] = {}
+        self._segment_heads: dict[str, LabelMatch | None] = {}
+        self._words: dict[str, _Words] = {}
         self.items: list[Item] = []
         self.nothing = False
+
+    def _remember(self, known: dict[str, _Value], start: int, end: int, read: Callable[[int, int], _Value]) -> _Value:
+        """What a function reads of a segment; looked up if the segment repeats, as in a model's endless repetition."""
+        if end - start > _LONGEST_KNOWN or self._matcher.has_semicolons:  # then a label may extend beyond the segment
+            return read(start, end)
+        segment = self._text[start:end]
+        if segment in known:
+            return known[segment]
+        value = read(start, end)
+        if len(known) < _MOST_KNOWN:
+            known[segment] = value
+        return value
 
     def _add(self, label: str, spans: tuple[str, ...], start: int, end: int, *, known: bool = True) -> None:
         raw = self._text[start:end].lstrip()
@@ -53,104 +91,134 @@ class _Reader:
         self.items.append(Item(label, spans, raw, known, (start, start + len(raw))))
 
     def close(self) -> None:
-        if self._open is None:
+        item, self._open = self._open, None
+        if item is None:
             return
-        head, start, end = self._open.head, self._open.start, self._open.end
-        body = self._text[head.body : end].strip()
+        body = self._text[item.body : item.end].strip()
         if body.strip(_MARKUP):
-            self._close_item(head, body, start, end)
-        self._open = None
+            self._close_item(item, body)
 
-    def _close_item(self, head: LabelMatch, body: str, start: int, end: int) -> None:
-        if not head.known and not self._pairs and (label := self._matcher.known(body.rstrip(". "))):
-            self._add(label, (head.label,), start, end)  # "Ada: person"
-        elif not head.known and (rows := self._loose.read(self._text[start:end])):
+    def _close_item(self, item: _Open, body: str) -> None:
+        start, end = item.start, item.end
+        if item.known:
+            self._add(item.label, (body,), start, end)
+        elif not self._pairs and (label := self._matcher.known(body.rstrip(". "))):
+            self._add(label, (item.label,), start, end)  # "Ada: person"
+        elif rows := self._loose.read(self._text[start:end]):
             for label, spans, known in rows:
                 self._add(label, spans, start, end, known=known)
         else:
-            self._add(head.label, (body,), start, end, known=head.known)
+            self._add(item.label, (body,), start, end, known=False)
 
     def drop(self) -> None:
         self._open = None
 
     def line(self, start: int, end: int) -> bool:
         """Read a whole line without a leading label; False if its segments must be read one by one."""
+        line = self._remember(self._loose_lines, start, end, self._loose_line)
+        if line is None:
+            return False
+        if line.heading:
+            self._header = line.heading
+            return True
+        rows = self._loose.read(line.bare)
+        if rows is None or (rows and self._header and self._contains(line.name)):
+            return False
+        for label, spans, known in rows:
+            self._add(label, spans, start, end, known=known)
+        return True
+
+    def _loose_line(self, start: int, end: int) -> _Loose | None:
         bare = self._text[start:end].strip()
         if not bare or not (self._matcher.may_be_in(bare) or "|" in bare) or self._matcher.at(self._text, start, end):
-            return False
+            return None
         name = bare[skip_bullet(bare, 0, len(bare)) :].rstrip(":\uff1a \t*_`")
-        if label := self._matcher.plural(name):
-            self._header = LabelMatch(label, known=True, body=end)  # "**Person**", "## Persons:"
-            return True
-        rows = self._loose.read(bare)
-        if rows is None or (rows and self._header and self._contains(name)):
-            return False
-        for row_label, spans, known in rows:
-            self._add(row_label, spans, start, end, known=known)
-        return True
+        return _Loose(bare, name, self._matcher.plural(name))  # "**Person**", "## Persons:"
 
     def line_start(self, start: int, end: int) -> None:
         self.close()
-        head = None
-        if self._matcher.may_begin(self._text, start, end):
-            head = self._matcher.at(self._text, start, end) or self._matcher.within(self._text, start, end)
-            head = head or (None if self._header else unknown_at(self._text, start, end))
-        if head:
+        head = self._remember(self._line_heads, start, end, self._line_head)
+        if head and (head.known or not self._header):
             self._header = None
             self._begin(head, start, end)
         else:
             self._unlabelled(start, end)
 
+    def _line_head(self, start: int, end: int) -> LabelMatch | None:
+        """The label that a line begins with, maybe after a preface; ``body`` counts from the line's start."""
+        if not self._matcher.may_begin(self._text, start, end):
+            return None
+        head = self._matcher.at(self._text, start, end) or self._matcher.within(self._text, start, end)
+        return _counted_from(start, head or unknown_at(self._text, start, end))
+
     def line_end(self) -> None:
-        if self._open and not self._text[self._open.head.body : self._open.end].strip(_MARKUP):
-            self._header = self._open.head if self._open.head.known else None
+        if self._open and not self._text[self._open.body : self._open.end].strip(_MARKUP):
+            self._header = self._open.label if self._open.known else None
             self._open = None
 
     def go_on(self, start: int, end: int, *, at_semicolon: bool) -> None:
         """A segment after a semicolon: a new item, or the rest of a span that contains a semicolon."""
         blank = not self._text[start:end].strip()
-        if self._open and start < self._open.head.body:  # the label itself has this semicolon
-            self._open.end = end
-        elif self._open is None:
+        item = self._open
+        if item and start < item.body:  # the label itself has this semicolon
+            item.end = end
+        elif item is None:
             if not blank:
                 self.line_start(start, end)
         elif not blank:
-            self._add_segment(self._open, start, end)
-        elif start == end == self._open.end + 1 and at_semicolon and self._contains(self._body(self._open, start)):
-            self._open.end = start  # ";;", and the text has the span with a semicolon at its end
+            self._add_segment(item, start, end)
+        elif start == end == item.end + 1 and at_semicolon and self._contains(self._body(item, start)):
+            item.end = start  # ";;", and the text has the span with a semicolon at its end
 
     def _add_segment(self, item: _Open, start: int, end: int) -> None:
-        head = self._matcher.at(self._text, start, end) or unknown_at(self._text, start, end)
+        head = self._remember(self._segment_heads, start, end, self._segment_head)
         if head is None or (not head.known and self._contains(self._body(item, end))):
             item.end = end
         else:
             self.close()
             self._begin(head, start, end)
 
+    def _segment_head(self, start: int, end: int) -> LabelMatch | None:
+        """The label that a segment begins with; ``body`` counts from the segment's start."""
+        return _counted_from(start, self._matcher.at(self._text, start, end) or unknown_at(self._text, start, end))
+
     def _body(self, item: _Open, end: int) -> str:
-        return self._text[item.head.body : end].strip()
+        return self._text[item.body : end].strip()
 
     def _begin(self, head: LabelMatch, start: int, end: int) -> None:
         if not head.known:
-            body = self._text[head.body : end]
+            body = self._text[start + head.body : end]
             if says_nothing(body) or is_nothing_sentence(body):  # "Answer: None"
                 self.nothing = True
                 return
-        self._open = _Open(head, start, end)
+        self._open = _Open(head.label, head.known, start + head.body, start, end)
 
     def _unlabelled(self, start: int, end: int) -> None:
-        line = self._text[start:end].strip()
-        if says_nothing(line) and not self._header:
+        words = self._remember(self._words, start, end, self._read_words)
+        if words.says_nothing and not self._header:
             self.nothing = True
-        elif not line.strip(_RULES) or line.endswith((":", "\uff1a")) or (line[0] == "`" and _FENCE.fullmatch(line)):
+        elif words.is_markup:
             return
-        elif self._header and not is_nothing_sentence(line):
-            span = self._text[skip_bullet(self._text, start, end) : end].strip()
-            self._add(self._header.label, (span,), start, end)
-        elif is_nothing_sentence(line):
+        elif words.is_sentence:
             self.nothing = True
+        elif self._header:
+            span = self._text[skip_bullet(self._text, start, end) : end].strip()
+            self._add(self._header, (span,), start, end)
         else:
             self._add("", (), start, end, known=False)
+
+    def _read_words(self, start: int, end: int) -> _Words:
+        line = self._text[start:end].strip()
+        is_markup = (
+            not line.strip(_RULES)
+            or line.endswith((":", "\uff1a"))
+            or (line[0] == "`" and bool(_FENCE.fullmatch(line)))
+        )
+        return _Words(says_nothing(line), not is_markup and is_nothing_sentence(line), is_markup)
+
+
+def _counted_from(start: int, head: LabelMatch | None) -> LabelMatch | None:
+    return LabelMatch(head.label, head.known, head.body - start) if head else None
 
 
 def _segments(text: str) -> Iterator[tuple[bool, int, int, str]]:

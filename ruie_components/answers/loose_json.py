@@ -21,6 +21,7 @@ _CLOSES = re.compile(r"\s*(?:[,:}\]]|$)")  # characters that may follow the clos
 _CLOSES_IN_TUPLE = re.compile(r"\s*(?:[,:}\])]|$)")
 _TUPLE = re.compile(r"""\(\s*["']""")  # of Python: read as a list
 _PAIR = re.compile(r""""([^"\\]*)"\s*:\s*"([^"\\]*)"(?=\s*[,}])""")  # the usual key and string, read at once
+_FLAT = re.compile(rf"\{{\s*(?:{_PAIR.pattern}\s*,?\s*)++\}}")  # an object of such pairs only
 _BARE = re.compile(r"[^{}\[\],:\"\n]+")
 _QUOTES = {'"': re.compile(r'["\\]'), "'": re.compile(r"['\\]"), "\u201c": re.compile(r"[\u201d\u201c\"\\]")}
 
@@ -120,6 +121,11 @@ class _Reader:
         if isinstance(top := self.open[-1], Object):
             top.pairs.append((key, value))
 
+    def flat(self, value: Object) -> None:
+        """A closed object, read at once."""
+        self.settle()
+        self._put(value)
+
     def comma(self) -> None:
         self.settle()
         self._drop_key()
@@ -199,6 +205,12 @@ def _token(text: str, at: int, reader: _Reader) -> int:
         reader.comma()
     elif character == ":":
         reader.colon()
+    elif character == "{" and (flat := _FLAT.match(text, at)):
+        pairs: list[tuple[str, Value]] = [
+            (pair[1], Text(pair[2], pair.start(2) - 1, pair.end())) for pair in _PAIR.finditer(text, at, flat.end())
+        ]
+        reader.flat(Object(at, flat.end(), closed=True, pairs=pairs))
+        return flat.end()
     elif character in "{[" or (character == "(" and _TUPLE.match(text, at)):
         reader.begin(character, at)
     elif character in "}]" or (character == ")" and reader.in_tuple):

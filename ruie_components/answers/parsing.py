@@ -229,7 +229,7 @@ class _Reader:
         for block in [*blocks, None]:
             end = block.start if block else len(part)
             prose = False
-            if _WORD.search(_FENCE.sub("", part[at:end])):
+            if _WORD.search(part, at, end) and _WORD.search(_FENCE.sub("", part[at:end])):
                 parsed = _moved(self._linear(part[at:end], partial=partial and block is None), at)
                 lines = [item for item in parsed.items if item.known]
                 prose = not lines or len(lines) < len(parsed.items)
@@ -240,11 +240,11 @@ class _Reader:
                 break
             if groups and whole and block.is_whole and prose:
                 groups[-1] = groups[-1][0], True
-            draft = self._is_in_prose(part, block)
-            if single and not block.is_whole and (draft or part.find("\n", at, end) < 0):
+            follows = single and not block.is_whole
+            if follows and (part.find("\n", at, end) < 0 or self._is_in_prose(part, block)):
                 groups[-1][0].extend(block.items)  # "I found {...} and {...}": neither replaces the other
             else:
-                groups.append((list(block.items), draft))
+                groups.append((list(block.items), self._is_in_prose(part, block)))
             at, whole, single = block.end, whole or block.is_whole, not block.is_whole
         last = max((i for i, (items, _) in enumerate(groups) if any(item.known for item in items)), default=-1)
         items = [

@@ -361,3 +361,28 @@ def test_all_mentions_of_a_span():
 
 def test_a_truncated_answer_keeps_its_finished_items():
     assert items(parse("city: Graz; city: Gr", T, partial=True)) == [("city", "Graz")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ("person: Mira Holt; city: nowhere at all; ", "nowhere at all"),
+        ("person: Mira Holt\ncity: nowhere at all\n", "nowhere at all"),
+        ('{"type": "person", "text": "Mira Holt"}, {"type": "city", "text": "nowhere at all"}, ', "nowhere at all"),
+        ("(Mira Holt, person)\n(nowhere at all, city)\n", "nowhere at all"),
+    ],
+)
+def test_an_endless_repetition_costs_little(answer, found):
+    """Repeats of a mention beyond those in the text are dropped; rejected repeats are all there, as one object."""
+    extraction = parse(answer * 500, T)
+    assert items(extraction) == [("person", "Mira Holt")] * 2
+    assert starts(extraction) == [(0,), (43,)]
+    assert [one.spans for one in extraction.rejected] == [(found,)] * 500
+    assert len({id(one) for one in extraction.rejected}) == 1
+
+
+def test_repeats_of_lines_are_read_by_what_precedes_them():
+    answer = "Graz\n**City**\nGraz\nNone\nperson:\nMira Holt\nGraz\n"
+    extraction = parse(answer, T)
+    assert items(extraction) == [("city", "Graz"), ("person", "Mira Holt"), ("person", "Graz")]
+    assert [(one.reason, one.answer) for one in extraction.rejected] == [("unreadable", "Graz")]
