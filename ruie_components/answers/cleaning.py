@@ -13,7 +13,7 @@ from ruie_components.prompts import TASK_NAMES
 
 _REASONING = (
     r"(?:ant|seed:|inner_?|x)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|analysis|monologue|scratch_?pad"
-    r"|thought_process|chain_of_thought|cot)"
+    r"|thought_process|chain_of_thought|cot|plan(?:ning)?|draft|brainstorm(?:ing)?)"
 )
 _BAR, _GAP = "[|\uff5c]", "[\u2581_ ]"
 _ASSISTANT = r"assistant|model|ai|bot|gpt|chatbot|final"
@@ -33,12 +33,12 @@ _MARKER = re.compile(
     |<\|(?:start_header_id|header_start|start_of_role)\|>\s*(?P<header>\w{{1,30}})[^<\n]{{0,80}}
         <\|(?:end_header_id|header_end|end_of_role)\|>
     |(?:<\|im_start\|>|<start_of_turn>|<\|turn>)[ ]?(?P<turn>\w{{1,30}})(?:[ ]*\n|<\|im_sep\|>|(?=<)|[ ]*$|:)
-    |<{_BAR}{_ROLE}{_BAR}>
+    |[<\[]{_BAR}{_ROLE}{_BAR}[>\]]
     |<\|(?P<command>CHATBOT|USER|SYSTEM)_TOKEN\|>
     |(?P<answer><\|(?:begin|start)_of_solution\|>|<\|START_(?:RESPONSE|TEXT)\|>)
     |(?P<ask>\[INST\]|<<SYS>>|\[SYSTEM_PROMPT\])
     |(?P<reply>\[/INST\]|<</SYS>>|\[/SYSTEM_PROMPT\])
-    |(?P<end><{_BAR}[A-Za-z](?:\w|{_GAP}|/){{0,40}}{_BAR}>|</?s>|<(?:eos|bos|pad|unk)>|<end_of_turn>|<turn\|>
+    |(?P<end><{_BAR}[A-Za-z](?:\w|{_GAP}|/){{0,40}}{_BAR}>|</?s>|<(?:eos|bos|pad|unk)>|\[\|endofturn\|\]|</?assistant>|<end_of_turn>|<turn\|>
         |<start_of_turn>|\[(?:TOOL_CALLS|/?TOOL_RESULTS)\])
     """,
     re.VERBOSE | re.IGNORECASE,

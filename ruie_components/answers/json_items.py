@@ -325,6 +325,8 @@ class _ItemReader:
         """Whether a key that is not a label is a span: a head, or a span whose value is its label."""
         if not key.strip() or todo.span is not None:
             return False
+        if self._event is not None and key.strip().casefold() == self._event.type.casefold():
+            return False
         if _is_wrapper(_name(key)) and not self._contains(key):
             return False
         if self._pairs:
@@ -379,19 +381,38 @@ class _ItemReader:
         )
 
     def _is_other_event(self, value: Object) -> bool:
-        """In an EAE answer: read the arguments of an event object, and refuse another trigger's object."""
+        """In an EAE answer: read the arguments of an event object, and refuse another trigger's object.
+
+        The arguments are a value of their own, or keys of the object: ``{"trigger": .., "attacker": ..}``.
+        """
         if self._event is None:
             return False
         named = {_name(key): each for key, each in value.pairs}
         arguments = named.get("arguments")
-        if arguments is None or isinstance(arguments, Text) or "name" in named:
+        if arguments is None:
+            if named.keys().isdisjoint(("eventtype", "trigger")) or not any(map(self._matcher.known, named)):
+                return False
+        elif isinstance(arguments, Text) or "name" in named:
             return False
         triggers = [each.text for each in _strings(named["trigger"])] if "trigger" in named else []
         if triggers and not any(_is_same_trigger(trigger, self._event) for trigger in triggers):
             self._unreadable(value)
-        else:
-            self._todo.append(_Todo(arguments))
+            return True
+        for key, each in reversed(value.pairs):
+            name = _name(key)
+            if name == "arguments" or (role := self._matcher.known(key)):
+                self._todo.append(_Todo(each, None if name == "arguments" else role))
+            elif not (
+                name == "trigger" or name in _LABEL_NAMES or self._is_echo(key, each) or self._is_empty(key, each)
+            ):
+                self._unreadable(each, f"{key}: ")
         return True
+
+    def _is_empty(self, key: str, value: Value) -> bool:
+        """Whether a key of an event holds nothing to lose: null, an empty list, or a number such as an offset."""
+        if isinstance(value, Text):
+            return says_nothing(value.text) or (_is_number(value) and self._is_plain_name(key))
+        return not (value.pairs if isinstance(value, Object) else value.values)
 
     # lists and strings
 

@@ -32,6 +32,7 @@ _SPAN_COLUMNS = {
 }
 _HEAD_COLUMNS = {"head", "subject", "source", "entity 1", "entity1", "head entity", "arg1", "from"}
 _TAIL_COLUMNS = {"tail", "object", "target", "entity 2", "entity2", "tail entity", "arg2", "to"}
+_USUAL_COLUMNS = _LABEL_COLUMNS | _SPAN_COLUMNS | _HEAD_COLUMNS | _TAIL_COLUMNS
 
 
 class LooseLines:
@@ -56,7 +57,7 @@ class LooseLines:
 
     def _read(self, line: str) -> list[Row] | None:
         bare = " ".join(line.replace("\t", " | ").split())
-        if bare.startswith("|") or (self._columns and "|" in bare):
+        if bare.startswith("|") or ("|" in bare and (self._columns or self._is_header(_cells(bare)))):
             rows = self._table_row(bare)
             if rows is not None:
                 return rows
@@ -71,20 +72,21 @@ class LooseLines:
     # tables
 
     def _table_row(self, line: str) -> list[Row] | None:
-        cells = [cell.strip(_AROUND) for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
+        cells = _cells(line)
         if _RULE_OF_TABLE.fullmatch(line):
             return []
         if self._columns is None:
-            names = [cell.casefold().replace("_", " ") for cell in cells]
-            usual = _LABEL_COLUMNS | _SPAN_COLUMNS | _HEAD_COLUMNS | _TAIL_COLUMNS
-            labels = [self._matcher.plural(cell) for cell in cells]
-            if sum(name in usual for name in names) >= 2 or (len(cells) > 1 and all(labels)):
-                self._columns = names
+            if self._is_header(cells):
+                self._columns = _names(cells)
                 return []
             self._columns = []
         if rows := self._row_by_columns(cells):
             return rows
         return [row] if (row := self._by_label(cells)) else None
+
+    def _is_header(self, cells: list[str]) -> bool:
+        labels = [self._matcher.plural(cell) for cell in cells]
+        return sum(name in _USUAL_COLUMNS for name in _names(cells)) >= 2 or (len(cells) > 1 and all(labels))
 
     def _row_by_columns(self, cells: list[str]) -> list[Row]:
         if not self._columns or len(cells) != len(self._columns):
@@ -159,6 +161,14 @@ class LooseLines:
         if label is None or not all(rest):
             return None
         return label, tuple(rest), True
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip(_AROUND) for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
+
+
+def _names(cells: list[str]) -> list[str]:
+    return [cell.casefold().replace("_", " ") for cell in cells]
 
 
 def _bracketed(line: str) -> list[tuple[str, str]]:

@@ -24,10 +24,13 @@ _FINAL = re.compile(
     r"^[ \t*#_>]{0,9}(?:(?:so|thus|therefore|ok|okay)[ ,]{1,3})?(?:(?:here is |here's )?(?:the |my )?"
     r"(?:final|corrected|revised|actual|real|updated|improved)\b"
     r"(?: (?:answer|output|result|response|version|extraction|list)s?)?"
-    r"|answer)[^:\uff1a;\n]{0,20}[:\uff1a]",
+    r"|answer|correction|on second thoughts?|on reflection)[^:\uff1a;\n]{0,20}[:\uff1a]",
     re.IGNORECASE | re.MULTILINE,
 )
 _WORD = re.compile(r"\w")
+_DRAFT = re.compile(
+    r"\b(?:draft|(?:first|initial|previous) (?:thought|try|attempt|guess|version|answer|idea))\b", re.IGNORECASE
+)
 _LINE_REACH = 200  # characters of a line before a JSON value that tell whether the value is part of prose
 _FENCE = re.compile(r"```\w{0,20}")
 
@@ -255,11 +258,12 @@ class _Reader:
         return ParsedAnswer(tuple(items), says_nothing=bool(blocks) and not items)
 
     def _is_in_prose(self, part: str, block: JsonBlock) -> bool:
-        """Whether words precede a JSON value on its line, as in ``I first thought of {...}``."""
+        """Whether words before a JSON value on its line announce no answer: ``I thought of {}``, ``Draft: {}``."""
         begin = max(0, block.start - _LINE_REACH)
         begin = max(begin, part.rfind("\n", begin, block.start) + 1)
         line = part[skip_bullet(part, begin, block.start) : block.start].rstrip()
-        return _WORD.search(line) is not None and not line.endswith((":", "\uff1a", "="))
+        announced = line.endswith((":", "\uff1a", "=")) and not _DRAFT.search(line)
+        return _WORD.search(line) is not None and not announced
 
     def json_start(self, part: str) -> int | None:
         """The offset of the JSON in an answer; None for the linear format, with or without brackets around spans."""

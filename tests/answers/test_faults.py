@@ -50,6 +50,8 @@ HEADERS = {
     "llama 2": f"[INST] Find them. [/INST] {LIN} </s>",
     "mistral": f"[/INST]{LIN}</s>",
     "phi": f"<|assistant|>\n{LIN}<|end|>",
+    "exaone": f"[|assistant|]{LIN}[|endofturn|]",
+    "tag": f"<assistant>{LIN}</assistant>",
     "deepseek": f"<\uff5cAssistant\uff5c>{LIN}<\uff5cend\u2581of\u2581sentence\uff5c>",
 }
 
@@ -79,6 +81,8 @@ THOUGHTS = {
     "begin_of_thought": "<|begin_of_thought|>person: Lindal<|end_of_thought|>",
     "no opening tag": "person: Lindal\n</think>",
     "two": "<think>person: Lindal</think><think>city: Corvex</think>",
+    "plan": "<plan>person: Lindal</plan>",
+    "draft": "<draft>person: Lindal</draft>\n",
     "kimi": "\u25c1think\u25b7person: Lindal\u25c1/think\u25b7",
 }
 
@@ -159,8 +163,12 @@ def test_several_heads_and_several_tails_are_not_guessed():
     assert [(one.reason, one.answer) for one in extraction.rejected] == [("unreadable", answer[1:-1])]
 
 
-def test_a_draft_in_prose_gives_way_to_the_answer():
-    answer = f'I first thought of {{"entities":[{{"type":"person","text":"Lindal"}}]}}.\n\n{LIN}'
+@pytest.mark.parametrize(
+    ("before", "between"),
+    [("I first thought of", "."), ("A draft:", ""), ("First try:", ""), ("", "\n\nOn second thought:")],
+)
+def test_a_draft_in_prose_gives_way_to_the_answer(before, between):
+    answer = f'{before} {{"entities":[{{"type":"person","text":"Lindal"}}]}}{between}\n\n{LIN}'
     extraction = parse(answer, T)
     assert items(extraction) == BOTH
     assert [(one.reason, one.spans) for one in extraction.rejected] == [("superseded", ("Lindal",))]
@@ -386,3 +394,27 @@ def test_repeats_of_lines_are_read_by_what_precedes_them():
     extraction = parse(answer, T)
     assert items(extraction) == [("city", "Graz"), ("person", "Mira Holt"), ("person", "Graz")]
     assert [(one.reason, one.answer) for one in extraction.rejected] == [("unreadable", "Graz")]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"attack": {"attacker": "Rebels", "target": "the town"}},
+        {"events": [{"event_type": "attack", "trigger": "attacked", "attacker": "Rebels", "target": ["the town"]}]},
+        {"type": "attack", "trigger": {"text": "attacked", "start": 7}, "attacker": "Rebels", "target": "the town"},
+    ],
+)
+def test_roles_are_keys_of_an_event(answer):
+    assert items(parse(answer, EAE, strict=True)) == [("attacker", "Rebels"), ("target", "the town")]
+
+
+@pytest.mark.parametrize("arguments", [{"attacker": "Rebels"}, {"arguments": [{"role": "attacker", "text": "Rebels"}]}])
+def test_other_keys_of_an_event_are_rejected_with_their_text(arguments):
+    answer = {"event_type": "attack", "trigger": "attacked", "start": 7, **arguments, "weapon": "guns", "place": None}
+    extraction = parse(answer, EAE)
+    assert items(extraction) == [("attacker", "Rebels")]
+    assert [(one.reason, one.answer) for one in extraction.rejected] == [("unreadable", 'weapon: "guns"')]
+
+
+def test_a_table_needs_no_outer_bars():
+    assert items(parse("Type | Text\n--- | ---\nperson | Mira Holt\ncity | Graz", T, strict=True)) == BOTH
