@@ -359,6 +359,16 @@ def test_the_command_takes_the_sets_of_a_language_but_none_held_out(starter_data
     assert "no set has language xx" in str(result.exception)
 
 
+def test_the_command_measures_a_pool_that_exists_with_the_encoder_of_the_package(starter_rows, tmp_path):
+    examples = [example.model_copy(update={"dataset": None}) for example in starter_rows("NER")]
+    DemonstrationStore.create(examples, path=tmp_path / "store", pool="mine").close()
+    options = ["--store", str(tmp_path / "store"), "--pool", "mine", "--encoder", "embedded", "--no-progress"]
+    result = CliRunner().invoke(app, ["evaluate", "retrieval", *options])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("| label F1@8 / label recall@8 | queries | pool | random | BM25 | embedded |")
+    assert "| NER/mine |" in result.stdout
+
+
 @pytest.mark.parametrize("which", [[], ["--held-in", "--held-out"], ["--held-in", "--language", "en"]])
 def test_the_command_wants_one_choice_of_sets(starter_data, which):
     result = CliRunner().invoke(app, ["evaluate", "retrieval", "--data", str(starter_data), *which])
