@@ -32,6 +32,7 @@ _TAIL_NAMES = (
     *("tail", "object", "target", "to", "arg2", "entity2", "e2", "obj", "tailentity", "targetentity", "second"),
     *("objectentity", "tailtext", "objecttext", "end", "patient", "right", "argument2", "range"),
 )
+_PAIR_NAMES = ("arguments", "args", "entities", "spans", "mentions", "pair", "sides")
 _START_NAMES = ("start", "begin", "startpos", "startchar", "charstart", "startoffset", "startindex", "from", "offset")
 _END_NAMES = ("end", "endpos", "endchar", "charend", "endoffset", "endindex", "to", "stop")
 _OFFSET_NAMES = (
@@ -227,6 +228,8 @@ class _ItemReader:
         if keys == (None,):
             only = self._only_string(value, label_key, written is not None and self._matcher.known(label) is not None)
             keys, spans = (only,), (_spans_of(named[only]) if only else [],)
+        if keys == (None, None) and (pair := _pair(named)):
+            keys, spans = (pair[0], pair[0]), pair[1]
         if not all(spans) and todo.span is not None and sum(not each for each in spans) == 1:
             spans = tuple(each or [_Answered(todo.span)] for each in spans)
         if not all(spans):
@@ -553,6 +556,17 @@ def _spans_of(value: Value) -> list[_Answered]:
             named = {_name(key): each for key, each in part.pairs} if isinstance(part, Object) else {}
             spans.append(_Answered(texts[0].text, _offsets(named)))
     return spans
+
+
+def _pair(named: dict[str, Value]) -> tuple[str, tuple[list[_Answered], list[_Answered]]] | None:
+    """Head and tail as a list of two: ``{"type": .., "arguments": ["Ada", "Corvex"]}``; with the list's key."""
+    for name in _PAIR_NAMES:
+        each = named.get(name)
+        if isinstance(each, Array) and len(each.values) == 2 and all(isinstance(side, Text) for side in each.values):
+            spans = _spans_of(each)
+            if len(spans) == 2:
+                return name, ([spans[0]], [spans[1]])
+    return None
 
 
 def _offsets(named: dict[str, Value]) -> Offsets | None:

@@ -418,3 +418,9 @@ def test_other_keys_of_an_event_are_rejected_with_their_text(arguments):
 
 def test_a_table_needs_no_outer_bars():
     assert items(parse("Type | Text\n--- | ---\nperson | Mira Holt\ncity | Graz", T, strict=True)) == BOTH
+
+
+@pytest.mark.parametrize("key", ["arguments", "entities", "spans"])
+def test_the_sides_of_a_relation_are_a_list(key):
+    answer = {"relations": [{"type": "works for", key: ["Mira Holt", tail]} for tail in ("Corvex", "Lindal")]}
+    assert items(parse(answer, R, strict=True)) == TWO_RELATIONS
