@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any, Literal
 
 import numpy as np
@@ -95,8 +95,9 @@ def score_documents(
     np.int64(1)
     """
     words = list(query)
-    counts = [[document.get(word, 0) for word in words] for document in documents]
-    frequencies = np.array(counts, float).reshape(len(documents), len(words))
+    size = len(documents) * len(words)
+    counts = chain.from_iterable(map(document.get, words, repeat(0)) for document in documents)
+    frequencies = np.fromiter(counts, float, size).reshape(len(documents), len(words))
     weights = word_weights((frequencies > 0).sum(0), len(documents), "lucene")
     if token_weights:
         weights *= np.array([token_weights.get(word, 1.0) for word in words])

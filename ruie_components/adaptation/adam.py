@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
-_EPSILON = np.float32(1e-8)
+_EPSILON = 1e-8
 _BLOCK = 64  # rows per block: a block fits the processor's cache, which is several times as fast
 
 
@@ -31,49 +31,53 @@ class LazyAdam:
         self._sizes = rates * np.sqrt(1 - second**number) / (1 - first**number)  # with the bias correction
         self._ratio = first / np.sqrt(second)
         self._sums = np.concatenate([[0], np.cumsum(self._sizes * self._ratio ** np.arange(len(rates)))])
+        # Both moments are kept without their factors 1 - beta, which a step then multiplies in once for all.
         self._mean, self._square = np.zeros_like(values), np.zeros_like(values)
-        self._last = np.zeros(len(values), np.int64)  # the last step in which a row had a gradient
+        self._factor = (1 - first) / np.sqrt(1 - second)
+        self._epsilon = np.float32(_EPSILON / np.sqrt(1 - second))
+        self._last = np.full(len(values), -1)  # the last step in which a row had a gradient; -1: none
 
     def rows(self, rows: Rows, step: int) -> Vectors:
-        """The current values of some rows, after all pending steps before ``step``."""
+        """The current values of some rows, (n, d), after all pending steps before ``step``."""
+        current = self.values[rows]
         last = self._last[rows]
-        factor = (self._sums[step] - self._sums[np.minimum(last + 1, step)]) * self._ratio ** -last.astype(float)
-        factors = factor.astype(np.float32)[:, None]
-        current = np.empty((len(rows), self.values.shape[1]), np.float32)
-        for block in _blocks(len(rows)):
-            chosen = rows[block]
+        late = np.flatnonzero((last >= 0) & (last < step - 1))  # others have no pending step
+        last = last[late]
+        factor = (self._sums[step] - self._sums[last + 1]) * self._ratio ** -last.astype(float)
+        factors = (factor * self._factor).astype(np.float32)[:, None]
+        for block in _blocks(len(late)):
+            chosen = rows[late[block]]
             moved = self._square[chosen]
-            _divide_by_root(self._mean[chosen], moved, out=moved)
+            self._divide_by_root(self._mean[chosen], moved, out=moved)
             moved *= factors[block]
-            np.subtract(self.values[chosen], moved, out=current[block])
+            current[late[block]] -= moved
         return current
 
     def step(self, rows: Rows, current: Vectors, gradient: Vectors, step: int) -> None:
-        """Move rows by their gradient, which is overwritten.
+        """Move rows by their gradient.
 
         Args:
-            rows: The rows.
-            current: Their values from ``rows``.
-            gradient: At these values.
+            rows: The rows, (n,).
+            current: Their values from ``rows``, (n, d); overwritten.
+            gradient: At these values, (n, d); overwritten.
             step: The number of the step.
         """
         gap = (step - self._last[rows]).astype(float)
-        first, second = self.betas
         first_decay, second_decay = ((beta**gap).astype(np.float32)[:, None] for beta in self.betas)
+        size = np.float32(self._sizes[step] * self._factor)
         for block in _blocks(len(rows)):
-            chosen, change = rows[block], gradient[block]
+            chosen, change, values = rows[block], gradient[block], current[block]
             mean, square = self._mean[chosen], self._square[chosen]
             mean *= first_decay[block]
-            square *= second_decay[block]
-            change *= np.float32(1 - first)
             mean += change
             np.square(change, out=change)
-            change *= np.float32((1 - second) / (1 - first) ** 2)
+            square *= second_decay[block]
             square += change
             self._mean[chosen], self._square[chosen] = mean, square
-            _divide_by_root(mean, square, out=mean)
-            mean *= np.float32(self._sizes[step])
-            self.values[chosen] = current[block] - mean
+            self._divide_by_root(mean, square, out=mean)
+            mean *= size
+            values -= mean
+            self.values[chosen] = values
         self._last[rows] = step
 
     def finish(self) -> None:
@@ -82,13 +86,12 @@ class LazyAdam:
         for block in _blocks(len(every)):
             self.values[block] = self.rows(every[block], len(self._sizes))
 
+    def _divide_by_root(self, mean: Vectors, square: Vectors, *, out: Vectors) -> None:
+        """``mean / (sqrt(square) + epsilon)``; ``square`` is overwritten."""
+        np.sqrt(square, out=square)
+        square += self._epsilon
+        np.divide(mean, square, out=out)
+
 
 def _blocks(size: int) -> list[slice]:
     return [slice(start, start + _BLOCK) for start in range(0, size, _BLOCK)]
-
-
-def _divide_by_root(mean: Vectors, square: Vectors, *, out: Vectors) -> None:
-    """``mean / (sqrt(square) + epsilon)``; ``square`` is overwritten."""
-    np.sqrt(square, out=square)
-    square += _EPSILON
-    np.divide(mean, square, out=out)

@@ -36,18 +36,25 @@ class KeptArrays:
         """The kept arrays of a name, else the result of ``compute``, which is then kept."""
         if self._folder is None:
             return compute()
-        path = self._folder / f"{name}.npz"
-        try:
-            with np.load(path, allow_pickle=False) as kept:
-                return {key: kept[key] for key in kept.files}
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile):
-            pass  # absent, or damaged by an interruption
+        if (known := self.read(name)) is not None:
+            return known
         arrays = compute()
+        path = self._folder / f"{name}.npz"
         with suppress(OSError):  # nothing is kept if the folder is not writable
             self._folder.mkdir(parents=True, exist_ok=True)
             with atomic_path(path) as part:
                 np.savez(part, allow_pickle=False, **arrays)
         return arrays
+
+    def read(self, name: str) -> Arrays | None:
+        """The kept arrays of a name; ``None`` if they are absent, or damaged by an interruption."""
+        if self._folder is None:
+            return None
+        try:
+            with np.load(self._folder / f"{name}.npz", allow_pickle=False) as kept:
+                return {key: kept[key] for key in kept.files}
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile):
+            return None
 
     def clear(self) -> None:
         """Remove the kept arrays: the run is complete."""

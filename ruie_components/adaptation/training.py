@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import vstack
 
 from ruie_components.adaptation.adam import LazyAdam
 from ruie_components.adaptation.pool import Pool, Rows
@@ -89,7 +90,7 @@ def train_vectors(
         has_contrast = _contrast(target)
         if has_contrast.any():
             batch = queries[query_rows[has_contrast]], passages[passage_rows]
-            used = np.unique(np.concatenate([part.indices for part in batch]))
+            used = _used_tokens(batch)
             batch = tuple(select_tokens(part, used) for part in batch)
             current = adam.rows(used, step)
             loss, gradient = divergence(*batch, current, target[has_contrast], settings.temperature)
@@ -136,9 +137,9 @@ def divergence(
     ds: Vectors = np.asarray((np.exp(student) - t) / np.float32(len(x) * temperature), np.float32)
     du = _through_unit(ds @ y, x, x_inverse)
     dw = _through_unit(ds.T @ x, y, y_inverse)
-    gradient = queries.T @ du
-    gradient += passages.T @ dw
-    return loss, np.asarray(gradient, np.float32)
+    # one product of CSR, whose output rows stay in the cache; the transposed bags as they are would scatter over them
+    bags = vstack((queries, passages)).T.tocsr()  # (tokens, q + p)
+    return loss, np.asarray(bags @ np.concatenate([du, dw]), np.float32)
 
 
 def _unit(sums: Vectors) -> tuple[Vectors, Vectors]:
@@ -165,6 +166,14 @@ def _passages(
     known = np.intersect1d(teacher.candidates(query_rows), rows)
     rest = draw.choice(rows, min(max(settings.passages - len(known), 0), len(rows)), replace=False)
     return np.unique(np.concatenate([known, rest]))
+
+
+def _used_tokens(bags: Sequence[Any]) -> Rows:
+    """The tokens that occur in any of some bags, CSR (texts, tokens), ascending."""
+    is_used = np.zeros(bags[0].shape[1], bool)
+    for each in bags:
+        is_used[each.indices] = True
+    return np.flatnonzero(is_used)
 
 
 def _contrast(scores: Vectors) -> NDArray[np.bool_]:

@@ -39,6 +39,13 @@ CHECKPOINTS = "ruie.adapt"
 SMALLEST_GAIN = 1e-3
 """The minimum sure gain of the objective: label F1@8 (0 to 1) and half of label recall@8."""
 
+LARGEST_UNTRAINED = 0.1
+"""The largest fraction of a pool's rows that its adapted encoder may not have been trained on.
+
+A large pool is measured in one fold. Where that holds out no more than this, the encoder that was measured is taken:
+training another one on all rows took a quarter of the time, and gained nothing (``benchmarks/README.md``).
+"""
+
 MIN_TEXTS = 10
 """The minimum number of different texts of a pool, so that some can be held out."""
 
@@ -104,6 +111,8 @@ def adapt(
     difference. A pool that was adapted before starts again from its first encoder. An interruption leaves the pool
     unchanged.
 
+    Then the encoder is trained on all rows, unless the measurement trained it on nearly all (``LARGEST_UNTRAINED``).
+
     Args:
         store: The store. A folder keeps the adapted encoder; a server and a store in memory do not.
         out: A folder for the adapted encoder, to pass to ``open``. A server needs one.
@@ -137,9 +146,14 @@ def adapt(
     encoder = _adaptable(origin, pool, teacher, steps=steps, seed=seed, progress=progress)
     folds = pool.folds(encoder.folds, seed)
     kept = KeptArrays(scratch, _key(pool, origin, encoder, teacher, seed))
-    with track("adapt", total=(len(folds) + (not measure_only)) * encoder.steps, enabled=progress) as advance:
+    rows = _training_rows(pool, folds)
+    last = _LastTraining(encoder)
+    # a resumed run knows the figures of a fold, but not what was trained
+    trains_again = len(rows) == len(pool) or kept.read("fold-0") is not None
+    trainings = len(folds) + (trains_again and not measure_only)
+    with track("adapt", total=trainings * encoder.steps, enabled=progress) as advance:
         clock = time.monotonic()
-        weight, before, after = _cross_validate(encoder, pool, folds, kept, advance)
+        weight, before, after = _cross_validate(encoder, last, pool, folds, kept, advance)
         measured = gains(pool, before, after)
         seconds = {"measure": time.monotonic() - clock}
         if (gained := sure_gain(before, after) > SMALLEST_GAIN) is False or measure_only:
@@ -149,7 +163,7 @@ def adapt(
             )
             return Adaptation(False, reason, measured, seconds, weight if gained else 0.0)
         clock = time.monotonic()
-        trained = encoder.train(np.arange(len(pool)), advance)
+        trained = last.train(rows, advance)
         seconds["train"] = time.monotonic() - clock
     clock = time.monotonic()
     name = f"{origin.name}, adapted to {store.pool}"
@@ -160,7 +174,7 @@ def adapt(
             Path(out or temporary),
             name=name,
             adapted_from=_origin(origin),
-            card=_card(name, len(pool), measured),
+            card=_card(name, len(rows), measured),
         )
         store.reindex(load_encoder(folder), progress=progress)
     seconds["embed"] = time.monotonic() - clock
@@ -169,8 +183,38 @@ def adapt(
     return Adaptation(True, reason, measured, seconds, weight, name, str(out) if out else None)
 
 
+class _LastTraining:
+    """Trains an encoder, and keeps the result until another training begins.
+
+    Args:
+        encoder: The encoder.
+    """
+
+    def __init__(self, encoder: AdaptableEncoder) -> None:
+        self._encoder = encoder
+        self._rows: Rows | None = None
+        self._trained: Any = None
+
+    def train(self, rows: Rows, advance: Callable[[int], None]) -> Any:
+        """Weights trained on these rows of the pool; those of the last training if it had the same rows."""
+        if self._rows is None or not np.array_equal(rows, self._rows):
+            self._rows = self._trained = None  # their memory is needed
+            self._trained = self._encoder.train(rows, advance)
+            self._rows = rows
+        return self._trained
+
+
+def _training_rows(pool: Pool, folds: Sequence[tuple[Rows, Rows]]) -> Rows:
+    """The rows that the adapted encoder is trained on: those of an only fold that has nearly all, else all."""
+    rows, _ = folds[0]
+    if len(folds) == 1 and len(rows) >= (1 - LARGEST_UNTRAINED) * len(pool):
+        return rows
+    return np.arange(len(pool))
+
+
 def _cross_validate(
     encoder: AdaptableEncoder,
+    last: _LastTraining,
     pool: Pool,
     folds: Sequence[tuple[Rows, Rows]],
     kept: KeptArrays,
@@ -188,7 +232,7 @@ def _cross_validate(
             advance(steps)
 
         def fold(rows: Rows = rows, queries: Rows = queries, count: Callable[[int], None] = count) -> Arrays:
-            trained = encoder.train(rows, count)
+            trained = last.train(rows, count)
             encoded = (encoder.encode(trained, each, queries, rows) for each in weights)
             figures = measure(pool, queries, rows, encoded)
             return {

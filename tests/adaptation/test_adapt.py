@@ -5,6 +5,7 @@ import json
 import random
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -329,6 +330,59 @@ def test_an_interrupted_run_changes_nothing_and_resumes(tiny, tmp_path, monkeypa
         assert found.gains == expected.gains
     assert len(trained) == 4 + 2 + 1  # the fold that was interrupted, the last one, and all rows
     assert not list((path / ".ruie").rglob("fold-*"))
+
+
+@pytest.fixture
+def progress(monkeypatch):
+    """The announced and the reported steps of each adaptation."""
+    shown = []
+
+    @contextmanager
+    def track(what, *, total, enabled):
+        shown.append([total, 0])
+
+        def advance(steps):
+            shown[-1][1] += steps
+
+        yield advance
+
+    monkeypatch.setattr("ruie_components.adaptation.work.track", track)
+    return shown
+
+
+@pytest.mark.parametrize(("held_out", "again"), [(14, False), (20, True)], ids=["a tenth", "more"])
+def test_one_fold_of_nearly_all_rows_is_the_last_training(tiny, tmp_path, monkeypatch, progress, held_out, again):
+    monkeypatch.setattr("ruie_components.adaptation.pool.MIDDLE", 100)
+    monkeypatch.setattr("ruie_components.adaptation.pool.SMALL", 50)
+    monkeypatch.setattr("ruie_components.adaptation.pool.HELD_OUT", held_out)
+    trained = []
+    train, write = AdaptableStaticEncoder.train, AdaptableStaticEncoder.write
+
+    def counted(self, chosen, advance):
+        trained.append(len(chosen))
+        return train(self, chosen, advance)
+
+    def interrupted(self, *arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(AdaptableStaticEncoder, "train", counted)
+    pool = rows()
+    fold, final = len(pool) - held_out, len(pool) if again else len(pool) - held_out
+    with DemonstrationStore.create(pool, tmp_path / "whole", encoder=tiny, progress=False) as store:
+        assert store.adapt(steps=30, out=tmp_path / "out").replaced
+        expected = store.encoder.fingerprint
+    assert f"Trained on {final} demonstrations" in (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert trained == ([fold, final] if again else [fold])
+    with DemonstrationStore.create(pool, tmp_path / "resumed", encoder=tiny, progress=False) as store:
+        monkeypatch.setattr(AdaptableStaticEncoder, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.adapt(steps=30)
+        monkeypatch.setattr(AdaptableStaticEncoder, "write", write)
+        trained.clear()
+        assert store.adapt(steps=30).replaced
+        assert store.encoder.fingerprint == expected
+    assert trained == [final]
+    assert all(total == steps for total, steps in progress)
 
 
 def test_new_rows_are_embedded_by_the_adapted_encoder(tiny, tmp_path):
