@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -88,6 +89,9 @@ class CandidateSource(Protocol[CandidateT]):
 
     def lexical(self, indices: Sequence[int], k: int) -> list[list[CandidateT]]:
         """The ``k`` best examples by BM25 for each of some queries, with BM25 scores."""
+
+    def has_few(self, i: int, k: int) -> bool:
+        """Whether it is known, without a search, that fewer than ``k`` examples are of a query's event type (EAE)."""
 
     def ids(self, task: Task) -> Sequence[Any]:
         """The ids of all examples of a task, in an order that depends only on the examples."""
@@ -197,6 +201,10 @@ class _Known:
         return np.array([_event_type(example) for example in self.examples], object)
 
     @cached_property
+    def event_counts(self) -> Counter[str | None]:
+        return Counter(self.event_types)
+
+    @cached_property
     def ids(self) -> list[int]:
         return sorted(range(len(self.examples)), key=lambda column: self.examples[column].content_id)
 
@@ -266,6 +274,11 @@ class MatrixSource:
             [self._candidate(column, score) for column, score in self._known.lexical_index.search(self.queries[i], k)]
             for i in indices
         ]
+
+    def has_few(self, i: int, k: int) -> bool:
+        """Whether fewer than ``k`` examples are of a query's event type (EAE)."""
+        event = self.queries[i].event
+        return event is not None and self._known.event_counts[event.type] < k
 
     def ids(self, task: Task) -> Sequence[int]:  # noqa: ARG002 - the examples are of one task
         """The columns of all examples, in the order of a store's ids."""

@@ -45,7 +45,8 @@ def similar(
 ) -> dict[int, list[CandidateT]]:
     """The most similar examples for some queries, with more where fewer than ``k`` of them show the query's own task.
 
-    These are searched in the whole pool: by the type of the query's event, or else by annotations with its labels.
+    These are searched in the whole pool: by the type of the query's event, or else by annotations with its labels. If
+    the pool is known to have fewer than ``k`` of them, only the largest number is searched.
 
     Args:
         source: The queries and the pool.
@@ -58,12 +59,19 @@ def similar(
     Returns:
         By the query's index, best first, whatever their task.
     """
-    hits: dict[int, list[CandidateT]] = {}
-    wanted = list(indices)
-    for count in counts:
+    hits: dict[int, list[CandidateT]] = {i: [] for i in indices}
+
+    def search(wanted: Sequence[int], count: int) -> list[int]:
+        """Take the nearest of some queries; returns those for which they are too few of the own task."""
         found = above(source.nearest(wanted, count, vectors=vectors), score_threshold)
         hits.update(zip(wanted, found, strict=True))
-        wanted = [i for i in wanted if len(hits[i]) == count and _count_own(hits[i], source.queries[i]) < k]
+        return [i for i in wanted if len(hits[i]) == count and _count_own(hits[i], source.queries[i]) < k]
+
+    few = [i for i in indices if source.has_few(i, k)]
+    wanted = [i for i in indices if i not in few]
+    for count in counts[:-1]:
+        wanted = search(wanted, count)
+    wanted = search([*wanted, *few], counts[-1])
     queries: dict[tuple[Task, str | tuple[str, ...]], list[int]] = {}  # that one search serves
     for i in wanted:
         query = source.queries[i]

@@ -54,7 +54,7 @@ class StoreSource:
     ) -> list[list[Hit]]:
         """The ``k`` most similar rows for each of some queries; see ``CandidateSource``.
 
-        A search by event type or labels costs ten times one without, where it goes through the index.
+        A search by labels or by a frequent event type costs ten times one without, where it goes through the index.
 
         Raises:
             ValueError: ``k`` is negative.
@@ -81,6 +81,8 @@ class StoreSource:
             )
             if not options.labels:
                 return [[] for _ in indices]
+        if rows is None and options.event_type is not None:
+            rows = self._pool.rows_of_event(task, collection, options.event_type)
         encoded = self._encode(indices, encoder)
         own = [text_hash(self.queries[i].text) for i in indices]
         if rows is not None:
@@ -108,6 +110,22 @@ class StoreSource:
                     Hit(row_id, score, rows[row_id], collection.name) for row_id, score in ranked if row_id in rows
                 ]
         return list(hits.values())
+
+    def has_few(self, i: int, k: int) -> bool:
+        """Whether it is known that fewer than ``k`` rows are of a query's event type (EAE); not for a small pool.
+
+        Raises:
+            StoreError: The pool has no example of the query's task, or can't be read.
+        """
+        query = self.queries[i]
+        if query.event is None:
+            return False
+        with chroma_errors(self._pool.connection.location, "reading"):
+            _, collection, rows = self._pool.searched(query.task)
+            if rows is None:
+                rows = self._pool.rows_of_event(query.task, collection, query.event.type)
+                return rows is not None and len(rows) < k
+        return False
 
     def ids(self, task: Task) -> Sequence[str]:
         """The ids of all rows of a task, sorted."""

@@ -26,6 +26,9 @@ its first search. After a write the next search reads all metadata and the new v
 | 2,000 | 15 | 4.1 | 7.2 | 0.7 | 0.9 | 265 |
 | 5,000 | 5 | 7.0 | 13.0 | 2.8 | 3.2 | 1,057 |
 """
+FEW = 100
+"""The largest number of rows that are kept in memory for a filter. Reading them takes about as long as one search of a
+larger collection by that filter, and comparing a query with them a hundredth of it (``benchmarks/event_types.py``)."""
 _PAGE = 500  # vectors read in one call: Chroma returns them as lists of numbers, eight times as large
 
 
@@ -63,6 +66,8 @@ class Rows:
             k: How many.
             options: The allowed rows, and whether hits have vectors.
         """
+        if not self._ids:
+            return []
         # not a product of matrices, which may give equal rows scores that differ in the last digit
         scores = np.einsum("nd,d->n", self._matrix, query)
         hits: list[Hit] = []
@@ -92,6 +97,17 @@ def read_rows(collection: Any, known: Rows | None = None) -> Rows:
         page = collection.get(ids=new[start : start + _PAGE], include=["embeddings"])
         vectors |= zip(page["ids"], _to_unit_length(np.asarray(page["embeddings"], dtype=np.float32)), strict=True)
     return Rows(collection.name, vectors, metadata)
+
+
+def read_few(collection: Any, where: Mapping[str, Any] | None) -> Rows | None:
+    """Read the rows of a collection that a Chroma filter allows; ``None`` if there are more than ``FEW``."""
+    if len(collection.get(where=where, limit=FEW + 1, include=[])["ids"]) > FEW:
+        return None
+    page = collection.get(where=where, include=["metadatas", "embeddings"])
+    if not page["ids"]:
+        return Rows(collection.name, {}, {})
+    vectors = zip(page["ids"], _to_unit_length(np.asarray(page["embeddings"], dtype=np.float32)), strict=True)
+    return Rows(collection.name, dict(vectors), dict(zip(page["ids"], page["metadatas"], strict=True)))
 
 
 def _to_unit_length(matrix: Vectors) -> Vectors:

@@ -11,8 +11,9 @@ from ruie_components.encoders import Encoder
 from ruie_components.errors import StoreError
 from ruie_components.store.collections import find_collection
 from ruie_components.store.connections import Connection, chroma_errors
-from ruie_components.store.exact import LARGEST, Rows, read_rows
+from ruie_components.store.exact import LARGEST, Rows, read_few, read_rows
 from ruie_components.store.index_check import IndexCheck
+from ruie_components.store.records import row_filter
 from ruie_components.types import Task
 
 Cached = TypeVar("Cached")
@@ -109,6 +110,25 @@ class OpenPool:
         if rows is not None and not len(rows):
             raise self.missing(task)
         return encoder, collection, rows
+
+    def rows_of_event(self, task: Task, collection: Any, event_type: str) -> Rows | None:
+        """The rows about an event of a type, for an exact search; ``None`` if there are more than ``FEW``.
+
+        They are kept until a write of this process. On a server, where others may write, it is ``None``.
+
+        Args:
+            task: The task.
+            collection: Its collection, from ``searched``.
+            event_type: The type.
+        """
+        if not self.connection.is_private:
+            return None
+
+        def read() -> Rows | None:
+            return read_few(collection, row_filter(event_type=event_type))
+
+        # the id: another thread may have replaced the collection since
+        return self.cached(f"rows of event {collection.id} {event_type}", task, read)
 
     def uses_index(self, collection: Any) -> bool:
         """Whether searches of a collection go through the index."""

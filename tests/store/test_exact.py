@@ -8,7 +8,7 @@ import pytest
 
 from ruie_components import DemonstrationStore, Example, Query
 from ruie_components.selection import Selector
-from ruie_components.store import open_pool, reindexing
+from ruie_components.store import candidates, exact, open_pool, reindexing
 from ruie_components.store.collections import find_collection
 
 
@@ -55,14 +55,14 @@ def test_filters_and_vectors_are_those_of_the_index(encoder, monkeypatch):
         {"ids": some}, {"ids": some, "labels": ["person"]},
     ]  # fmt: skip
     with DemonstrationStore.create(rows, encoder=encoder, progress=False) as store:
-        exact, index = [], []
-        for largest, results in ((5_000, exact), (0, index)):
+        by_rows, by_index = [], []
+        for largest, results in ((5_000, by_rows), (0, by_index)):
             monkeypatch.setattr(open_pool, "LARGEST", largest)
             store._pool._rows.clear()
             source = store.candidates([query(3), query(99)])
             results += [source.nearest([1, 0], 100, vectors=True, **options) for options in searches]
-    assert [[len(hits) for hits in each] for each in exact] == [[30, 30], [5, 5], [0, 0], [30, 30], [20, 20], [3, 3]]
-    for ours, theirs in zip(exact, index, strict=True):
+    assert [[len(hits) for hits in each] for each in by_rows] == [[30, 30], [5, 5], [0, 0], [30, 30], [20, 20], [3, 3]]
+    for ours, theirs in zip(by_rows, by_index, strict=True):
         for one, other in zip(ours, theirs, strict=True):
             by_id = {hit.id: hit for hit in other}
             assert sorted(ids(one)) == sorted(by_id)
@@ -199,3 +199,66 @@ def test_threads_that_search_while_another_writes_see_whole_rows(encoder):
             assert all(each.result() for each in searching)
         left = {row.content_id for number, row in enumerate(rows) if number < 100 or number % 20}
         assert set(ids(store.nearest([query(0)], 300)[0])) == left
+
+
+def argument_example(number: int, event_type: str) -> Example:
+    text = f"The {event_type} of Item{number} was in Lindal."
+    trigger = {"text": event_type, "start": 4, "end": 4 + len(event_type)}
+    place = {"role": "place", "text": "Lindal", "start": text.index("Lindal"), "end": len(text) - 1}
+    event = {"type": event_type, "trigger": trigger, "arguments": [place]}
+    return Example(task="EAE", text=text, labels=["person", "place"], events=[event])
+
+
+@pytest.mark.parametrize("method", ["similarity", "mmr", "label-vote"])
+def test_a_rare_event_type_needs_one_search_of_the_index(encoder, monkeypatch, method):
+    counts = {"sale": 70, "theft": 12, "loss": 3, "find": 0}
+    rows = [argument_example(number, name) for name, count in counts.items() for number in range(count)]
+    asked = {
+        name: argument_example(5, "sale").query.model_copy(
+            update={"text": "The sale of Item5 was in Oslo.", "event": argument_example(5, name).query.event}
+        )
+        for name in counts
+    }
+    selector = Selector(method, k=8)
+    searches = []
+    search = candidates.search_collection
+
+    def counted(collection, queries, own_texts, k, options):
+        searches.append((k, options.where))
+        return search(collection, queries, own_texts, k, options)
+
+    monkeypatch.setattr(candidates, "search_collection", counted)
+    monkeypatch.setattr(exact, "FEW", 20)
+    with DemonstrationStore.create(rows, encoder=encoder, progress=False) as store:
+        expected = {name: selector.select(store, query) for name, query in asked.items()}
+        assert not searches
+        monkeypatch.setattr(open_pool, "LARGEST", 0)
+        store._pool._rows.clear()
+        for name, query in asked.items():
+            searches.clear()
+            chosen = selector.select(store, query)
+            assert [each.example for each in chosen] == [each.example for each in expected[name]]
+            assert [each.score for each in chosen] == pytest.approx([each.score for each in expected[name]], abs=1e-5)
+            own = sum(each.example.query.event.type == name for each in chosen)
+            assert own == min(counts[name], 8)
+            assert all(where is None for _, where in searches)  # a filter costs ten times as much
+            if counts[name] < 8:
+                assert [k for k, _ in searches] == [80]
+        store.add([argument_example(number, "loss") for number in (101, 102)])
+        chosen = selector.select(store, asked["loss"])
+        assert sum(each.example.query.event.type == "loss" for each in chosen) == 5
+
+
+def test_an_event_type_that_is_not_rare_is_searched_by_the_index(encoder, monkeypatch):
+    rows = [argument_example(number, name) for name in ("sale", "theft") for number in range(30)]
+    monkeypatch.setattr(open_pool, "LARGEST", 0)
+    with DemonstrationStore.create(rows, encoder=encoder, progress=False) as store:
+        source = store.candidates([argument_example(99, "theft").query])
+        found = []
+        for few in (30, 29):
+            monkeypatch.setattr(exact, "FEW", few)
+            store._pool._cache.clear()
+            assert (store._pool.rows_of_event("EAE", store._pool.collection("EAE"), "theft") is None) == (few < 30)
+            found.append(source.nearest([0], 30, event_type="theft")[0])
+        assert len(found[0]) == 30
+        assert sorted(ids(found[0])) == sorted(ids(found[1]))
