@@ -12,6 +12,7 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -191,20 +192,26 @@ def text_lines(path: Path, *, encoding: str | None = None, errors: str = "strict
             yield line
 
 
-def line_blocks(path: Path, *, encoding: str | None = None) -> Iterator[list[str]]:
-    """All lines of a text file (``.gz`` too), with their ends, about 64 KiB at a time.
+def text_blocks(path: Path, *, encoding: str | None = None) -> Iterator[str]:
+    """The content of a text file (``.gz`` too) in blocks of whole lines, each of 64 Ki characters or one long line.
 
     Raises:
-        RowError: The file can't be read, or is not in its encoding; lines of the same block are lost then.
+        RowError: The file can't be read, or is not in its encoding; the lines before it come first.
     """
     number = 0
-    with _reading(path, lambda: number), open_text(path, "r", encoding=encoding) as file:
-        while lines := file.readlines(_BLOCK):
-            yield lines
-            number += len(lines)
+    try:
+        with open_text(path, "r", encoding=encoding) as file:
+            while block := file.read(_BLOCK):
+                block += file.readline()
+                yield block
+                number += block.count("\n")
+            return
+    except (UnicodeError, LookupError, OSError, EOFError, zlib.error):
+        pass  # lines before the error are lost with their block, so they are read again one by one
+    yield from islice(text_lines(path, encoding=encoding), number, None)
 
 
-_BLOCK = 1 << 16  # an error of the encoding is located to a block
+_BLOCK = 1 << 16
 _CHUNK = 1 << 20
 _LARGEST_VALUE = 1 << 26
 _BETWEEN = re.compile(r"[ \t\n\r]*")

@@ -1,7 +1,6 @@
 """Files that are whole or not there, and lines of JSON."""
 
 import gzip
-import re
 
 import pytest
 
@@ -10,10 +9,11 @@ from ruie_components.files import (
     atomic_path,
     atomic_text,
     atomic_write,
-    line_blocks,
     open_to_append,
     read_lines,
     read_rows,
+    text_blocks,
+    text_lines,
 )
 
 
@@ -103,10 +103,15 @@ def test_a_missing_or_damaged_file_is_an_error_of_rows(tmp_path):
         list(read_lines(packed))
 
 
-def test_blocks_of_lines_are_read_up_to_the_block_that_is_not_in_the_encoding(tmp_path):
+def test_blocks_have_the_lines_before_an_error_and_name_its_place(tmp_path):
     path = tmp_path / "long.txt"
     path.write_bytes(b"a line of the file\n" * 50_000 + "Zoë\n".encode("latin-1"))
-    blocks = []
-    with pytest.raises(RowError, match=r"long\.txt, after line \d+") as caught:
-        blocks.extend(line_blocks(path))  # keeps those before the error
-    assert sum(map(len, blocks)) == int(re.search(r"after line (\d+)", str(caught.value))[1]) > 45_000
+    blocks, lines = [], []
+    with pytest.raises(RowError, match=r"long\.txt, after line \d+: not UTF-8") as of_blocks:
+        blocks.extend(text_blocks(path))  # keeps those before the error
+    with pytest.raises(RowError) as of_lines:
+        lines.extend(text_lines(path))
+    assert "".join(blocks) == "".join(lines)
+    assert str(of_blocks.value) == str(of_lines.value)
+    with pytest.raises(RowError, match="can't be read"):
+        list(text_blocks(tmp_path / "nowhere"))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
-from ruie_components.files import atomic_text, line_blocks, text_lines
+from ruie_components.files import atomic_text, text_blocks
 from ruie_components.formats.base import Document, Reading, Sample
 from ruie_components.formats.tags import OUTSIDE, TAG, tagged_document, tags_of_document
 from ruie_components.types import Task
 
 _DOCUMENT = "-DOCSTART-"
 _SCHEMES = tuple(f"{letter}-" for letter in "BIESLUM")
-_BLANK = ("\n", "\r\n")
+_AFTER_LAST_TAB = re.compile(r"\t([^\t\n]*+)(?:\n|\Z)")
 _LONGEST = 100_000  # maximum tokens of a sentence; more means that blank lines are missing
 
 
@@ -35,28 +36,25 @@ class ConllFormat:
 
     def read(self, path: Path, reading: Reading) -> Iterator[Document]:
         """Read one document per sentence."""
-        lines = text_lines(path, encoding=reading.encoding)
-        sentence: list[str] = []
+        texts = _sentences(text_blocks(path, encoding=reading.encoding))
         number = 0
-        for line in lines:
-            if line not in _BLANK:
-                sentence.append(line)
-                if len(sentence) < _LONGEST:
-                    continue
-                yield from _careful(path, chain(sentence, lines), number, reading)
+        for text in texts:
+            count = text.count("\n")
+            if count >= _LONGEST:  # it may be only the beginning of a sentence
+                yield from _careful(path, chain.from_iterable(map(_lines, chain([text], texts))), number, reading)
                 return
-            if sentence:
-                yield from _documents(path, sentence, number, reading)
-            number += len(sentence) + 1
-            sentence = []
-        if sentence:
-            yield from _documents(path, sentence, number, reading)
+            yield from _documents(path, text, number, reading)
+            number += count
 
     def labels(self, path: Path, encoding: str | None) -> set[str]:
         """The types of all tags, read faster than the sentences."""
         tags: set[str] = set()
-        for lines in line_blocks(path, encoding=encoding):
-            tags.update([line.rpartition("\t")[2] if "\t" in line else (line.split() or ("",))[-1] for line in lines])
+        for block in text_blocks(path, encoding=encoding):
+            ends = _AFTER_LAST_TAB.findall(block)
+            tags.update(ends)
+            lines = block.count("\n") + (not block.endswith("\n"))
+            if len(ends) + block.count("\n\n") + block.count("\n\r\n") < lines:
+                tags.update([(line.split() or ("",))[-1] for line in block.split("\n") if "\t" not in line])
         columns = [tag.strip() if tag.startswith(_SCHEMES) else "".join(tag.split()[-1:]) for tag in tags]
         return {tag[2:] for tag in columns if TAG.fullmatch(tag)}
 
@@ -86,28 +84,63 @@ def _is_tag(column: str) -> bool:
     return column == "O" or re.fullmatch(TAG, column) is not None
 
 
-def _documents(path: Path, sentence: list[str], before: int, reading: Reading) -> Iterator[Document]:
-    """The document of the lines of a sentence, the first of which is number ``before + 1``.
+def _sentences(blocks: Iterable[str]) -> Iterator[str]:
+    """The content of blocks of whole lines, cut after blank lines, and anywhere after ``_LONGEST`` lines without one.
+
+    In a file that has several kinds of line ends a text may have several sentences.
+    """
+    held: list[str] = []  # the beginning of a sentence, in whole lines
+    count = 0
+    for block in blocks:
+        blank = "\n\r\n" if "\r\n" in block else "\n\n"
+        start = 0
+        if held and block.startswith(blank[1:]):
+            yield "".join(held)
+            held, count = [], 0
+        while (end := block.find(blank, start) + len(blank)) >= len(blank):
+            if held:
+                yield "".join([*held, block[start:end]])
+                held, count = [], 0
+            else:
+                yield block[start:end]
+            start = end
+        if start < len(block):
+            held.append(block[start:])
+            count += held[-1].count("\n")
+            if count >= _LONGEST:
+                yield "".join(held)
+                held, count = [], 0
+    if held:
+        yield "".join(held)
+
+
+def _lines(text: str) -> Iterator[str]:
+    return iter(io.StringIO(text, newline="\n"))
+
+
+def _documents(path: Path, text: str, before: int, reading: Reading) -> Iterator[Document]:
+    """The documents of a text, mostly one, the first line of which is number ``before + 1``.
 
     Lines that all have the same columns, with one tab or one space between them, are read together, which is
     faster; others one after another.
     """
-    first, text = sentence[0], "".join(sentence)
+    body = text.strip("\r\n")
+    first = body[: body.find("\n")] if "\n" in body else body
     tabs = "\t" in first
     columns = first.count("\t" if tabs else " ") + 1
-    if columns < 2 or text.startswith("#") or _DOCUMENT in text or not _plain_lines(columns, tabs).fullmatch(text):
-        yield from _careful(path, sentence, before, reading)
-        return
-    cells = text.replace("\n", "\t").replace("\r\t", "\t").split("\t") if tabs else text.split()
-    last = columns * len(sentence)
-    yield from _sentence(path, before + 1, cells[0:last:columns], cells[columns - 1 : last : columns], "", reading)
+    if columns < 2 or body.startswith("#") or _DOCUMENT in body or not _plain_lines(columns, tabs).fullmatch(body):
+        return _careful(path, _lines(text), before, reading)
+    cells = body.replace("\n", "\t").replace("\r\t", "\t").split("\t") if tabs else body.split()
+    number = before + 1 + text.count("\n", 0, text.find(body))
+    return _sentence(path, number, cells[::columns], cells[columns - 1 :: columns], "", reading)
 
 
 @lru_cache(64)
 def _plain_lines(columns: int, tabs: bool) -> re.Pattern[str]:
     """Lines of as many columns; between tabs there may be single spaces in a column."""
     cell, between = (r"\S++(?: \S++)*+", r"\t") if tabs else (r"\S++", " ")
-    return re.compile(rf"(?:{cell}(?:{between}{cell}){{{columns - 1}}}(?:\r?\n|\Z))+")
+    line = rf"{cell}(?:{between}{cell}){{{columns - 1}}}+"
+    return re.compile(rf"{line}(?:\r?\n{line})*+")
 
 
 def _careful(path: Path, lines: Iterable[str], before: int, reading: Reading) -> Iterator[Document]:

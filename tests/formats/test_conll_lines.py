@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ruie_components.formats.base import Reading
-from ruie_components.formats.conll import _careful, _documents
+from ruie_components.formats.conll import ConllFormat, _careful, _documents, _sentences
 
 CELLS = st.sampled_from(
     ["Ada", "O", "B-a", "I-a", "S-b c", "E-d", "日本", "#", "# x", "", " ", "\u00a0", "-DOCSTART-", "x\r"]
@@ -29,7 +29,7 @@ def test_both_ways_read_the_same(rows):
     if lines:
         together, one_by_one = Reading(), Reading()
         expected = list(_careful(Path("f"), lines, 7, one_by_one))
-        assert list(_documents(Path("f"), lines, 7, together)) == expected
+        assert list(_documents(Path("f"), "".join(lines), 7, together)) == expected
         assert together.problems == one_by_one.problems
 
 
@@ -40,6 +40,35 @@ def test_both_ways_read_the_same(rows):
 )
 def test_plain_lines_are_read_together(lines, monkeypatch):
     monkeypatch.setattr("ruie_components.formats.conll._careful", None)
-    (document,) = _documents(Path("f"), lines, 0, Reading())
+    (document,) = _documents(Path("f"), "".join(lines), 0, Reading())
     assert document.text == " ".join(line.split("\t" if "\t" in line else None)[0] for line in lines)
     assert len(document.entities) == 1
+
+
+PIECES = st.sampled_from(
+    ["Ada\tB-a\n", "met\tO\n", "\n", "\n", "\r\n", " \n", "Ada\tB-a\r\n", "x\n", "# c\n", "Bo E-d\n"]
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(blocks=st.lists(st.lists(PIECES, min_size=1, max_size=9).map("".join), min_size=1, max_size=4))
+def test_a_file_is_read_as_its_lines_are_wherever_its_blocks_end(blocks):
+    assert "".join(_sentences(blocks)) == "".join(blocks)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ruie_components.formats.conll.text_blocks", lambda *_, **__: iter(blocks))
+        together, one_by_one = Reading(), Reading()
+        documents = list(ConllFormat().read(Path("f"), together))
+        lines = "".join(blocks).splitlines(keepends=True)
+        assert documents == list(_careful(Path("f"), lines, 0, one_by_one))
+        assert together.problems == one_by_one.problems
+        labels = {mention.type for document in documents for mention in document.mentions}
+        assert labels <= ConllFormat().labels(Path("f"), None)
+
+
+@pytest.mark.parametrize("blocks", [["x\tO\n" * 40, "y\tO\n\nAda\tB-a\n"], ["x\tO\n" * 70 + "\nAda\tB-a\n"]])
+def test_a_sentence_without_end_is_one_problem(blocks, monkeypatch):
+    monkeypatch.setattr("ruie_components.formats.conll._LONGEST", 30)
+    monkeypatch.setattr("ruie_components.formats.conll.text_blocks", lambda *_, **__: iter(blocks))
+    reading = Reading()
+    assert [document.text for document in ConllFormat().read(Path("f"), reading)] == ["Ada"]
+    assert reading.problems == ["f, line 1: a sentence of 30 tokens is not followed by a blank line"]
