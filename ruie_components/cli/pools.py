@@ -113,12 +113,15 @@ def sync(
 
 
 def _examples_in(files: list[Path]) -> list[Example]:
-    """The examples of files, without any problems; prints the formats of other tools' files."""
+    """The examples of files, without any problems; prints the formats of other tools' files, and what was left out."""
     source = Import([file for file in files if file.is_dir() or file.stat().st_size], strict=True)
     for path, name in source.report.formats.items():
         if name != "jsonl":
             errors.print(f"{path}: {name}", style="dim", markup=False, soft_wrap=True)
-    return list(source)
+    examples = list(source)
+    for note, count in source.report.notes.items():
+        errors.print(f"note: {note} ({count:,})", markup=False, soft_wrap=True)
+    return examples
 
 
 def descriptions_beside(path: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 
 from ruie_components.errors import RowError
@@ -15,6 +16,42 @@ from ruie_components.formats.jsonl import JsonlFormat, write_examples
 from ruie_components.formats.mapping import LabelMapping
 from ruie_components.formats.registry import get_format, guess_format
 from ruie_components.types import Example, Task
+
+_REPLACED = "rows of {} are replaced by those of {} with the same id and text"
+
+
+class _Rows:
+    """Rows with an id, each with the number of the last file that has it; about 150 bytes a row."""
+
+    def __init__(self) -> None:
+        self._files: dict[bytes, tuple[tuple[int, tuple[str, ...]], ...]] = {}
+        self._shared: dict[tuple[int, tuple[str, ...]], tuple[int, tuple[str, ...]]] = {}
+
+    def add(self, example: Example, number: int) -> None:
+        """Add a row of a file; files come in order."""
+        if example.id is None:
+            return
+        entry = (number, example.labels)
+        entry = self._shared.setdefault(entry, entry)
+        key = _key(example)
+        known = self._files.get(key, ())
+        if entry not in known:
+            self._files[key] = (*known, entry)
+
+    def file_of(self, example: Example) -> int:
+        """The number of the last file with the row, in a schema that has a label of its schema; else -1."""
+        if example.id is None:
+            return -1
+        entries = self._files.get(_key(example), ())
+        labels = set(example.labels)
+        return max((number for number, own in entries if not labels.isdisjoint(own)), default=-1)
+
+
+def _key(example: Example) -> bytes:
+    """A hash of id, task, text and, for EAE, the event."""
+    event = [(each.type, each.trigger.start, each.trigger.end) for each in example.events]
+    content = repr((example.id, example.task.value, example.text, event if example.task is Task.EAE else None))
+    return blake2b(content.encode(), digest_size=16).digest()
 
 
 @dataclass
@@ -49,6 +86,10 @@ class Import:
     r"""The examples of files, read one by one during iteration; ``report`` is complete at the end.
 
     All labels of the files form the schema of each example, so files are read twice, first for their labels.
+
+    Of rows of several files that have the same ``id``, text and task, and schemas with a label in common, those of the
+    last file count: it corrects the others. The report notes how many rows of which file it replaces. Rows without an
+    id, and rows of the same file, are all kept.
 
     Args:
         paths: Files, or folders if the format has them.
@@ -96,10 +137,30 @@ class Import:
         formats = self.report.formats
         self.report = ImportReport(formats=formats)
         schema = self._schema()
-        for path, one in self._files:
+        later = self._rows_of_later_files(schema)
+        for number, (path, one) in enumerate(self._files):
             reading = Reading(strict=self._strict, encoding=self._encoding)
-            yield from self._of_file(path, one, reading, schema)
+            for example in self._of_file(path, one, reading, schema):
+                winner = later.file_of(example) if later else number
+                if winner > number:
+                    reading.notes[_REPLACED.format(path, self._files[winner][0])] += 1
+                    continue
+                task = str(example.task)
+                self.report.examples[task] = self.report.examples.get(task, 0) + 1
+                yield example
             self._add(reading)
+
+    def _rows_of_later_files(self, schema: Schema) -> _Rows | None:
+        """The rows of all files but the first; ``None`` if there is one file."""
+        if len(self._files) < 2:
+            return None
+        rows = _Rows()
+        for number, (path, one) in enumerate(self._files[1:], start=1):
+            # problems are reported when the rows are given
+            for example in self._of_file(path, one, Reading(encoding=self._encoding), schema):
+                rows.add(example, number)
+        self.report.rows = 0
+        return rows
 
     def _schema(self) -> Schema:
         """The labels of all documents, sorted, with their new names."""
@@ -141,10 +202,7 @@ class Import:
                     reading.problem(str(error))
                     continue
                 self.report.rows += 1
-                for example in examples:
-                    task = str(example.task)
-                    self.report.examples[task] = self.report.examples.get(task, 0) + 1
-                    yield example
+                yield from examples
         except RowError as error:
             reading.problem(str(error))
 
