@@ -74,6 +74,15 @@ def test_the_public_surface(module, names):
     assert all(hasattr(loaded, name) for name in exported)
 
 
+def test_a_process_that_retrieves_does_not_import_extraction():
+    code = (
+        "import sys, ruie_components as r; print('ruie_components.extraction' in sys.modules, 'httpx' in sys.modules);"
+        "print(r.Extractor.__name__, hasattr(r, 'Nothing'), set(r.__all__) <= set(dir(r)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "False", "Extractor", "False", "True"]
+
+
 EXPORTED = [getattr(ruie_components, name) for name in ruie_components.__all__]
 MODELS = [each for each in EXPORTED if hasattr(each, "model_fields")]
 
