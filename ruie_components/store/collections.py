@@ -12,8 +12,12 @@ from ruie_components.store.connections import Connection
 from ruie_components.types import Task
 
 SPACE = "cosine"
-GRAPH = {"max_neighbors": 64, "ef_construction": 100, "ef_search": 400}
-"""Links of a row, candidates when a row is linked, candidates of a search. Chroma's defaults are 16, 100 and 100.
+GRAPH = {"max_neighbors": 64, "ef_construction": 100, "ef_search": 400, "sync_threshold": 100}
+"""Links of a row, candidates when a row is linked, candidates of a search, and the number of new rows with which the
+index is written to its files. Chroma's defaults are 16, 100, 100 and 1,000.
+
+A process that opens a folder links the rows that are not in the index files first, which takes as long as adding them:
+up to 999 rows of each task by Chroma's default. The smallest threshold that Chroma allows is its batch size, 100.
 
 With few links a graph loses rows whose vectors lie close together: of 7,000 texts that differ in one word Chroma's own
 lost 2,535 and this one 12. ``benchmarks/index_graph.py`` measured, against exact search, the recall of the first 8 and

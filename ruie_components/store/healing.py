@@ -13,6 +13,7 @@ from ruie_components.store.index_check import IndexCheck, check_all, check_writt
 from ruie_components.store.integrity import forget_damage, mark_damaged
 from ruie_components.store.open_pool import OpenPool
 from ruie_components.store.search import index_problem
+from ruie_components.store.threads import in_threads
 from ruie_components.store.writing import writing, writing_mark
 from ruie_components.types import Task
 
@@ -33,8 +34,10 @@ def heal(pool: OpenPool) -> None:
     if folder is None:
         return
     is_rebuilt = _rebuild(pool)
-    for collection in pool.collections.values():
-        if (problem := index_problem(collection)) is not None:
+    collections = list(pool.collections.values())
+    problems = list(in_threads(index_problem, collections))  # the longest part of opening a pool: it loads all indexes
+    for collection, problem in zip(collections, problems, strict=True):
+        if problem is not None:
             with pool.connection.writing():
                 mark_damaged(folder, collection.name, problem)
             raise DamagedIndexError(
