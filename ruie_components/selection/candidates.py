@@ -72,6 +72,7 @@ class CandidateSource(Protocol[CandidateT]):
         labels: Sequence[str] | None = None,
         ids: Sequence[Any] | None = None,
         vectors: bool = False,
+        at_most: int = 0,
     ) -> list[list[CandidateT]]:
         """The ``k`` most similar examples for each of some queries.
 
@@ -82,6 +83,7 @@ class CandidateSource(Protocol[CandidateT]):
             labels: Only examples that have an annotation with one of these labels. Not together with ``event_type``.
             ids: Only these examples.
             vectors: Whether the candidates need vectors.
+            at_most: The largest ``k`` that the same queries may be asked for next; a source may rank as many at once.
 
         Returns:
             Candidates sorted by ``rank``, one list for each index.
@@ -252,6 +254,7 @@ class MatrixSource:
         labels: Sequence[str] | None = None,
         ids: Sequence[int] | None = None,
         vectors: bool = False,
+        at_most: int = 0,  # noqa: ARG002 - every example is ranked
     ) -> list[list[MatrixCandidate]]:
         """The ``k`` most similar examples for each of some queries; see ``CandidateSource``.
 

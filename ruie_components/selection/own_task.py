@@ -52,7 +52,7 @@ def similar(
         source: The queries and the pool.
         indices: Which of the source's queries.
         k: How many examples should show the query's own task.
-        counts: How many of the most similar examples to take: the second number where the first brings too few.
+        counts: How many of the most similar examples to take: each number where the one before brings too few.
         score_threshold: Examples with a lower score are left out.
         vectors: Whether the candidates need vectors.
 
@@ -63,15 +63,15 @@ def similar(
 
     def search(wanted: Sequence[int], count: int) -> list[int]:
         """Take the nearest of some queries; returns those for which they are too few of the own task."""
-        found = above(source.nearest(wanted, count, vectors=vectors), score_threshold)
+        found = above(source.nearest(wanted, count, vectors=vectors, at_most=counts[-1]), score_threshold)
         hits.update(zip(wanted, found, strict=True))
         return [i for i in wanted if len(hits[i]) == count and _count_own(hits[i], source.queries[i]) < k]
 
-    few = [i for i in indices if source.has_few(i, k)]
+    few = {i for i in indices if source.has_few(i, k)}
     wanted = [i for i in indices if i not in few]
     for count in counts[:-1]:
         wanted = search(wanted, count)
-    wanted = search([*wanted, *few], counts[-1])
+    wanted = search([*wanted, *sorted(few)], counts[-1])
     queries: dict[tuple[Task, str | tuple[str, ...]], list[int]] = {}  # that one search serves
     for i in wanted:
         query = source.queries[i]

@@ -138,7 +138,9 @@ class Selector:
             case Method.LABEL_VOTE:
                 chosen = vote_many(source, self.k, self.candidate_count, self.score_threshold)
             case Method.SIMILARITY:
-                hits = similar(source, every, self.k, [self.k, self.candidate_count], score_threshold=threshold)
+                # most pools have few schemas, and then few candidates are enough; reading them is what takes time
+                counts = sorted({self.k, min(3 * self.k, self.candidate_count), self.candidate_count})
+                hits = similar(source, every, self.k, counts, score_threshold=threshold)
                 chosen = [self._best(_by_similarity(hits[i]), query) for i, query in enumerate(source.queries)]
             case Method.HYBRID:
                 token_counts, token_weights = cache(count_tokens), cache(source.token_weights)

@@ -12,10 +12,11 @@ from ruie_components.encoders import Encoder, Vectors
 from ruie_components.selection.bm25 import LexicalIndex
 from ruie_components.selection.token_weights import SAMPLE, weigh_tokens
 from ruie_components.store import reading
+from ruie_components.store.collections import GRAPH
 from ruie_components.store.connections import chroma_errors
 from ruie_components.store.open_pool import OpenPool
 from ruie_components.store.records import Hit, SearchOptions
-from ruie_components.store.search import EmptyCollectionError, read_metadata, search_collection
+from ruie_components.store.search import EmptyCollectionError, Ranking, search_collection
 from ruie_components.tokenization import text_hash
 from ruie_components.types import Query, Task
 
@@ -41,6 +42,7 @@ class StoreSource:
         self._pool = pool
         self._encoder: Encoder | None = None
         self._encoded: dict[int, NDArray[np.float32]] = {}
+        self._rankings: dict[int, Ranking | None] = {}  # of searches without options
 
     def nearest(
         self,
@@ -51,6 +53,7 @@ class StoreSource:
         labels: Sequence[str] | None = None,
         ids: Sequence[str] | None = None,
         vectors: bool = False,
+        at_most: int = 0,
     ) -> list[list[Hit]]:
         """The ``k`` most similar rows for each of some queries; see ``CandidateSource``.
 
@@ -70,10 +73,12 @@ class StoreSource:
         )
         for task, of_task in self._by_task(indices).items():
             with chroma_errors(self._pool.connection.location, "searching"):
-                hits.update(zip(of_task, self._nearest(task, of_task, k, options), strict=True))
+                hits.update(zip(of_task, self._nearest(task, of_task, k, options, at_most), strict=True))
         return list(hits.values())
 
-    def _nearest(self, task: Task, indices: Sequence[int], k: int, options: SearchOptions) -> list[list[Hit]]:
+    def _nearest(
+        self, task: Task, indices: Sequence[int], k: int, options: SearchOptions, at_most: int
+    ) -> list[list[Hit]]:
         encoder, collection, rows = self._pool.searched(task)
         if rows is None and options.labels is not None:
             options = replace(
@@ -87,10 +92,17 @@ class StoreSource:
         own = [text_hash(self.queries[i].text) for i in indices]
         if rows is not None:
             return [rows.search(query, text, k, options) for query, text in zip(encoded, own, strict=True)]
+        keeps = options == SearchOptions()
+        fetch = at_most if at_most <= GRAPH["ef_search"] else 0  # as many are compared with a query in any case
+        rankings = [self._rankings.get(i) if keeps else None for i in indices]
+        known = self._pool.known_rows(collection)
         try:
-            return search_collection(collection, encoded, own, k, options)
+            return search_collection(collection, encoded, own, k, options, fetch=fetch, rankings=rankings, known=known)
         except EmptyCollectionError as error:
             raise self._pool.missing(task) from error
+        finally:
+            if keeps:
+                self._rankings.update(zip(indices, rankings, strict=True))
 
     def lexical(self, indices: Sequence[int], k: int) -> list[list[Hit]]:
         """The ``k`` best rows by BM25 for each of some queries.
@@ -104,10 +116,13 @@ class StoreSource:
             best = {i: [(index.ids[row], score) for row, score in index.search(self.queries[i], k)] for i in of_task}
             collection = self._pool.collection(task)
             with chroma_errors(self._pool.connection.location, "reading"):
-                rows = read_metadata(collection, list({row_id: None for row in best.values() for row_id, _ in row}))
+                known = self._pool.known_rows(collection)
+                rows = known.read(collection, (row_id for row in best.values() for row_id, _ in row))
             for i, ranked in best.items():
                 hits[i] = [
-                    Hit(row_id, score, rows[row_id], collection.name) for row_id, score in ranked if row_id in rows
+                    Hit(row_id, score, dict(rows[row_id]), collection.name)
+                    for row_id, score in ranked
+                    if row_id in rows
                 ]
         return list(hits.values())
 
@@ -148,7 +163,7 @@ class StoreSource:
 
     def _encode(self, indices: Sequence[int], encoder: Encoder) -> Vectors:
         if encoder is not self._encoder:  # the pool was embedded again between two searches
-            self._encoder, self._encoded = encoder, {}
+            self._encoder, self._encoded, self._rankings = encoder, {}, {}
         new = [i for i in indices if i not in self._encoded]
         if new:
             vectors = encoder.encode_queries([self.queries[i] for i in new])

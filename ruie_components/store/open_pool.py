@@ -14,6 +14,7 @@ from ruie_components.store.connections import Connection, chroma_errors
 from ruie_components.store.exact import LARGEST, Rows, read_few, read_rows
 from ruie_components.store.index_check import IndexCheck
 from ruie_components.store.records import row_filter
+from ruie_components.store.search import KnownRows
 from ruie_components.types import Task
 
 Cached = TypeVar("Cached")
@@ -37,6 +38,7 @@ class OpenPool:
     """Whether a write of this store failed since, and may have left rows that nothing looked up."""
     _cache: dict[str, tuple[_State, Any]] = field(default_factory=dict)
     _rows: dict[Task, tuple[_State, Rows | None]] = field(default_factory=dict)
+    _known_rows: dict[str, tuple[_State, KnownRows]] = field(default_factory=dict)
     _reads_rows: Lock = field(default_factory=Lock)
     _switches: Lock = field(default_factory=Lock)
 
@@ -61,6 +63,7 @@ class OpenPool:
         self.collections = {}
         self._cache.clear()
         self._rows.clear()
+        self._known_rows.clear()
 
     def check_open(self) -> None:
         """Raise ``StoreError`` if the pool is closed or its connection is no longer usable."""
@@ -130,6 +133,20 @@ class OpenPool:
         # the id: another thread may have replaced the collection since
         return self.cached(f"rows of event {collection.id} {event_type}", task, read)
 
+    def known_rows(self, collection: Any) -> KnownRows:
+        """The rows of a collection that searches returned since the last write; none on a server, where others write.
+
+        Ask for them before the search: rows that are read while this process writes belong to the state before.
+        """
+        if not self.connection.is_private:
+            return KnownRows()
+        state = self._state(collection)
+        before, known = self._known_rows.get(collection.name, (None, None))
+        if known is None or before != state:
+            known = KnownRows()
+            self._known_rows[collection.name] = state, known
+        return known
+
     def uses_index(self, collection: Any) -> bool:
         """Whether searches of a collection go through the index."""
         return not self.connection.is_private or collection.count() > LARGEST
@@ -157,15 +174,22 @@ class OpenPool:
             StoreError: The pool has no example of this task.
         """
         collection = self.collection(task)
-        with chroma_errors(self.connection.location, "counting"):
-            count = collection.count()
-        if count == 0:
-            raise self.missing(task)
-        state = (*self._state(collection), count)
+        state = self._state(collection)
+        if not self.connection.is_private:
+            state = (*state, self._count(task))
         entry = self._cache.get(key)
         if entry is not None and entry[0] == state:
             cached: Cached = entry[1]
             return cached
+        self._count(task)
         value = compute()
         self._cache[key] = state, value  # old already, if another thread changed rows meanwhile
         return value
+
+    def _count(self, task: Task) -> int:
+        """How many examples a task has: at least one."""
+        with chroma_errors(self.connection.location, "counting"):
+            count = int(self.collection(task).count())
+        if count == 0:
+            raise self.missing(task)
+        return count
