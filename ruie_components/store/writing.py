@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from ruie_components.store import records
 from ruie_components.store.collections import create_collection, keep_labels
@@ -16,6 +16,7 @@ from ruie_components.store.open_pool import OpenPool
 from ruie_components.types import Example, Task
 
 _BATCH = 1000  # rows per write; Chroma's limit is larger
+_ALL_IDS = 16  # reading the ids of so many times as many rows takes less time than looking up the ids of a batch
 
 
 def batch_size(connection: Connection) -> int:
@@ -68,6 +69,7 @@ class Writer:
         self._waiting: dict[Task, dict[str, Example]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ruie-write")
         self._pending: tuple[Task, dict[str, Example], Future[None]] | None = None
+        self._ids: dict[Task, set[str]] = {}  # all ids of a task, where they were read or all written by this writer
         self.has_begun = False
         """Whether rows or their index may have changed."""
         self.written: dict[Task, list[str]] = {}
@@ -113,9 +115,7 @@ class Writer:
             self._finish()
             pool.collections[task] = create_collection(pool.connection, pool.name, task, pool.encoder)
         collection = pool.collections[task]
-        known = set(collection.get(ids=list(batch), include=[])["ids"])
-        if self._pending is not None and self._pending[0] is task:
-            known |= self._pending[1].keys()
+        known = self._known(task, collection, list(batch))
         new = {row_id: example for row_id, example in batch.items() if row_id not in known}
         if not new:
             return
@@ -135,6 +135,20 @@ class Writer:
 
         self._finish()
         self._pending = task, new, self._thread.submit(write)
+        if task in self._ids:
+            self._ids[task] |= new.keys()
+
+    def _known(self, task: Task, collection: Any, batch: list[str]) -> set[str]:
+        """The ids that the collection has, or will have after the pending write: all of them, or those of a batch."""
+        if task not in self._ids and self._pool.connection.is_private and collection.count() <= _ALL_IDS * len(batch):
+            self._finish()
+            self._ids[task] = set(collection.get(include=[])["ids"])
+        if task in self._ids:
+            return self._ids[task]
+        known = set(collection.get(ids=batch, include=[])["ids"])
+        if self._pending is not None and self._pending[0] is task:
+            known |= self._pending[1].keys()
+        return known
 
     def _finish(self) -> None:
         if self._pending is None:
