@@ -57,7 +57,7 @@ def writing(pool: OpenPool, doing: str) -> Iterator[Writer]:
 class Writer:
     """Takes examples one by one and writes the new ones; as a context manager, it finishes writing on exit.
 
-    Chroma releases the interpreter while it writes, so another thread does that.
+    Another thread writes, beside encoders and servers that release the interpreter; Chroma in this process holds it.
 
     Args:
         pool: The pool, locked for writing; collections that are created are added to it.
