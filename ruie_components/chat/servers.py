@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ruie_components.errors import ChatModelError
+from ruie_components.hosts import is_loopback
 
 _OLLAMA_PORT = 11434
 _TIMEOUT = 2.0  # seconds: a server on this machine answers in milliseconds
@@ -52,12 +53,7 @@ def _reachable(hostname: str | None) -> str:
 
 def client_options(url: str) -> dict[str, Any]:
     """Arguments of an HTTP client for a server; requests to this machine use no proxy."""
-    host = urlsplit(url).hostname or ""
-    try:
-        here = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        here = False
-    return {"trust_env": False} if here else {}
+    return {"trust_env": False} if is_loopback(urlsplit(url).hostname or "") else {}
 
 
 def ollama_models(host: str | None = None, *, timeout: float = _TIMEOUT) -> list[str]:

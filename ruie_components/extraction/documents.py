@@ -294,7 +294,7 @@ def merge(plan: Plan, results: Sequence[ExtractionResult]) -> DocumentResult:
     return DocumentResult(
         extraction=merged.extraction(parts),
         prompt=None,
-        usage=_usage(results),
+        usage=Usage.total([result.usage for result in results]),
         error=_error(parts),
         id=query.id,
         metadata=dict(query.metadata),
@@ -389,23 +389,6 @@ class _Merged:
 
 def _shifted(span: Span, by: int) -> Span:
     return Span(text=span.text, start=span.start + by, end=span.end + by, grounding=span.grounding)
-
-
-def _usage(results: Sequence[ExtractionResult]) -> Usage:
-    usages = [result.usage for result in results]
-
-    def total(name: str) -> int | None:
-        counts = [count for usage in usages if (count := getattr(usage, name)) is not None]
-        return sum(counts) if counts else None
-
-    return Usage(
-        input_tokens=total("input_tokens"),
-        output_tokens=total("output_tokens"),
-        demonstrations=sum(usage.demonstrations for usage in usages),
-        dropped=sum(usage.dropped for usage in usages),
-        seconds=sum(usage.seconds for usage in usages),
-        truncated=any(usage.truncated for usage in usages),
-    )
 
 
 def _error(parts: Sequence[ChunkResult]) -> str | None:

@@ -460,7 +460,9 @@ class Extractor:
         sampled = self._samples(result, samples) if isinstance(samples, int) else samples
         answered = [one for one in sampled if one.error is None]
         confidence = agreement(result.extraction, [one.extraction for one in answered])
-        return replace(result, confidence=confidence, usage=_total(result.usage, [one.usage for one in answered]))
+        of_prompt = {name: getattr(result.usage, name) for name in ("demonstrations", "dropped", "truncated")}
+        usage = replace(Usage.total([one.usage for one in (result, *answered)]), **of_prompt)
+        return replace(result, confidence=confidence, usage=usage)
 
     def _samples(self, result: ExtractionResult, count: int) -> list[ExtractionResult]:
         if result.prompt is None:
@@ -537,21 +539,6 @@ def check_hold(hold: answers.Hold | None, model: ChatModel) -> answers.Hold | No
             "or take gguf:PATH, or openai:MODEL with the base_url of a llama.cpp or vLLM server"
         )
     return hold
-
-
-def _total(usage: Usage, more: Sequence[Usage]) -> Usage:
-    """A usage with the tokens and seconds of further answers to its prompt."""
-
-    def tokens(name: Literal["input_tokens", "output_tokens"]) -> int | None:
-        counted = [count for one in (usage, *more) if (count := getattr(one, name)) is not None]
-        return sum(counted) if counted else None
-
-    return replace(
-        usage,
-        input_tokens=tokens("input_tokens"),
-        output_tokens=tokens("output_tokens"),
-        seconds=usage.seconds + sum(one.seconds for one in more),
-    )
 
 
 def _seconds(response: Response, start: float) -> float:

@@ -44,6 +44,23 @@ class Usage:
     seconds: float = 0.0
     truncated: bool = False
 
+    @classmethod
+    def total(cls, usages: Sequence[Usage]) -> Usage:
+        """The sums of several usages; of tokens, those that are known."""
+
+        def tokens(counts: Iterable[int | None]) -> int | None:
+            known = [count for count in counts if count is not None]
+            return sum(known) if known else None
+
+        return cls(
+            input_tokens=tokens(usage.input_tokens for usage in usages),
+            output_tokens=tokens(usage.output_tokens for usage in usages),
+            demonstrations=sum(usage.demonstrations for usage in usages),
+            dropped=sum(usage.dropped for usage in usages),
+            seconds=sum(usage.seconds for usage in usages),
+            truncated=any(usage.truncated for usage in usages),
+        )
+
 
 @dataclass(frozen=True)
 class Estimate:

@@ -7,7 +7,7 @@ except ImportError as error:
         f'the MCP SDK can\'t be imported ({error}): pip install "ruie-components[mcp]"', name=error.name
     ) from error
 
-from ruie_components.mcp.http import BearerTokenMiddleware, http_app, is_loopback, serve_http
+from ruie_components.mcp.http import BearerTokenMiddleware, http_app, serve_http
 from ruie_components.mcp.server import create_server
 
-__all__ = ["BearerTokenMiddleware", "create_server", "http_app", "is_loopback", "serve_http"]
+__all__ = ["BearerTokenMiddleware", "create_server", "http_app", "serve_http"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from ipaddress import ip_address
 from typing import Any
 
 from mcp.server import MCPServer
@@ -12,20 +11,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ruie_components.errors import RuieError
+from ruie_components.hosts import is_loopback
 
 MIN_TOKEN_LENGTH = 16
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host can be reached only from this machine.
-
-    >>> is_loopback("localhost"), is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
-    (True, True, True, False)
-    """
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 class BearerTokenMiddleware:

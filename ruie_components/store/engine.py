@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import ipaddress
 import os
 import shutil
 import tempfile
@@ -30,6 +29,7 @@ from chromadb.telemetry.product import ProductTelemetryClient
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from ruie_components.errors import StoreError
+from ruie_components.hosts import is_loopback
 from ruie_components.store.integrity import DATABASE, check_folder, reset_damaged
 from ruie_components.store.locks import FolderLock
 
@@ -222,13 +222,6 @@ def _identity(folder: Path) -> tuple[int, int] | None:
     return None
 
 
-def _is_local(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
 class ServerConnection:
     """A client of a Chroma server.
 
@@ -249,7 +242,7 @@ class ServerConnection:
         api: Any = self.client._server
         headers, limits = api._session.headers, api.http_limits
         api._session.close()
-        api._session = httpx.Client(timeout=_TIMEOUT, limits=limits, headers=headers, trust_env=not _is_local(host))
+        api._session = httpx.Client(timeout=_TIMEOUT, limits=limits, headers=headers, trust_env=not is_loopback(host))
         self._session = api._session
         self._system = system
         try:

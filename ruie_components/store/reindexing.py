@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from ruie_components.store.collections import (
     set_settings,
 )
 from ruie_components.store.connections import Connection
+from ruie_components.store.reading import pages
 from ruie_components.types import Task
 
 _PAGE = 500
@@ -167,11 +168,11 @@ def _copy(connection: Connection, old: Any, encoder: Encoder, advance: Callable[
     copied = set(copy.get(include=[])["ids"])
     size = min(_PAGE, int(connection.client.get_max_batch_size()))
     changed = _changed(old, copy, sorted(copied.intersection(row_ids)), size)
-    for page in _pages(sorted(changed | copied.difference(row_ids)), size):
+    for page in pages(sorted(changed | copied.difference(row_ids)), size):
         copy.delete(ids=page)
     copied -= changed
     advance(len(copied.intersection(row_ids)))
-    for page in _pages([row_id for row_id in row_ids if row_id not in copied], size):
+    for page in pages([row_id for row_id in row_ids if row_id not in copied], size):
         _embed(connection, old, copy, page, encoder)
         advance(len(page))
 
@@ -179,7 +180,7 @@ def _copy(connection: Connection, old: Any, encoder: Encoder, advance: Callable[
 def _changed(old: Any, copy: Any, ids: list[str], size: int) -> set[str]:
     """The copied rows whose id or metadata changed after they were copied."""
     changed: set[str] = set()
-    for page in _pages(ids, size):
+    for page in pages(ids, size):
         current, copied = (
             dict(zip(rows["ids"], rows["metadatas"], strict=True))
             for rows in (each.get(ids=page, include=["metadatas"]) for each in (old, copy))
@@ -188,8 +189,8 @@ def _changed(old: Any, copy: Any, ids: list[str], size: int) -> set[str]:
     return changed
 
 
-def _embed(connection: Connection, old: Any, copy: Any, ids: list[str], encoder: Encoder) -> None:
-    rows = old.get(ids=ids, include=["metadatas", "documents"])
+def _embed(connection: Connection, old: Any, copy: Any, ids: Sequence[str], encoder: Encoder) -> None:
+    rows = old.get(ids=list(ids), include=["metadatas", "documents"])
     examples = [
         records.from_json(row_id, (metadata or {}).get(records.EXAMPLE), connection.location)
         for row_id, metadata in zip(rows["ids"], rows["metadatas"], strict=True)
@@ -200,10 +201,6 @@ def _embed(connection: Connection, old: Any, copy: Any, ids: list[str], encoder:
         documents=rows["documents"],
         metadatas=rows["metadatas"],
     )
-
-
-def _pages(ids: list[str], size: int) -> list[list[str]]:
-    return [ids[start : start + size] for start in range(0, len(ids), size)]
 
 
 def _home(connection: Connection) -> Path | None:

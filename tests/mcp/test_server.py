@@ -19,7 +19,8 @@ from mcp.client.streamable_http import streamable_http_client
 
 from ruie_components import DemonstrationStore, Extractor
 from ruie_components.errors import RuieError
-from ruie_components.mcp import create_server, http_app, is_loopback
+from ruie_components.hosts import is_loopback
+from ruie_components.mcp import create_server, http_app
 from ruie_components.starter import starter_examples
 
 TEXT = "Fly from Oslo to Lima with Aurora Air."
