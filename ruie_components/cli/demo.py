@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from ruie_components.cli import show
 from ruie_components.cli.console import console
-from ruie_components.cli.options import K, ModelOptions, chat_model, model_options
+from ruie_components.cli.options import ModelOptions, chat_model, model_options
 from ruie_components.prompts import TASK_NAMES
 from ruie_components.selection import Selector
 from ruie_components.starter import starter_store
@@ -64,7 +64,7 @@ def demo(
         ),
     ] = None,
     model_option: ModelOptions = None,
-    k: K = 2,
+    k: Annotated[int, typer.Option("-k", "--k", min=0, help="Number of demonstrations.")] = 2,
     report: Annotated[Path, typer.Option(help="The HTML report to write.")] = Path("report.html"),
 ) -> None:
     """Run one input for each task through retrieval, prompt, chat model and grounding, offline if need be."""

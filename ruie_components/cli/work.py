@@ -271,6 +271,11 @@ def extract(
             f"{name} has no meaning with --openai-batch, which writes requests and sends none: leave it out",
             param_hint="--openai-batch",
         )
+    if of_corpus and report is not None:
+        raise typer.BadParameter(
+            f"a corpus has no page of its own: call ruie report {out}/results.jsonl --out {report} afterwards",
+            param_hint="--report",
+        )
     chunking = None if chunk_tokens == 0 else Chunking(chunk_tokens, context_sentences, passes)
     answering = chat_model("baseline" if openai_batch else model, model_option)
     with ExitStack() as stack:

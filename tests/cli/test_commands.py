@@ -474,6 +474,17 @@ def test_openai_batch_files_are_written_and_read_back(ruie, tmp_path):
     assert [row["extraction"]["entities"][0]["text"] for row in corpus_rows(tmp_path / "run")] == ["Oslo", "Lima"]
 
 
+def test_a_corpus_names_the_command_of_its_report(ruie, tmp_path):
+    (tmp_path / "docs.txt").write_text("Fly me to Oslo.\n")
+    status, _, err = ruie("extract", "docs.txt", "--out", "run", *CORPUS, "--report", "page.html")
+    assert status == 2
+    assert "call ruie report run/results.jsonl --out page.html afterwards" in " ".join(err.replace("│", " ").split())
+    assert ruie("extract", "docs.txt", "--out", "run", *CORPUS)[0] == 0
+    status, _, err = ruie("report", "run/results.jsonl", "--out", "page.html")
+    assert status == 0, err
+    assert "Oslo" in (tmp_path / "page.html").read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     "option",
     [["--max-calls", "0"], ["--max-total-tokens", "9"], ["--max-cost", "1"], ["--price", "1", "2"], ["--retry-failed"],
