@@ -163,5 +163,13 @@ def test_a_slow_tokenizer_is_refused(model):
         LocalScorer(model, object())
 
 
+def test_progress_counts_every_pair_as_it_is_scored(model, tokenizer, pairs):
+    sizes = [len(tokenizer("".join(prompt_and_answer(shown)))["input_ids"]) for shown in alone(pairs)]
+    steps = []
+    LocalScorer(model, tokenizer, max_tokens=max(sizes) - 1).score(pairs, steps.append)
+    assert sum(steps) == len(pairs)
+    assert len(steps) > len(pairs) / 2
+
+
 def test_same_pairs_same_scores(model, tokenizer, pairs):
     assert LocalScorer(model, tokenizer).score(pairs) == LocalScorer(model, tokenizer).score(pairs)

@@ -49,8 +49,10 @@ def test_a_model_out_of_reach_is_an_error_that_counts():
             raise ConnectionError("gone")
         return "person: Ada"
 
+    steps = []
     with pytest.raises(ScoresMissingError, match=r"1 of 3 pairs have no score: .*gone") as caught:
-        OutcomeScorer(fails_on_rain, retries=0).score([(BOTH, ADA), (ADA, RAIN), (BOTH, ADA)])
+        OutcomeScorer(fails_on_rain, retries=0).score([(BOTH, ADA), (ADA, RAIN), (BOTH, ADA)], steps.append)
+    assert steps == [1, 1, 1]
     assert caught.value.scores == [1.0, None, 1.0]
 
 

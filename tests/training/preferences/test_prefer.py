@@ -11,7 +11,7 @@ from ruie_training.data.candidates import Candidates, by_id
 from ruie_training.errors import TrainingError
 from ruie_training.mining.bm25 import mine_sets
 from ruie_training.pipeline.shards import score_in_shards
-from ruie_training.preferences import OTHER_SET, LabelOverlap, choose_candidates, prefer
+from ruie_training.preferences import OTHER_SET, LabelOverlap, choose_candidates, ignore_progress, prefer
 
 from ruie_components import Example
 from ruie_components.labels import count_matrices, label_f1_matrix
@@ -26,7 +26,7 @@ class Lengths:
         self.asked = []
         self.replace = replace
 
-    def score(self, pairs):
+    def score(self, pairs, advance=ignore_progress):
         self.asked += [(demonstration.content_id, query.content_id) for demonstration, query in pairs]
         return [self.replace(pair, -abs(len(pair[0].text) - len(pair[1].text)) / 10) for pair in pairs]
 

@@ -160,7 +160,9 @@ def test_both_protocols_give_the_definition(serve, some, tokenizer, protocol, wi
         scorer = ServedScorer(
             url, "tiny", protocol=protocol, tokenizer=tokenizer if with_tokenizer else None, api_key="secret"
         )
-        assert_close(scorer.score(pairs), wanted)
+        steps = []
+        assert_close(scorer.score(pairs, steps.append), wanted)
+    assert steps == [1] * len(pairs)
     path, key, asked, _ = log[0]
     assert (path, key, asked["model"], asked["max_tokens"]) == ("/v1/completions", "Bearer secret", "tiny", 1)
     assert len(log) == len(pairs)

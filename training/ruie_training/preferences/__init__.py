@@ -7,17 +7,20 @@ chat model), ``label_overlap`` (no model). Each module imports only its own depe
 from ruie_training.preferences.label_overlap import LabelOverlap, label_f1_of_ends
 from ruie_training.preferences.prefer import OTHER_SET, check_scored, choose_candidates, prefer
 from ruie_training.preferences.scorer import (
+    Advance,
     LikelihoodScorer,
     Pair,
     Scorer,
     ScoresMissingError,
     Shown,
     alone,
+    ignore_progress,
     prompt_and_answer,
 )
 
 __all__ = [
     "OTHER_SET",
+    "Advance",
     "LabelOverlap",
     "LikelihoodScorer",
     "Pair",
@@ -27,6 +30,7 @@ __all__ = [
     "alone",
     "check_scored",
     "choose_candidates",
+    "ignore_progress",
     "label_f1_of_ends",
     "prefer",
     "prompt_and_answer",

@@ -11,7 +11,7 @@ import numpy as np
 from ruie_components.labels import label_counts, label_f1
 from ruie_components.types import Example
 from ruie_training.data.candidates import Candidates, best_first
-from ruie_training.preferences.scorer import Pair
+from ruie_training.preferences.scorer import Advance, Pair, ignore_progress
 
 
 class LabelOverlap:
@@ -27,8 +27,9 @@ class LabelOverlap:
 
     kind = "label-overlap"
 
-    def score(self, pairs: Sequence[Pair]) -> list[float]:
+    def score(self, pairs: Sequence[Pair], advance: Advance = ignore_progress) -> list[float]:
         """The label F1 of each pair; 1 for two empty multisets."""
+        advance(len(pairs))
         return [label_f1(label_counts(demonstration), label_counts(query)) for demonstration, query in pairs]
 
 

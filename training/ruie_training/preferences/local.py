@@ -21,7 +21,7 @@ import torch
 from ruie_components.keywords import KeywordStrategy
 from ruie_training.errors import TrainingError
 from ruie_training.preferences.passes import Passes, Past
-from ruie_training.preferences.scorer import Pair, Shown, alone, prompt_and_answer
+from ruie_training.preferences.scorer import Advance, Pair, Shown, alone, ignore_progress, prompt_and_answer
 from ruie_training.preferences.tokens import AnswerSplitter
 
 Precision = Literal["float32", "bf16", "fp16"]
@@ -112,15 +112,15 @@ class LocalScorer:
         model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         return cls(model, tokenizer, **options)
 
-    def score(self, pairs: Sequence[Pair]) -> list[float]:
+    def score(self, pairs: Sequence[Pair], advance: Advance = ignore_progress) -> list[float]:
         """The average log-likelihood of each pair's answer, in nats per token.
 
         Raises:
             TrainingError: The model returned NaN or infinity, or with ``too_long="error"`` a pair does not fit.
         """
-        return self.likelihoods(alone(pairs))
+        return self.likelihoods(alone(pairs), advance)
 
-    def likelihoods(self, shown: Sequence[Shown]) -> list[float]:
+    def likelihoods(self, shown: Sequence[Shown], advance: Advance = ignore_progress) -> list[float]:
         """The average log-likelihood of each query's answer after its demonstrations, in nats per token.
 
         Raises:
@@ -128,6 +128,7 @@ class LocalScorer:
         """
         scores = [math.nan] * len(shown)
         texts = self._fitting(self._tokenize(shown), shown)
+        advance(len(shown) - len(texts))
         longest = max((len(text.tokens) for text in texts), default=0)
         # Padding between a prefix and what follows would count towards an attention window and make it too short.
         passes = Passes(self.model, share=self.share, pad=2 * longest <= _window(self.model.config))
@@ -139,6 +140,7 @@ class LocalScorer:
             for family in families.values():
                 for i, score in self._score_family(passes, family, shown):
                     scores[i] = score
+                    advance(1)
         lost = sum(math.isnan(scores[text.i]) for text in texts)
         if lost:
             raise TrainingError(

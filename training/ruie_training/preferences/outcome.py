@@ -15,7 +15,7 @@ from ruie_components import answers, prompts, scoring
 from ruie_components.chat import AnyChatModel, as_chat_model, retry
 from ruie_components.errors import ChatModelError, PromptTooLongError
 from ruie_components.types import Demonstration, Example
-from ruie_training.preferences.scorer import Pair, ScoresMissingError
+from ruie_training.preferences.scorer import Advance, Pair, ScoresMissingError, ignore_progress
 
 
 class OutcomeScorer:
@@ -47,7 +47,7 @@ class OutcomeScorer:
         self.concurrency = concurrency
         self.retries = retries
 
-    def score(self, pairs: Sequence[Pair]) -> list[float]:
+    def score(self, pairs: Sequence[Pair], advance: Advance = ignore_progress) -> list[float]:
         """F1 of each pair's answer, 0 to 1; if there is nothing to extract, 1 for an answer that says so.
 
         NaN if the model rejects the prompt as longer than its context.
@@ -62,7 +62,7 @@ class OutcomeScorer:
             if stopped.is_set():
                 return None
             try:
-                return self._score(*pair, stopped)
+                value = self._score(*pair, stopped)
             except CancelledError:
                 return None
             except PromptTooLongError:
@@ -72,6 +72,10 @@ class OutcomeScorer:
                 if len(failures) >= self.concurrency:
                     stopped.set()  # every retry of several requests failed: the others would fail, too
                 return None
+            else:
+                return value
+            finally:
+                advance(1)
 
         with ThreadPoolExecutor(self.concurrency) as workers:
             try:

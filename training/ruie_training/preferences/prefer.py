@@ -63,11 +63,10 @@ def prefer(
         for start in range(0, len(positions), _CHUNK):
             part = positions[start : start + _CHUNK]
             pairs = [(examples[chosen.candidate_ids[row][i]], examples[chosen.query_ids[row]]) for row, i in part]
-            values = scorer.score(pairs)
+            values = scorer.score(pairs, advance)
             _check_scores(values, pairs)
             penalised = (score + _penalty(pair) for score, pair in zip(values, pairs, strict=True))
             scores.update(zip(part, penalised, strict=True))
-            advance(len(part))
     scored = _collect(chosen, scores, scorer.kind)
     if not may_be_empty:
         check_scored(scored)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ruie_components import keywords as tags
@@ -16,6 +16,14 @@ Pair = tuple[Example, Example]
 
 Shown = tuple[Sequence[Example], Example]
 """Any number of demonstrations, best first, and a query."""
+
+
+Advance = Callable[[int], None]
+"""Called with the number of pairs that were scored since the last call; from any thread."""
+
+
+def ignore_progress(_: int) -> None:
+    """The default of ``Advance``."""
 
 
 class ScoresMissingError(TrainingError):
@@ -38,7 +46,7 @@ class Scorer(Protocol):
         """The kind of the scores: ``likelihood``, ``outcome``, ``label-overlap``."""
         ...
 
-    def score(self, pairs: Sequence[Pair]) -> list[float]:
+    def score(self, pairs: Sequence[Pair], advance: Advance = ignore_progress) -> list[float]:
         """A score for each pair, higher is better; NaN if prompt and answer don't fit the model's context.
 
         Raises:

@@ -17,7 +17,15 @@ from tenacity.wait import wait_random_exponential
 from ruie_components.chat.retry import is_retryable, policy
 from ruie_components.keywords import KeywordStrategy
 from ruie_training.errors import TrainingError
-from ruie_training.preferences.scorer import Pair, ScoresMissingError, Shown, alone, prompt_and_answer
+from ruie_training.preferences.scorer import (
+    Advance,
+    Pair,
+    ScoresMissingError,
+    Shown,
+    alone,
+    ignore_progress,
+    prompt_and_answer,
+)
 from ruie_training.preferences.tokens import AnswerSplitter
 
 if TYPE_CHECKING:
@@ -77,28 +85,34 @@ class ServedScorer:
         self._splitter = AnswerSplitter(tokenizer) if tokenizer is not None else None
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
-    def score(self, pairs: Sequence[Pair]) -> list[float]:
+    def score(self, pairs: Sequence[Pair], advance: Advance = ignore_progress) -> list[float]:
         """The average log-likelihood of each pair's answer, in nats per token; NaN if it is too long for the server.
 
         Raises:
             ScoresMissingError: Some pairs have no score after all retries; the message says how many and why.
             TrainingError: A server refuses the requests, or returns no log-probabilities of the prompt.
         """
-        return self.likelihoods(alone(pairs))
+        return self.likelihoods(alone(pairs), advance)
 
-    def likelihoods(self, shown: Sequence[Shown]) -> list[float]:
+    def likelihoods(self, shown: Sequence[Shown], advance: Advance = ignore_progress) -> list[float]:
         """The average log-likelihood of each query's answer after its demonstrations, as ``score``."""
         import httpx
 
         requests = self._requests(shown)
         state = _State(self.concurrency)
+
+        def score(request: _Request) -> float | None:
+            value = self._score(client, request, state)
+            advance(1)
+            return value
+
         limits = httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency)
         with (
             httpx.Client(headers=self._headers, timeout=self.timeout, limits=limits) as client,
             ThreadPoolExecutor(self.concurrency) as workers,
         ):
             try:
-                scores = list(workers.map(lambda request: self._score(client, request, state), requests))
+                scores = list(workers.map(score, requests))
             except BaseException:
                 state.stopped.set()  # so that a Ctrl-C waits neither for requests that are left nor for retries
                 raise
