@@ -127,11 +127,13 @@ class OpenPool:
         if not self.connection.is_private:
             return None
 
-        def read() -> Rows | None:
-            return read_few(collection, row_filter(event_type=event_type))
-
-        # the id: another thread may have replaced the collection since
-        return self.cached(f"rows of event {collection.id} {event_type}", task, read)
+        # without the number of rows, which takes Chroma milliseconds to count: only this process writes
+        key, state = f"rows of event {task} {event_type}", self._state(collection)
+        before, rows = self._cache.get(key, (None, None))
+        if before != state:
+            rows = read_few(collection, row_filter(event_type=event_type))
+            self._cache[key] = state, rows
+        return rows
 
     def known_rows(self, collection: Any) -> KnownRows:
         """The rows of a collection that searches returned since the last write; none on a server, where others write.
