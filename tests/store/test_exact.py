@@ -223,9 +223,9 @@ def test_a_rare_event_type_needs_one_search_of_the_index(encoder, monkeypatch, m
     searches = []
     search = candidates.search_collection
 
-    def counted(collection, queries, own_texts, k, options):
+    def counted(collection, queries, own_texts, k, options, **kept):
         searches.append((k, options.where))
-        return search(collection, queries, own_texts, k, options)
+        return search(collection, queries, own_texts, k, options, **kept)
 
     monkeypatch.setattr(candidates, "search_collection", counted)
     monkeypatch.setattr(exact, "FEW", 20)
