@@ -115,7 +115,8 @@ class ExtractionResult:
 
     def __post_init__(self) -> None:
         # as in Prompt: some serializers return tuples as lists
-        object.__setattr__(self, "confidence", tuple(self.confidence))
+        for name in ("confidence", "chunk_demonstrations"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def __repr__(self) -> str:
         parts = [f"{label}: {', '.join(span.text for span in spans)}" for label, spans in self.extraction.annotations]
