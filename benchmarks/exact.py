@@ -3,7 +3,7 @@
 All texts are from one template.
 
 python benchmarks/exact.py                 # 500, 2,000 and 5,000 rows
-python benchmarks/exact.py 10000
+python benchmarks/exact.py 10000           # where the rows are read into memory at most
 """
 
 import logging

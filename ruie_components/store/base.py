@@ -462,7 +462,7 @@ class DemonstrationStore:
 
         The index is approximate and may lose rows. ``add``, ``sync`` and ``reindex`` look up a sample of what they
         write, and a pool whose writer was killed is checked when it is opened; the last result is in ``index_check``. A
-        pool of up to 5,000 rows of a task, in a folder or in memory, is searched without the index, which is checked
+        pool of up to 10,000 rows of a task, in a folder or in memory, is searched without the index, which is checked
         here nevertheless: a pool that grows uses it, and so does a server of the folder.
 
         Args:

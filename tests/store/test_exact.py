@@ -56,7 +56,7 @@ def test_filters_and_vectors_are_those_of_the_index(encoder, monkeypatch):
     ]  # fmt: skip
     with DemonstrationStore.create(rows, encoder=encoder, progress=False) as store:
         by_rows, by_index = [], []
-        for largest, results in ((5_000, by_rows), (0, by_index)):
+        for largest, results in ((10_000, by_rows), (0, by_index)):
             monkeypatch.setattr(open_pool, "LARGEST", largest)
             store._pool._rows.clear()
             source = store.candidates([query(3), query(99)])
