@@ -3,66 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
-from ruie_components.answers.items import Item, Offsets, ParsedAnswer
+from ruie_components.answers.items import Item, ParsedAnswer
+from ruie_components.answers.json_keys import (
+    CALL_BODIES,
+    CALL_NAMES,
+    ECHO_NAMES,
+    HEAD_NAMES,
+    LABEL_NAMES,
+    LABEL_RANKS,
+    OFFSET_NAMES,
+    PROSE_NAMES,
+    SPAN_NAMES,
+    TAIL_NAMES,
+    WRAPPERS,
+    is_wrapper,
+    key_name,
+)
+from ruie_components.answers.json_values import (
+    Answered,
+    first_spans,
+    groups_of,
+    holds_items,
+    integer_of,
+    is_number,
+    offsets_of,
+    pair_of,
+    spans_of,
+    strings_of,
+)
 from ruie_components.answers.label_matcher import LabelMatcher, says_nothing
 from ruie_components.answers.loose_json import OPENING, Array, Object, Text, Value, read
 from ruie_components.types import EventQuery, Query, Task
 
-# Names of keys as `_name` writes them: lower case, no underscores, without the prefix "extraction".
-_LABEL_NAMES = (
-    *("type", "label", "role", "relation", "entitytype", "eventtype", "relationtype", "relationship"),
-    *("predicate", "category", "class", "entitygroup", "entitylabel", "argumentrole", "tag", "kind", "rel", "verb"),
-    *("property", "argumenttype", "labelname", "typename"),
-)
-_LABEL_RANKS = {name: rank for rank, name in enumerate(_LABEL_NAMES)}
-_SPAN_NAMES = (
-    *("text", "span", "trigger", "entity", "name", "value", "mention", "argument", "word", "phrase", "content"),
-    *("surface", "surfaceform", "entitytext", "entityname", "entitymention", "triggerword", "triggertext", "token"),
-    *("argumenttext", "string", "quote", "match", "answer", "filler", "spantext", "mentiontext"),
-)
-_HEAD_NAMES = (
-    *("head", "subject", "source", "from", "arg1", "entity1", "e1", "subj", "headentity", "sourceentity", "first"),
-    *("subjectentity", "headtext", "subjecttext", "start", "agent", "left", "argument1", "domain"),
-)
-_TAIL_NAMES = (
-    *("tail", "object", "target", "to", "arg2", "entity2", "e2", "obj", "tailentity", "targetentity", "second"),
-    *("objectentity", "tailtext", "objecttext", "end", "patient", "right", "argument2", "range"),
-)
-_PAIR_NAMES = ("arguments", "args", "entities", "spans", "mentions", "pair", "sides")
-_START_NAMES = ("start", "begin", "startpos", "startchar", "charstart", "startoffset", "startindex", "from", "offset")
-_END_NAMES = ("end", "endpos", "endchar", "charend", "endoffset", "endindex", "to", "stop")
-_OFFSET_NAMES = (
-    "charinterval",
-    "offsets",
-    "position",
-    "positions",
-    "charspan",
-    "indices",
-    "interval",
-    "location",
-    "span",
-    "spans",
-    "loc",
-    "charoffsets",
-    "offsetmapping",
-)
-_PROSE_NAMES = (
-    *("reasoning", "reason", "explanation", "thinking", "thought", "thoughts", "analysis", "note", "notes", "comment"),
-    *("comments", "confidence", "score", "rationale", "justification", "summary", "language", "evidence", "message"),
-    *("status", "count", "total", "instruction", "description", "version", "model", "context", "sentence"),
-)
-_ECHO_NAMES = ("task", "text", "input", "schema", "labels", "id", "dataset", "language", "document", "candidates")
-_ANY_START = frozenset((*_START_NAMES, *_OFFSET_NAMES))
-_WRAPPERS = (
-    *("entit", "relation", "event", "argument", "result", "extract", "output", "answer", "data", "item", "triple"),
-    *("response", "trigger", "mention", "label", "annotation", "propert", "parameter", "args", "role", "type", "list"),
-)
-_CALL_BODIES = ("arguments", "args", "parameters", "input", "function")
-_CALL_NAMES = ("name", "id", "type", "index")
 _MOST_KNOWN, _LONGEST_KNOWN = 10_000, 1_000  # values whose items are kept, and their longest, in characters
 _MOST_NESTED_STRINGS = 2  # nesting of JSON within strings, as in the arguments of a tool call
 
@@ -144,34 +119,6 @@ def read_items(
     return ParsedAnswer(items, says_nothing=bool(blocks) and not items)
 
 
-@lru_cache(maxsize=4096)
-def _name(key: str) -> str:
-    name = "".join(character for character in key.casefold() if character.isalnum())
-    return name.removeprefix("extraction") or name
-
-
-@lru_cache(maxsize=4096)
-def _is_wrapper(name: str) -> bool:
-    return any(wrapper in name for wrapper in _WRAPPERS)
-
-
-def _is_number(value: Value) -> bool:
-    return isinstance(value, Text) and not value.quoted and value.text.lstrip("-").replace(".", "", 1).isdigit()
-
-
-def _integer(value: Value | None) -> int | None:
-    if isinstance(value, Text) and value.text.isascii() and value.text.isdigit() and len(value.text) < 16:
-        return int(value.text)
-    return None
-
-
-class _Answered(NamedTuple):
-    """A span's string, and the offsets that the answer gives for it."""
-
-    text: str
-    offsets: Offsets | None = None
-
-
 class _Todo(NamedTuple):
     """A value to read, with the label and the span of its keys."""
 
@@ -188,7 +135,7 @@ class _ItemReader:
         self._partial = partial
         self._pairs = query.task is Task.RE
         self._event = query.event if query.task is Task.EAE else None
-        self._names = (_HEAD_NAMES, _TAIL_NAMES) if self._pairs else (_SPAN_NAMES,)
+        self._names = (HEAD_NAMES, TAIL_NAMES) if self._pairs else (SPAN_NAMES,)
         self._todo: list[_Todo] = []
         self._depth = 0
         self._items: list[Item] = []
@@ -212,33 +159,33 @@ class _ItemReader:
 
     def _object_items(self, value: Object, todo: _Todo) -> bool:
         """Read an object as an item, or as several if its keys repeat; False if it is not an item."""
-        groups = _groups(value)
+        groups = groups_of(value)
         if len(groups) > 1:
             self._todo += [_Todo(group, todo.label, todo.span) for group in reversed(groups)]
             return True
         named: dict[str, Value] = {}
         for key, each in value.pairs:
-            named.setdefault(_name(key), each)
+            named.setdefault(key_name(key), each)
         label_key = self._label_key(named)
         written = named[label_key] if label_key else None
         label = written.text if isinstance(written, Text) else todo.label
         if label is None:
             return False
-        keys, spans = zip(*[_first_spans(names, named, label_key) for names in self._names], strict=True)
+        keys, spans = zip(*[first_spans(names, named, label_key) for names in self._names], strict=True)
         if keys == (None,):
             only = self._only_string(value, label_key, written is not None and self._matcher.known(label) is not None)
-            keys, spans = (only,), (_spans_of(named[only]) if only else [],)
-        if keys == (None, None) and (pair := _pair(named)):
+            keys, spans = (only,), (spans_of(named[only]) if only else [],)
+        if keys == (None, None) and (pair := pair_of(named)):
             keys, spans = (pair[0], pair[0]), pair[1]
         if not all(spans) and todo.span is not None and sum(not each for each in spans) == 1:
-            spans = tuple(each or [_Answered(todo.span)] for each in spans)
+            spans = tuple(each or [Answered(todo.span)] for each in spans)
         if not all(spans):
-            if label_key in _LABEL_NAMES and not any(not isinstance(each, Text) for _, each in value.pairs):
+            if label_key in LABEL_NAMES and not any(not isinstance(each, Text) for _, each in value.pairs):
                 self._unreadable(value)  # a label without a span
                 return True
             return False
         if not value.closed:
-            texts = [text for key in keys if key for text in _strings(named[key])]
+            texts = [text for key in keys if key for text in strings_of(named[key])]
             texts += [written] if isinstance(written, Text) else []
             if self._partial or not all(text.closed for text in texts):
                 self._unreadable(value)
@@ -246,14 +193,14 @@ class _ItemReader:
         self._add_rows(label, self._with_offsets(spans, keys, named), value)
         used = {label_key, *keys}
         for key, each in reversed(value.pairs):
-            if not isinstance(each, Text) and _name(key) not in used and _holds_items(each):
+            if not isinstance(each, Text) and key_name(key) not in used and holds_items(each):
                 self._todo.append(_Todo(each))
         return True
 
     def _label_key(self, named: dict[str, Value]) -> str | None:
         """The key of an object that holds its label."""
         written = {name: each.text for name, each in named.items() if isinstance(each, Text) and each.text.strip()}
-        usual = sorted((name for name in written if name in _LABEL_RANKS), key=_LABEL_RANKS.__getitem__)
+        usual = sorted((name for name in written if name in LABEL_RANKS), key=LABEL_RANKS.__getitem__)
         known = [name for name in (*usual, *written) if self._matcher.known(written[name])]
         if "eventtype" in known and self._query.task is Task.ED:
             return "eventtype"
@@ -266,32 +213,32 @@ class _ItemReader:
         others = [
             (key, each)
             for key, each in value.pairs
-            if key and isinstance(each, Text) and each.quoted and _name(key) != label_key and each.text.strip()
+            if key and isinstance(each, Text) and each.quoted and key_name(key) != label_key and each.text.strip()
         ]
         held = [(key, each) for key, each in others if self._contains(each.text)]
         chosen = others if len(others) == 1 else held
-        return _name(chosen[0][0]) if len(chosen) == 1 else None
+        return key_name(chosen[0][0]) if len(chosen) == 1 else None
 
     def _with_offsets(
-        self, spans: Sequence[list[_Answered]], keys: Sequence[str | None], named: dict[str, Value]
-    ) -> Sequence[list[_Answered]]:
+        self, spans: Sequence[list[Answered]], keys: Sequence[str | None], named: dict[str, Value]
+    ) -> Sequence[list[Answered]]:
         """The spans with their offsets from neighbouring keys: ``start`` and ``end``, or ``head_start`` for a side."""
         if any(len(each) != 1 for each in spans):
             return spans
         if len(spans) == 1:
-            offsets = _offsets(named)
-            return [[_Answered(spans[0][0].text, spans[0][0].offsets or offsets)]]
+            offsets = offsets_of(named)
+            return [[Answered(spans[0][0].text, spans[0][0].offsets or offsets)]]
         sides = []
         for (answered,), key in zip(spans, keys, strict=True):
-            start, end = _integer(named.get(f"{key}start")), _integer(named.get(f"{key}end"))
+            start, end = integer_of(named.get(f"{key}start")), integer_of(named.get(f"{key}end"))
             given = None if start is None else (start, end if end is not None else start + len(answered.text))
-            sides.append([_Answered(answered.text, answered.offsets or given)])
+            sides.append([Answered(answered.text, answered.offsets or given)])
         return sides
 
-    def _add_rows(self, label: str, spans: Sequence[list[_Answered]], value: Value) -> None:
+    def _add_rows(self, label: str, spans: Sequence[list[Answered]], value: Value) -> None:
         """One item for each span of a list; for relations a head with each of its tails, or the reverse."""
         if len(spans) == 1:
-            rows: list[tuple[_Answered, ...]] = [(each,) for each in spans[0]]
+            rows: list[tuple[Answered, ...]] = [(each,) for each in spans[0]]
         elif 1 in (len(spans[0]), len(spans[1])):
             rows = list(product(*spans))
         else:
@@ -303,13 +250,13 @@ class _ItemReader:
     def _keys(self, value: Object, todo: _Todo) -> None:
         """Read an object that is not an item: its keys are labels, spans, or names of their values."""
         is_call = any(
-            _name(key) in _CALL_BODIES and (not isinstance(each, Text) or each.text.lstrip()[:1] in ("{", "["))
+            key_name(key) in CALL_BODIES and (not isinstance(each, Text) or each.text.lstrip()[:1] in ("{", "["))
             for key, each in value.pairs
         )
         todos = []
         for key, each in value.pairs:
             label = self._matcher.known(key) or (None if isinstance(each, Text) else self._plural(key))
-            if label is None and (self._is_echo(key, each) or (is_call and _name(key) in _CALL_NAMES)):
+            if label is None and (self._is_echo(key, each) or (is_call and key_name(key) in CALL_NAMES)):
                 continue
             if isinstance(each, Text):
                 todos += self._string_value(key, each, label, todo, closed=value.closed)
@@ -322,7 +269,7 @@ class _ItemReader:
         self._todo += reversed(todos)
 
     def _plural(self, key: str) -> str | None:
-        return None if _name(key) in ("entities", "relations", "events", "arguments") else self._matcher.plural(key)
+        return None if key_name(key) in ("entities", "relations", "events", "arguments") else self._matcher.plural(key)
 
     def _is_span(self, key: str, value: Value, todo: _Todo) -> bool:
         """Whether a key that is not a label is a span: a head, or a span whose value is its label."""
@@ -330,7 +277,7 @@ class _ItemReader:
             return False
         if self._event is not None and key.strip().casefold() == self._event.type.casefold():
             return False
-        if _is_wrapper(_name(key)) and not self._contains(key):
+        if is_wrapper(key_name(key)) and not self._contains(key):
             return False
         if self._pairs:
             return todo.label is not None or isinstance(value, Object)
@@ -348,37 +295,37 @@ class _ItemReader:
             return [_Todo(value, label, todo.span)]
         if not key:
             return [_Todo(value, todo.label, todo.span)] if closed or not self._partial else []
-        if value.quoted and value.text.lstrip()[:1] in ("{", "[") and _name(key) in (*_CALL_BODIES, *_WRAPPERS):
+        if value.quoted and value.text.lstrip()[:1] in ("{", "[") and key_name(key) in (*CALL_BODIES, *WRAPPERS):
             return [_Todo(value)]
         if self._partial and not value.closed:
             return []
-        if not self._pairs and _name(key) not in _LABEL_NAMES and (named := self._matcher.known(value.text)):
-            self._add(named, (_Answered(key),), value)
+        if not self._pairs and key_name(key) not in LABEL_NAMES and (named := self._matcher.known(value.text)):
+            self._add(named, (Answered(key),), value)
         elif self._pairs and todo.label is not None and todo.span is None:
-            self._add(todo.label, (_Answered(key), _Answered(value.text)), value)
-        elif todo.label is not None and _name(key) in _SPAN_NAMES:
+            self._add(todo.label, (Answered(key), Answered(value.text)), value)
+        elif todo.label is not None and key_name(key) in SPAN_NAMES:
             return [_Todo(value, todo.label, todo.span)]
         elif not (self._partial and not closed) and not (
-            (says_nothing(value.text) or _is_number(value)) and self._is_plain_name(key)
+            (says_nothing(value.text) or is_number(value)) and self._is_plain_name(key)
         ):
             self._unreadable(value, f"{key}: ")
         return []
 
     def _is_plain_name(self, key: str) -> bool:
         """Whether a key without a value names a part of an answer, rather than a span that would be lost."""
-        name = _name(key)
-        usual = (*_PROSE_NAMES, *_ECHO_NAMES, *_LABEL_NAMES, *_SPAN_NAMES, *_HEAD_NAMES, *_TAIL_NAMES, *_OFFSET_NAMES)
-        return name in usual or _is_wrapper(name)
+        name = key_name(key)
+        usual = (*PROSE_NAMES, *ECHO_NAMES, *LABEL_NAMES, *SPAN_NAMES, *HEAD_NAMES, *TAIL_NAMES, *OFFSET_NAMES)
+        return name in usual or is_wrapper(name)
 
     def _is_echo(self, key: str, value: Value) -> bool:
         """Whether a key holds prose, or a field of a query or row other than the annotations."""
-        name = _name(key)
-        if name in _PROSE_NAMES:
-            return isinstance(value, Text) or not _holds_items(value)
-        if name not in _ECHO_NAMES:
+        name = key_name(key)
+        if name in PROSE_NAMES:
+            return isinstance(value, Text) or not holds_items(value)
+        if name not in ECHO_NAMES:
             return False
         if name in ("schema", "labels", "candidates"):
-            return all(self._matcher.known(text.text) for text in _strings(value)) and not isinstance(value, Object)
+            return all(self._matcher.known(text.text) for text in strings_of(value)) and not isinstance(value, Object)
         return isinstance(value, Text) and (
             name not in ("text", "input", "document") or value.text.strip() == self._query.text.strip()
         )
@@ -390,23 +337,23 @@ class _ItemReader:
         """
         if self._event is None:
             return False
-        named = {_name(key): each for key, each in value.pairs}
+        named = {key_name(key): each for key, each in value.pairs}
         arguments = named.get("arguments")
         if arguments is None:
             if named.keys().isdisjoint(("eventtype", "trigger")) or not any(map(self._matcher.known, named)):
                 return False
         elif isinstance(arguments, Text) or "name" in named:
             return False
-        triggers = [each.text for each in _strings(named["trigger"])] if "trigger" in named else []
+        triggers = [each.text for each in strings_of(named["trigger"])] if "trigger" in named else []
         if triggers and not any(_is_same_trigger(trigger, self._event) for trigger in triggers):
             self._unreadable(value)
             return True
         for key, each in reversed(value.pairs):
-            name = _name(key)
+            name = key_name(key)
             if name == "arguments" or (role := self._matcher.known(key)):
                 self._todo.append(_Todo(each, None if name == "arguments" else role))
             elif not (
-                name == "trigger" or name in _LABEL_NAMES or self._is_echo(key, each) or self._is_empty(key, each)
+                name == "trigger" or name in LABEL_NAMES or self._is_echo(key, each) or self._is_empty(key, each)
             ):
                 self._unreadable(each, f"{key}: ")
         return True
@@ -414,7 +361,7 @@ class _ItemReader:
     def _is_empty(self, key: str, value: Value) -> bool:
         """Whether a key of an event holds nothing to lose: null, an empty list, or a number such as an offset."""
         if isinstance(value, Text):
-            return says_nothing(value.text) or (_is_number(value) and self._is_plain_name(key))
+            return says_nothing(value.text) or (is_number(value) and self._is_plain_name(key))
         return not (value.pairs if isinstance(value, Object) else value.values)
 
     # lists and strings
@@ -424,7 +371,7 @@ class _ItemReader:
         texts = [each for each in value.values if isinstance(each, Text)]
         if len(texts) != len(value.values) or (self._partial and not value.closed):
             return False
-        if all(map(_is_number, texts)):
+        if all(map(is_number, texts)):
             if todo.label is not None or not texts:
                 return False
             self._unreadable(value)
@@ -436,15 +383,15 @@ class _ItemReader:
         sides = [text.text for text in texts]
         if not all(map(self._contains, sides)) and all("," in side or "->" in side for side in sides):
             return False  # two pairs
-        self._add(todo.label, (_Answered(sides[0]), _Answered(sides[1])), value)
+        self._add(todo.label, (Answered(sides[0]), Answered(sides[1])), value)
         return True
 
     def _labelled_list(self, texts: list[Text], value: Array, todo: _Todo) -> bool:
         spans = 1 + self._pairs - (todo.span is not None)
         if not 1 + spans <= len(texts) <= 3 + spans:
             return False
-        numbers = [text for text in texts if _is_number(text)]
-        words = [text for text in texts if not _is_number(text)] if len(texts) > 1 + spans else texts
+        numbers = [text for text in texts if is_number(text)]
+        words = [text for text in texts if not is_number(text)] if len(texts) > 1 + spans else texts
         if len(words) != 1 + spans:
             return False
         known = [i for i, text in enumerate(words) if self._matcher.known(text.text)]
@@ -455,11 +402,11 @@ class _ItemReader:
         if len(known) != 1:
             return False
         rest = [word.text for i, word in enumerate(words) if i != known[0]]
-        given = [_integer(number) for number in numbers]
+        given = [integer_of(number) for number in numbers]
         offsets = (given[0], given[1]) if len(given) == 2 and given[0] is not None and given[1] is not None else None
-        answered = [_Answered(text, offsets if len(rest) == 1 else None) for text in rest]
+        answered = [Answered(text, offsets if len(rest) == 1 else None) for text in rest]
         if todo.span is not None:
-            answered.insert(0, _Answered(todo.span))
+            answered.insert(0, Answered(todo.span))
         self._add(words[known[0]].text, tuple(answered), value)
         return True
 
@@ -473,12 +420,12 @@ class _ItemReader:
             return
         head = self._matcher.at(value.text, 0, len(value.text))
         if head and label is None:
-            self._add(head.label, (_Answered(value.text[head.body :].strip()),), value)
+            self._add(head.label, (Answered(value.text[head.body :].strip()),), value)
         elif label is not None and value.closed:
-            spans = (_Answered(value.text),) if todo.span is None else (_Answered(todo.span), _Answered(value.text))
+            spans = (Answered(value.text),) if todo.span is None else (Answered(todo.span), Answered(value.text))
             self._add(label, spans, value)
         elif todo.span is not None and not self._pairs and self._matcher.known(value.text):
-            self._add(value.text, (_Answered(todo.span),), value)
+            self._add(value.text, (Answered(todo.span),), value)
         else:
             self._unreadable(value)
 
@@ -497,7 +444,7 @@ class _ItemReader:
 
     # items
 
-    def _add(self, label: str, spans: tuple[_Answered, ...], value: Value) -> None:
+    def _add(self, label: str, spans: tuple[Answered, ...], value: Value) -> None:
         known = self._matcher.known(label)
         self._items.append(
             Item(
@@ -514,109 +461,6 @@ class _ItemReader:
         if value.end <= len(self._answer) and not (self._partial and not value.closed):
             raw = prefix + self._answer[value.start : value.end]
             self._items.append(Item("", (), raw, known=False, answer_range=(value.start, value.end)))
-
-
-def _strings(value: Value) -> list[Text]:
-    """The strings that a key of an item holds: one, several of a list, or the ``text`` of an object."""
-    if isinstance(value, Text):
-        return [value]
-    if isinstance(value, Array):
-        return [text for each in value.values for text in ([each] if isinstance(each, Text) else _text_of(each))]
-    return _text_of(value)
-
-
-def _text_of(value: Value) -> list[Text]:
-    if not isinstance(value, Object):
-        return []
-    named = {_name(key): each for key, each in reversed(value.pairs) if isinstance(each, Text)}
-    return [named[name] for name in _SPAN_NAMES if name in named][:1]
-
-
-def _first_spans(
-    names: Sequence[str], named: dict[str, Value], label_key: str | None
-) -> tuple[str | None, list[_Answered]]:
-    """The first of some keys that holds a span, with its spans."""
-    for name in names:
-        if name in named and name != label_key and (spans := _spans_of(named[name])):
-            return name, spans
-    return None, []
-
-
-def _spans_of(value: Value) -> list[_Answered]:
-    """The spans that a key of an item holds, with the offsets that an object gives."""
-    if isinstance(value, Text):
-        return [_Answered(value.text)] if value.text.strip() else []
-    parts = value.values if isinstance(value, Array) else [value]
-    spans = []
-    for part in parts:
-        if isinstance(part, Text):
-            spans += [_Answered(part.text)] if part.text.strip() and not _is_number(part) else []
-            spans += [_Answered(part.text)] if _is_number(part) and len(parts) == 1 else []
-        elif texts := _text_of(part):
-            named = {_name(key): each for key, each in part.pairs} if isinstance(part, Object) else {}
-            spans.append(_Answered(texts[0].text, _offsets(named)))
-    return spans
-
-
-def _pair(named: dict[str, Value]) -> tuple[str, tuple[list[_Answered], list[_Answered]]] | None:
-    """Head and tail as a list of two: ``{"type": .., "arguments": ["Ada", "Corvex"]}``; with the list's key."""
-    for name in _PAIR_NAMES:
-        each = named.get(name)
-        if isinstance(each, Array) and len(each.values) == 2 and all(isinstance(side, Text) for side in each.values):
-            spans = _spans_of(each)
-            if len(spans) == 2:
-                return name, ([spans[0]], [spans[1]])
-    return None
-
-
-def _offsets(named: dict[str, Value]) -> Offsets | None:
-    """Start and end where an object gives them, as two numbers, an object or a list of two."""
-    if named.keys().isdisjoint(_ANY_START):
-        return None
-    for name in _OFFSET_NAMES:
-        if isinstance(inner := named.get(name), Object):
-            named = named | {_name(key): each for key, each in inner.pairs}
-        elif isinstance(inner, Array) and len(inner.values) == 2:
-            named = named | {"start": inner.values[0], "end": inner.values[1]}
-    start = next((number for name in _START_NAMES if (number := _integer(named.get(name))) is not None), None)
-    end = next((number for name in _END_NAMES if (number := _integer(named.get(name))) is not None), None)
-    length = _integer(named.get("length"))
-    if start is None:
-        return None
-    return start, end if end is not None else start + (length or 0)
-
-
-def _holds_items(value: Value) -> bool:
-    """Whether a value is an object with a label and a span, or contains one up to two levels deep."""
-    level: list[Value] = [value]
-    for _ in range(3):
-        below: list[Value] = []
-        for each in level:
-            if isinstance(each, Object):
-                names = {_name(key) for key, _ in each.pairs}
-                if names & set(_LABEL_NAMES) and names & {*_SPAN_NAMES, *_HEAD_NAMES}:
-                    return True
-                below += [inner for _, inner in each.pairs]
-            elif isinstance(each, Array):
-                below += each.values
-        level = below
-    return False
-
-
-def _groups(value: Object) -> list[Object]:
-    """An object whose keys repeat, as one object for each repetition: ``{"type": .., "text": .., "type": ..}``."""
-    seen: set[str] = set()
-    starts = [0]
-    for i, (key, _) in enumerate(value.pairs):
-        name = _name(key)
-        if name in seen and (name in _LABEL_NAMES or name in _SPAN_NAMES or name in _HEAD_NAMES or name in _TAIL_NAMES):
-            starts.append(i)
-            seen = set()
-        seen.add(name)
-    if len(starts) == 1:
-        return [value]
-    ends = [*starts[1:], len(value.pairs)]
-    return [Object(value.start, value.end, value.closed, value.pairs[i:j]) for i, j in zip(starts, ends, strict=True)]
 
 
 def _is_same_trigger(trigger: str, event: EventQuery) -> bool:
