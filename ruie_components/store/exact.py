@@ -13,6 +13,7 @@ import numpy as np
 
 from ruie_components.encoders import Vectors
 from ruie_components.store.records import TEXT, Hit, SearchOptions
+from ruie_components.store.threads import despite_deletes
 
 LARGEST = 10_000
 """The largest collection of which a store keeps the rows in memory: with vectors of 1,024 dimensions 40 MB, twice that
@@ -99,8 +100,8 @@ def read_rows(collection: Any, known: Rows | None = None) -> Rows:
     vectors = {row_id: vector for row_id, vector in (known.vectors if known else {}).items() if row_id in metadata}
     new = [row_id for row_id in metadata if row_id not in vectors]
     for start in range(0, len(new), _PAGE):
-        page = collection.get(ids=new[start : start + _PAGE], include=["embeddings"])
-        vectors |= zip(page["ids"], _to_unit_length(np.asarray(page["embeddings"], dtype=np.float32)), strict=True)
+        page = despite_deletes(collection.get, ids=new[start : start + _PAGE], include=["embeddings"])
+        vectors |= _unit_vectors(page)
     return Rows(collection.name, vectors, metadata)
 
 
@@ -108,15 +109,15 @@ def read_few(collection: Any, where: Mapping[str, Any] | None) -> Rows | None:
     """Read the rows of a collection that a Chroma filter allows; ``None`` if there are more than ``FEW``."""
     if len(collection.get(where=where, limit=FEW + 1, include=[])["ids"]) > FEW:
         return None
-    page = collection.get(where=where, include=["metadatas", "embeddings"])
+    page = despite_deletes(collection.get, where=where, include=["metadatas", "embeddings"])
+    return Rows(collection.name, _unit_vectors(page), dict(zip(page["ids"], page["metadatas"], strict=True)))
+
+
+def _unit_vectors(page: Mapping[str, Any]) -> dict[str, Vectors]:
+    """The vectors of a page of Chroma's by their ids, each divided by its length; zeros stay zeros."""
     if not page["ids"]:
-        return Rows(collection.name, {}, {})
-    vectors = zip(page["ids"], _to_unit_length(np.asarray(page["embeddings"], dtype=np.float32)), strict=True)
-    return Rows(collection.name, dict(vectors), dict(zip(page["ids"], page["metadatas"], strict=True)))
-
-
-def _to_unit_length(matrix: Vectors) -> Vectors:
-    """The rows of a matrix, each divided by its length; zeros stay zeros."""
+        return {}
+    matrix = np.asarray(page["embeddings"], dtype=np.float32)
     lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
     unit: Vectors = np.divide(matrix, lengths, out=np.zeros_like(matrix), where=lengths > 0)
-    return unit
+    return dict(zip(page["ids"], unit, strict=True))

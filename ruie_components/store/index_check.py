@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ruie_components.store.threads import in_threads
+from ruie_components.store.threads import despite_deletes, in_threads
 
 _PAGE = 500
 _HITS = 10  # rows with the same vector tie
@@ -107,10 +107,12 @@ def _unreachable(collection: Any, ids: Sequence[str], advance: Callable[[int], N
 
 
 def _unreachable_of(collection: Any, ids: Sequence[str]) -> list[str]:
-    page = collection.get(ids=list(ids), include=["embeddings"])
+    page = despite_deletes(collection.get, ids=list(ids), include=["embeddings"])
     if not page["ids"]:
         return []
-    hits = collection.query(query_embeddings=page["embeddings"], n_results=_HITS, include=["distances"])
+    hits = despite_deletes(
+        collection.query, query_embeddings=page["embeddings"], n_results=_HITS, include=["distances"]
+    )
     own = 1 - np.linalg.norm(np.asarray(page["embeddings"], np.float64), axis=1).round()  # (n,), 1 for zeros
     lost = []
     for row_id, distance, near, distances in zip(page["ids"], own, hits["ids"], hits["distances"], strict=True):
@@ -122,5 +124,6 @@ def _unreachable_of(collection: Any, ids: Sequence[str]) -> list[str]:
 
 def _link_again(collection: Any, lost: Sequence[str]) -> None:
     for start in range(0, len(lost), _PAGE):
-        page = collection.get(ids=list(lost[start : start + _PAGE]), include=["embeddings"])
-        collection.update(ids=page["ids"], embeddings=page["embeddings"])  # writing the same vectors makes new links
+        page = despite_deletes(collection.get, ids=list(lost[start : start + _PAGE]), include=["embeddings"])
+        if page["ids"]:
+            collection.update(ids=page["ids"], embeddings=page["embeddings"])  # the same vectors, but new links

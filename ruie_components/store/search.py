@@ -6,17 +6,17 @@ only for rows that may be returned and are not known yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any
 
 from ruie_components.encoders import Vectors
 from ruie_components.store.exact import read_rows
 from ruie_components.store.records import TEXT, Hit, SearchOptions
-from ruie_components.store.threads import THREADS, in_threads
+from ruie_components.store.threads import THREADS, despite_deletes, in_threads
 
 _SPARE = 2  # rows fetched beyond k, since some may have the query's own text; each costs as much as one that is kept
 _QUERIES = 1000  # queries in one call
@@ -24,10 +24,6 @@ _FEW = 8  # queries for which another thread is not worth it
 _ROWS = 30_000  # rows in one call: Chroma looks them up with as many SQL variables, and SQLite takes 32,766
 _PAGE = 1000  # rows whose metadata is read in one call
 _KEPT = 8192  # rows whose metadata is kept in memory: 12 MB with examples of 700 characters
-
-
-Part = TypeVar("Part")
-Result = TypeVar("Result")
 
 
 class EmptyCollectionError(Exception):
@@ -145,7 +141,7 @@ class _Search:
         left, fetch = [i for i in pending if i not in rankings], max(size, fetch)
         count = min(max(1, _ROWS // fetch), max(_FEW, -(-len(left) // THREADS)))
         parts = [left[start : start + count] for start in range(0, len(left), count)]
-        for part, found in zip(parts, _in_threads(partial(self._query, fetch=fetch), parts), strict=True):
+        for part, found in zip(parts, in_threads(partial(self._query, fetch=fetch), parts), strict=True):
             for i, ranking in zip(part, found, strict=True):
                 rankings[i] = self.rankings[i] = ranking
         return rankings
@@ -153,7 +149,8 @@ class _Search:
     def _query(self, part: Sequence[int], fetch: int) -> list[Ranking]:
         """The rankings of some queries."""
         options = self.options
-        response = self.collection.query(
+        response = despite_deletes(
+            self.collection.query,
             query_embeddings=self.queries[list(part)],
             n_results=fetch,
             include=["distances", *(["embeddings"] if options.vectors else [])],
@@ -200,14 +197,9 @@ def read_metadata(collection: Any, ids: Sequence[str]) -> dict[str, dict[str, An
         return {row_id: metadata or {} for row_id, metadata in zip(page["ids"], page["metadatas"], strict=True)}
 
     metadata_by_id: dict[str, dict[str, Any]] = {}
-    for rows in _in_threads(read, [ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE)]):
+    for rows in in_threads(read, [ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE)]):
         metadata_by_id |= rows
     return metadata_by_id
-
-
-def _in_threads(function: Callable[[Sequence[Part]], Result], parts: Sequence[Sequence[Part]]) -> Iterator[Result]:
-    """``in_threads``; in this thread if there is one part."""
-    return in_threads(function, parts) if len(parts) > 1 else map(function, parts)
 
 
 def index_problem(collection: Any) -> str | None:
