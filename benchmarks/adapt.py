@@ -24,7 +24,8 @@ def adapt(name: str, count: int) -> None:
         before, start, cpu = peak_memory(), time.perf_counter(), time.process_time()
         result = store.adapt()
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-        recall = store.index_check.recall
+        checked = store.index_check.checked
+        recall = store.index_check.recall if checked else None  # searched exactly
     memory = [before, peak_memory()]
     row = {"rows": len(examples), "seconds": seconds, "cpu": cpu, "parts": result.seconds}
     print(json.dumps({**row, "memory": memory, "recall": recall}))
@@ -35,10 +36,11 @@ def main(count: int) -> None:
         row = json.loads(in_new_process("adapt.py", name, str(count)))
         parts = ", ".join(f"{part} {seconds:.0f} s" for part, seconds in row["parts"].items())
         before, peak = row["memory"]
+        found = "searched exactly" if row["recall"] is None else f"the index finds {row['recall']:.1%} of a sample"
         print(
             f"adapt, {name}, {row['rows']:,} rows: {row['seconds']:.0f} s ({parts}), {row['cpu']:.0f} s of CPU; "
             f"goal {GOAL} s; "
-            f"{before:.0f} MB resident before, at most {peak:.0f} MB; the index finds {row['recall']:.1%} of a sample "
+            f"{before:.0f} MB resident before, at most {peak:.0f} MB; {found} "
             f"[{machine()}]",
             flush=True,
         )

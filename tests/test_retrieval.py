@@ -87,6 +87,8 @@ def test_a_task_whose_examples_were_all_deleted_is_no_choice():
         assert DemonstrationRetriever(store).query(TEXT).task == "NER"
         store.set_tuned("NER", TunedSettings(k=3))
         assert DemonstrationRetriever(store).selector.k == 3
+        store.add([each for each in EXAMPLES if each.task == "RE"])
+        assert store.tasks == ("NER", "RE")
 
 
 def test_tuned_settings_that_are_not_used_are_named(caplog):

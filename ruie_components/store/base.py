@@ -169,7 +169,7 @@ class DemonstrationStore:
     @property
     def tasks(self) -> tuple[Task, ...]:
         """The tasks of the pool's examples; a task whose examples were all deleted is not among them."""
-        return tuple(task for task in self._pool.tasks if self.count(task))
+        return tuple(task for task in self._pool.tasks if self._pool.has_rows(task))
 
     def add(self, examples: Iterable[Example], *, progress: bool = False) -> int:
         """Add examples; those that the pool already has are skipped.
@@ -250,7 +250,7 @@ class DemonstrationStore:
 
     def count(self, task: Task | str | None = None) -> int:
         """How many examples there are, of one task or of all."""
-        return reading.count(self._pool, self.tasks if task is None else [Task(task)])
+        return reading.count(self._pool, self._pool.tasks if task is None else [Task(task)])
 
     def get(self, ids: Iterable[str]) -> list[Example]:
         """The examples with these ids, in this order; unknown ids are skipped."""
@@ -262,7 +262,7 @@ class DemonstrationStore:
         The list of rows is read at the start of a task: rows deleted meanwhile are skipped, and rows added meanwhile
         are left out.
         """
-        return reading.examples(self._pool, self.tasks if task is None else [Task(task)])
+        return reading.examples(self._pool, self._pool.tasks if task is None else [Task(task)])
 
     def labels(self, task: Task | str) -> tuple[str, ...]:
         """All labels of the schemas of a task's examples, in the order in which they were added.

@@ -114,6 +114,17 @@ class OpenPool:
             raise self.missing(task)
         return encoder, collection, rows
 
+    def has_rows(self, task: Task) -> bool:
+        """Whether a task has examples; in a folder or in memory it is counted once after each write."""
+        collection = self.collections[task]
+        key, state = f"has rows {task}", self._state(collection)
+        before, known = self._cache.get(key, (None, None))
+        if not self.connection.is_private or before != state:
+            with chroma_errors(self.connection.location, "counting"):
+                known = collection.count() > 0
+            self._cache[key] = state, known
+        return bool(known)
+
     def rows_of_event(self, task: Task, collection: Any, event_type: str) -> Rows | None:
         """The rows about an event of a type, for an exact search; ``None`` if there are more than ``FEW``.
 

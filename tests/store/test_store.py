@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ruie_components import DemonstrationStore, Example, Query, StoreError
 from ruie_components.encoders import load_encoder
-from ruie_components.store import open_pool, rescue
+from ruie_components.store import open_pool, rescue, writing
 from ruie_components.store.search import search_collection
 
 
@@ -86,6 +86,17 @@ def test_adding_twice_changes_nothing(store):
     assert store.count() == 6
     assert store.count("NER") == 5
     assert store.count("ED") == 0
+
+
+@pytest.mark.parametrize("all_ids", [16, 0])
+def test_rows_that_repeat_in_later_batches_are_written_once(encoder, monkeypatch, all_ids):
+    """Whether all ids of the collection are read, or those of each batch are looked up."""
+    monkeypatch.setattr(writing, "_BATCH", 4)
+    monkeypatch.setattr(writing, "_ALL_IDS", all_ids)
+    rows = [ner(f"Ada {number} slept.") for number in range(10)]
+    with DemonstrationStore.create(rows[:3], encoder=encoder, progress=False) as store:
+        assert store.add([*rows, *rows[::-1], *rows[2:5]]) == 7
+        assert sorted(each.text for each in store.examples()) == sorted(each.text for each in rows)
 
 
 def test_rows_may_be_deleted_while_they_are_read(encoder):
