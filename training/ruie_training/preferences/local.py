@@ -27,8 +27,7 @@ from ruie_training.preferences.tokens import AnswerSplitter
 Precision = Literal["float32", "bf16", "fp16"]
 
 _MIN_SHARED = 8  # tokens; a separate pass for a shorter prefix does not pay off
-_PASS = {"cpu": 64}  # tokens of padding that cost as much as a pass of their own
-_PASS_ON_GPU = 4096
+_PASS_ON_CPU, _PASS_ON_GPU = 64, 4096  # tokens of padding that cost as much as a pass of their own
 
 
 @dataclass(frozen=True)
@@ -213,7 +212,7 @@ class LocalScorer:
 
         A slice ends where its padding would cost more than a pass. ``equal`` slices hold texts of one length.
         """
-        allowed = 0 if equal else _PASS.get(self.model.device.type, _PASS_ON_GPU)
+        allowed = 0 if equal else _PASS_ON_CPU if self.model.device.type == "cpu" else _PASS_ON_GPU
         start = padding = 0
         for end, length in enumerate(lengths):
             padding += (end - start) * (length - lengths[end - 1]) if end > start else 0
