@@ -266,7 +266,10 @@ def extract(
     )
     if options.given and not of_corpus:
         raise typer.BadParameter(f"{options.given} is for a corpus: give one, and --out RUN", param_hint="TEXT")
-    if openai_batch is not None and (name := options.without_requests or ("--overwrite" if overwrite else "")):
+    others = [("--overwrite", overwrite), ("--model", model), ("--model-option", model_option)]
+    if openai_batch is not None and (
+        name := options.without_requests or next((option for option, given in others if given), "")
+    ):
         raise typer.BadParameter(
             f"{name} has no meaning with --openai-batch, which writes requests and sends none: leave it out",
             param_hint="--openai-batch",

@@ -29,8 +29,8 @@ its first search. After a write the next search reads all metadata and the new v
 | 5,000, another run | 433 | 8.0 | 13.6 | 2.9 | 3.7 | 910 |
 | 10,000 | 6 | 11.1 | 16.8 | 6.9 | 6.4 | 1,747 |
 
-How many rows the index loses differs from run to run. After adapting it was 876 of 7,641 rows of ED/GENIA2011, and
-still 436 after the repair: there what is exact is not only faster.
+How many rows the index loses differs from run to run. Of 7,641 adapted rows of ED/GENIA2011 it was 986
+(``benchmarks/index_graph.py DATA ED/GENIA2011``): there what is exact is not only faster.
 """
 FEW = 100
 """The largest number of rows that are kept in memory for a filter. Reading them takes about as long as one search of a

@@ -430,6 +430,7 @@ def corpus_rows(folder):
 
 
 CORPUS = ("-t", "NER", "-l", "city", "-m", "baseline", "-k", "4")
+UNSENT = (*CORPUS[:4], *CORPUS[6:])
 
 
 def test_extract_takes_a_corpus_in_parts_with_a_budget_and_shards(ruie, tmp_path):
@@ -457,7 +458,7 @@ def test_extract_takes_a_corpus_in_parts_with_a_budget_and_shards(ruie, tmp_path
 
 def test_openai_batch_files_are_written_and_read_back(ruie, tmp_path):
     (tmp_path / "docs.txt").write_text("Fly me to Oslo.\nFly me to Lima.\n")
-    status, _, err = ruie("extract", "docs.txt", "--out", "batch", *CORPUS, "--openai-batch", "gpt-x")
+    status, _, err = ruie("extract", "docs.txt", "--out", "batch", *UNSENT, "--openai-batch", "gpt-x")
     assert status == 0, err
     requests = [json.loads(line) for line in (tmp_path / "batch" / "requests-00000.jsonl").read_text().splitlines()]
     (tmp_path / "answers").mkdir()
@@ -468,7 +469,7 @@ def test_openai_batch_files_are_written_and_read_back(ruie, tmp_path):
             file.write(
                 json.dumps({"custom_id": request["custom_id"], "response": {"status_code": 200, "body": body}}) + "\n"
             )
-    options = [*CORPUS[:4], "-m", "openai-batch:answers", *CORPUS[6:]]
+    options = [*UNSENT, "-m", "openai-batch:answers"]
     status, _, err = ruie("extract", "docs.txt", "--out", "run", *options)
     assert status == 0, err
     assert [row["extraction"]["entities"][0]["text"] for row in corpus_rows(tmp_path / "run")] == ["Oslo", "Lima"]
@@ -488,12 +489,13 @@ def test_a_corpus_names_the_command_of_its_report(ruie, tmp_path):
 @pytest.mark.parametrize(
     "option",
     [["--max-calls", "0"], ["--max-total-tokens", "9"], ["--max-cost", "1"], ["--price", "1", "2"], ["--retry-failed"],
-     ["--parquet"], ["--overwrite"]],
+     ["--parquet"], ["--overwrite"], ["--model-option", "temperature=1"],
+     ["--model", "baseline"]],
     ids=lambda option: option[0],
 )  # fmt: skip
 def test_options_that_mean_nothing_for_batch_files_are_refused(ruie, tmp_path, option):
     (tmp_path / "docs.txt").write_text("Fly me to Oslo.\n")
-    status, _, err = ruie("extract", "docs.txt", "--out", "batch", *CORPUS, "--openai-batch", "gpt-x", *option)
+    status, _, err = ruie("extract", "docs.txt", "--out", "batch", *UNSENT, "--openai-batch", "gpt-x", *option)
     assert status == 2
     assert f"{option[0]} has no meaning with --openai-batch" in " ".join(err.replace("│", " ").split())
     assert not (tmp_path / "batch").exists()
