@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -109,8 +110,6 @@ def _import_spacy() -> None:
 
 
 def _unpack(path: Path) -> dict[str, Any]:
-    import srsly
-
     try:
         unpacker = zlib.decompressobj()
         raw = unpacker.decompress(path.read_bytes(), _LARGEST)
@@ -118,7 +117,7 @@ def _unpack(path: Path) -> dict[str, Any]:
             raise RowError(f"{path}: more than {_LARGEST >> 30} GiB when unpacked; split the file")
         if not unpacker.eof:
             raise RowError(f"{path}: the file is truncated")
-        message = srsly.msgpack_loads(raw)
+        message = _load_msgpack(raw)
     except zlib.error as error:
         raise RowError(f"{path}: not a DocBin file of spaCy ({error})") from error
     except OSError as error:
@@ -128,6 +127,20 @@ def _unpack(path: Path) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise RowError(f"{path}: not a DocBin file of spaCy")
     return message
+
+
+def _load_msgpack(data: bytes) -> Any:
+    """Unpack msgpack; keys that are lists, such as those of spaCy's extension attributes, are left out.
+
+    Not by ``srsly.msgpack_loads``: it looks all entry points up at each call, runs their code, and leaves the
+    collection of garbage off when it fails.
+    """
+    from srsly.msgpack import unpackb
+
+    def readable(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+        return {key: value for key, value in pairs if not isinstance(key, list)}
+
+    return unpackb(data, raw=False, object_pairs_hook=readable)
 
 
 def _token_rows(message: dict[str, Any]) -> Iterator[tuple[dict[str, list[int]], list[bool]]]:
@@ -189,7 +202,12 @@ def _add_spans(
     if not packed or packed == SpanGroups._EMPTY_BYTES:
         return
     doc = Doc(vocab, words=[strings[value] for value in columns["ORTH"]], spaces=spaces)
-    groups = SpanGroups(doc).from_bytes(packed)
+    collects = gc.isenabled()
+    try:
+        groups = SpanGroups(doc).from_bytes(packed)
+    finally:
+        if collects:
+            gc.enable()  # srsly turns it off, and leaves it off if the bytes are damaged
     known = {document.mentions[index] for index in document.entities}
     for name, group in groups.items():
         if name != _GROUP:
@@ -203,11 +221,9 @@ def _add_spans(
 
 def _add_own(document: Document, packed: Any) -> None:
     """The id and metadata that ``write`` stored in the user data."""
-    import srsly
-
     if not packed:
         return
-    user = srsly.msgpack_loads(packed, use_list=True) if isinstance(packed, bytes) else packed
+    user = _load_msgpack(packed) if isinstance(packed, bytes) else packed
     if isinstance(user, dict):
         own, metadata = user.get(_ID), user.get(_META)
         document.id = own if isinstance(own, str | int) and not isinstance(own, bool) else None
