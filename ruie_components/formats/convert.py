@@ -115,11 +115,18 @@ class _Group:
 def documents_of(examples: Iterable[Example], reading: Reading) -> list[Document]:
     """Join the examples of each text and ``id`` to documents, all in memory.
 
-    ``reading`` collects their labels, and notes what a document can't represent.
+    Examples of one task whose schemas have a label in common are documents of their own, as each is annotated
+    completely. ``reading`` collects their labels, and notes what a document can't represent.
     """
-    groups: dict[tuple[str | None, str], list[Example]] = {}
+    groups: dict[tuple[str | None, str, int], list[Example]] = {}
+    annotated: dict[tuple[str | None, str, Task, str], int] = {}  # the number of a text's documents that have a label
     for example in examples:
-        groups.setdefault((_document_id(example), example.text), []).append(example)
+        text, number = (_document_id(example), example.text), 0
+        if example.task is not Task.EAE:  # which has an example per event
+            own = [(*text, example.task, label) for label in example.labels]
+            number = max((annotated.get(each, 0) for each in own), default=0)
+            annotated |= dict.fromkeys(own, number + 1)
+        groups.setdefault((*text, number), []).append(example)
     return [_document(members, reading) for members in groups.values()]
 
 
@@ -142,8 +149,10 @@ def _document(examples: list[Example], reading: Reading) -> Document:
         _note_extras(example, reading)
         if example.task is not Task.EAE:
             reading.schema.declare(example.task, example.labels)
-        for entity in example.entities:
-            group.by_span[entity.offsets] = document.add_entity(entity.type, *entity.offsets)
+        entities = dict.fromkeys((entity.type, *entity.offsets) for entity in example.entities)
+        for kind, start, end in entities:
+            group.by_span[start, end] = document.add_entity(kind, start, end)
+        reading.notes["repeated entities are written once"] += len(example.entities) - len(entities)
         for relation in example.relations:
             document.relations.append(Link(relation.type, group.mention(relation.head), group.mention(relation.tail)))
         _add_events(group, example, reading)
