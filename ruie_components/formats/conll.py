@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from ruie_components.files import atomic_text, text_blocks
 from ruie_components.formats.base import Document, Reading, Sample
@@ -17,46 +18,69 @@ from ruie_components.types import Task
 _DOCUMENT = "-DOCSTART-"
 _SCHEMES = tuple(f"{letter}-" for letter in "BIESLUM")
 _AFTER_LAST_TAB = re.compile(r"\t([^\t\n]*+)(?:\n|\Z)")
+_BLANK = " \r\n"
 _LONGEST = 100_000  # maximum tokens of a sentence; more means that blank lines are missing
 
 
+class _Layout(NamedTuple):
+    """The columns of the token and of its tag, and whether more columns of tags follow."""
+
+    token: int = 0
+    tag: int = -1
+    more: bool = False
+
+
+_PLAIN = _Layout()
+
+
 class ConllFormat:
-    """Sentences of token lines. The first column is the token, the last one its tag."""
+    """Sentences of token lines. The first column is the token, the last one its tag.
+
+    A first column that counts the tokens of each sentence is left out. Of several columns of tags after it the first is
+    read, as in GermEval 2014 and Universal NER.
+    """
 
     name = "conll"
     title = "CoNLL / BIO / IOB1 / BIOES: one token and its tag per line"
 
     def recognizes(self, sample: Sample) -> bool:
         """Whether nearly all lines have at least two columns and end with a tag."""
-        lines = [_columns(line) for line in sample.start.splitlines()[:500] if line.strip()]
+        layout = _layout(sample.start)
+        lines = [_columns(line) for line in sample.start.split("\n")[:500] if line.strip()]
         lines = lines[:-1] or lines  # the last line of the sample may be incomplete
-        lines = [columns for columns in lines if columns[0] not in (_DOCUMENT, "#")]
-        tagged = sum(len(columns) > 1 and _is_tag(columns[-1]) for columns in lines)
+        lines = [columns for columns in lines if columns[0] != _DOCUMENT and not _is_comment(columns)]
+        tagged = sum(len(columns) > layout.token + 1 and _is_tag(columns[layout.tag]) for columns in lines)
         return bool(lines) and tagged >= 0.9 * len(lines)
 
     def read(self, path: Path, reading: Reading) -> Iterator[Document]:
         """Read one document per sentence."""
-        texts = _sentences(text_blocks(path, encoding=reading.encoding))
+        layout, blocks = _with_layout(path, reading.encoding)
+        reading.notes["further columns of tags are left out"] += layout.more
+        texts = _sentences(blocks)
         number = 0
         for text in texts:
             count = text.count("\n")
             if count >= _LONGEST:  # it may be only the beginning of a sentence
-                yield from _careful(path, chain.from_iterable(map(_lines, chain([text], texts))), number, reading)
+                lines = chain.from_iterable(map(_lines, chain([text], texts)))
+                yield from _careful(path, lines, number, reading, layout)
                 return
-            yield from _documents(path, text, number, reading)
+            yield from _documents(path, text, number, reading, layout)
             number += count
 
     def labels(self, path: Path, encoding: str | None) -> set[str]:
         """The types of all tags, read faster than the sentences."""
+        layout, blocks = _with_layout(path, encoding)
         tags: set[str] = set()
-        for block in text_blocks(path, encoding=encoding):
+        for block in blocks:
+            if layout != _PLAIN:
+                tags.update([columns[layout.tag] for columns in map(_columns, block.split("\n")) if len(columns) > 2])
+                continue
             ends = _AFTER_LAST_TAB.findall(block)
             tags.update(ends)
             lines = block.count("\n") + (not block.endswith("\n"))
             if len(ends) + block.count("\n\n") + block.count("\n\r\n") < lines:
-                tags.update([(line.split() or ("",))[-1] for line in block.split("\n") if "\t" not in line])
-        columns = [tag.strip() if tag.startswith(_SCHEMES) else "".join(tag.split()[-1:]) for tag in tags]
-        return {tag[2:] for tag in columns if TAG.fullmatch(tag)}
+                tags.update([_columns(line)[-1] for line in block.split("\n") if "\t" not in line and line.strip()])
+        return {tag[2:] for tag in (tag.strip(_BLANK) for tag in tags) if TAG.fullmatch(tag)}
 
     def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
         """Write a token and its BIO tag per line, separated by a tab."""
@@ -77,11 +101,49 @@ class ConllFormat:
 
 
 def _columns(line: str) -> list[str]:
-    return [column.strip() for column in line.split("\t")] if "\t" in line else line.split()
+    """The columns of a line; only tabs and spaces separate them, as a no-break space is part of a token."""
+    line = line.rstrip("\r\n")
+    if "\t" in line:
+        return [column.strip(_BLANK) for column in line.split("\t")]
+    return [column for column in line.split(" ") if column]
+
+
+def _is_comment(columns: list[str]) -> bool:
+    """Whether a line may be a comment, if it comes before a sentence: it is none if it ends with a tag."""
+    return columns[0].startswith("#") and not _is_tag(columns[-1])
 
 
 def _is_tag(column: str) -> bool:
-    return column == "O" or re.fullmatch(TAG, column) is not None
+    return column == OUTSIDE or re.fullmatch(TAG, column) is not None
+
+
+def _with_layout(path: Path, encoding: str | None) -> tuple[_Layout, Iterator[str]]:
+    """The layout of a file, and its blocks."""
+    blocks = text_blocks(path, encoding=encoding)
+    start = next(blocks, "")
+    return _layout(start), chain([start], blocks)
+
+
+def _layout(start: str) -> _Layout:
+    """The layout that the beginning of a file shows."""
+    rows: list[list[str]] = []
+    number = longest = 0  # of the token in its sentence
+    lines = start.split("\n")
+    for line in lines[:-1] or lines:  # the last one may be incomplete
+        columns = _columns(line)
+        if not line.strip() or columns[0] == _DOCUMENT:
+            number = 0
+        elif number or not _is_comment(columns):
+            number += 1
+            longest = max(longest, number)
+            if columns[0] != str(number) or len(columns) < 3:
+                return _PLAIN
+            rows.append(columns)
+    if longest < 2:
+        return _PLAIN
+    if not all(_is_tag(columns[2]) for columns in rows):
+        return _Layout(1, -1)
+    return _Layout(1, 2, all(len(columns) > 3 and _is_tag(columns[3]) for columns in rows))
 
 
 def _sentences(blocks: Iterable[str]) -> Iterator[str]:
@@ -118,7 +180,7 @@ def _lines(text: str) -> Iterator[str]:
     return iter(io.StringIO(text, newline="\n"))
 
 
-def _documents(path: Path, text: str, before: int, reading: Reading) -> Iterator[Document]:
+def _documents(path: Path, text: str, before: int, reading: Reading, layout: _Layout = _PLAIN) -> Iterator[Document]:
     """The documents of a text, mostly one, the first line of which is number ``before + 1``.
 
     Lines that all have the same columns, with one tab or one space between them, are read together, which is
@@ -128,11 +190,13 @@ def _documents(path: Path, text: str, before: int, reading: Reading) -> Iterator
     first = body[: body.find("\n")] if "\n" in body else body
     tabs = "\t" in first
     columns = first.count("\t" if tabs else " ") + 1
-    if columns < 2 or body.startswith("#") or _DOCUMENT in body or not _plain_lines(columns, tabs).fullmatch(body):
-        return _careful(path, _lines(text), before, reading)
+    plain = columns > layout.token + 1 and not body.startswith("#") and _DOCUMENT not in body
+    if not plain or not _plain_lines(columns, tabs).fullmatch(body):
+        return _careful(path, _lines(text), before, reading, layout)
     cells = body.replace("\n", "\t").replace("\r\t", "\t").split("\t") if tabs else body.split()
     number = before + 1 + text.count("\n", 0, text.find(body))
-    return _sentence(path, number, cells[::columns], cells[columns - 1 :: columns], "", reading)
+    tokens, tags = cells[layout.token :: columns], cells[layout.tag % columns :: columns]
+    return _sentence(path, number, tokens, tags, "", reading)
 
 
 @lru_cache(64)
@@ -143,7 +207,9 @@ def _plain_lines(columns: int, tabs: bool) -> re.Pattern[str]:
     return re.compile(rf"{line}(?:\r?\n{line})*+")
 
 
-def _careful(path: Path, lines: Iterable[str], before: int, reading: Reading) -> Iterator[Document]:
+def _careful(
+    path: Path, lines: Iterable[str], before: int, reading: Reading, layout: _Layout = _PLAIN
+) -> Iterator[Document]:
     """The documents of lines of any columns, line by line."""
     tokens: list[str] = []
     tags: list[str] = []
@@ -151,20 +217,21 @@ def _careful(path: Path, lines: Iterable[str], before: int, reading: Reading) ->
     number = before
     for number, line in enumerate(lines, start=before + 1):
         columns = _columns(line)
-        if not any(columns) or columns[0] == _DOCUMENT:
+        if not line.strip() or columns[0] == _DOCUMENT:
             if tokens or wrong:
                 yield from _sentence(path, first, tokens, tags, wrong, reading)
                 tokens, tags, wrong = [], [], ""
             continue
-        if line.startswith("#") and not tokens and not _is_tag(columns[-1]):
-            continue  # a comment
-        word, tag = columns[0], columns[-1]
-        if len(columns) < 2 or not word:
+        if not tokens and _is_comment(columns):
+            continue
+        whole = len(columns) > layout.token + 1
+        word, tag = (columns[layout.token], columns[layout.tag]) if whole else ("", "")
+        if not word:
             shown = line.strip()
             wrong = wrong or f"{path}, line {number}: tag: expected a token and its tag, got {shown!r:.60}"
         if not tokens:
             first = number
-        tokens.append(word)
+        tokens.append(word if word.strip() else "")
         tags.append(tag)
         if len(tokens) >= _LONGEST:
             wrong = wrong or f"{path}, line {first}: a sentence of {_LONGEST:,} tokens is not followed by a blank line"
@@ -176,9 +243,14 @@ def _careful(path: Path, lines: Iterable[str], before: int, reading: Reading) ->
 def _sentence(
     path: Path, first: int, tokens: list[str], tags: list[str], wrong: str, reading: Reading
 ) -> Iterator[Document]:
-    if not wrong:
+    words, own = tokens, tags
+    if "" in tokens and not wrong:
+        reading.notes["tokens that are white space are left out"] += tokens.count("")
+        words = [token for token in tokens if token]
+        own = [tag for token, tag in zip(tokens, tags, strict=True) if token]
+    if words and not wrong:
         try:
-            document = tagged_document(f"{path}, line {first}", tokens, tags)
+            document = tagged_document(f"{path}, line {first}", words, own)
             document.tasks = _NER
             yield document
         except ValueError:

@@ -1,11 +1,13 @@
 """The sentences of CoNLL files that are read in one go are those that are read line by line."""
 
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ruie_components.formats import Import
 from ruie_components.formats.base import Reading
 from ruie_components.formats.conll import ConllFormat, _careful, _documents, _sentences
 
@@ -72,3 +74,48 @@ def test_a_sentence_without_end_is_one_problem(blocks, monkeypatch):
     reading = Reading()
     assert [document.text for document in ConllFormat().read(Path("f"), reading)] == ["Ada"]
     assert reading.problems == ["f, line 1: a sentence of 30 tokens is not followed by a blank line"]
+
+
+def imported(path, content):
+    path.write_text(content, "utf-8")
+    files = Import([path])
+    return [(each.text, [(one.type, one.text) for one in each.entities]) for each in files], files.report
+
+
+GERMEVAL = "#\thttp://x [2009]\n1\tTroja\tB-LOC\tB-OTH\n2\tliegt\tO\tO\n\n# y\n1\tSie\tO\tO\n2\tBonn\tO\tB-LOC\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "entities", "notes"),
+    [
+        (GERMEVAL, [[("LOC", "Troja")], []], {"further columns of tags are left out": 1}),
+        (re.sub("#.*", "", GERMEVAL), [[("LOC", "Troja")], []], {"further columns of tags are left out": 1}),
+        ("# x\n1\tAda\tB-PER\t-\t-\n2\tsleeps\tO\t-\t-\n", [[("PER", "Ada")]], {}),
+        ("1 Ada NNP B-NP B-PER\n2 slept VB O O\n", [[("PER", "Ada")]], {}),
+        ("# id 5\tdomain=en\nAda _ _ B-PER\nslept _ _ O\n\n# id 6\tdomain=en\n5 _ _ O\n", [[("PER", "Ada")], []], {}),
+        ("1\tB-NUM\n2\tO\n", [[("NUM", "1")]], {}),
+        ("1\tCD\tB-NUM\n3\tCD\tO\n", [[("NUM", "1")]], {}),
+        ("1\tCD\tB-NUM\n", [[("NUM", "1")]], {}),
+    ],
+    ids=["germeval", "together", "universal", "last", "comments", "two columns", "no count", "one token"],
+)
+def test_a_column_that_counts_is_not_the_token(tmp_path, content, entities, notes):
+    read, report = imported(tmp_path / "a.tsv", content)
+    assert [own for _, own in read] == entities
+    assert (report.notes, report.problems) == (notes, [])
+    assert report.labels["NER"] == sorted({kind for own in entities for kind, _ in own})
+
+
+def test_only_spaces_and_tabs_separate_columns(tmp_path):
+    read, report = imported(tmp_path / "a.txt", "10\u00a0000 CD O\nBob\u00a0Lee NNP B-full\u00a0name\nslept V O\n")
+    assert read == [("10\u00a0000 Bob\u00a0Lee slept", [("full\u00a0name", "Bob\u00a0Lee")])]
+    assert not report.problems
+
+
+@pytest.mark.parametrize("separator", ["\t", " "])
+@pytest.mark.parametrize("token", ["\u00a0", "\u2028"])
+def test_tokens_of_white_space_are_left_out(tmp_path, token, separator):
+    lines = [separator.join(cells) for cells in [("Ada", "B-PER"), (token, "I-PER"), ("Lee", "I-PER"), ("slept", "O")]]
+    read, report = imported(tmp_path / "a.txt", "\n".join(lines))
+    assert read == [("Ada Lee slept", [("PER", "Ada Lee")])]
+    assert (report.notes, report.problems) == ({"tokens that are white space are left out": 1}, [])
