@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from typing import NamedTuple
 
+from ruie_components.answers import loose_json
 from ruie_components.answers.items import Item, ParsedAnswer
 from ruie_components.answers.json_keys import (
     CALL_BODIES,
@@ -35,7 +36,7 @@ from ruie_components.answers.json_values import (
     strings_of,
 )
 from ruie_components.answers.label_matcher import LabelMatcher, says_nothing
-from ruie_components.answers.loose_json import OPENING, Array, Object, Text, Value, read
+from ruie_components.answers.loose_json import OPENING, Array, Object, Text, Value
 from ruie_components.types import EventQuery, Query, Task
 
 _MOST_KNOWN, _LONGEST_KNOWN = 10_000, 1_000  # values whose items are kept, and their longest, in characters
@@ -62,11 +63,11 @@ class JsonBlock(NamedTuple):
 
 def read_blocks(
     answer: str,
+    values: Iterable[Value],
     query: Query,
     matcher: LabelMatcher,
     contains: Callable[[str], bool],
     *,
-    start: int = 0,
     partial: bool = False,
 ) -> list[JsonBlock]:
     """Read the JSON of an answer: an object with a list of items, a bare list, or items one after another.
@@ -77,10 +78,10 @@ def read_blocks(
 
     Args:
         answer: The answer.
+        values: Its objects and lists, from ``loose_json.read`` or ``records.read``.
         query: The query; its task determines how many spans an item has.
         matcher: Matches the labels of the schema.
         contains: Whether the text has exactly these characters.
-        start: The offset at which the JSON begins.
         partial: The answer is still being written: items that are not closed are left out. Otherwise such an item is
             read if its strings are complete.
 
@@ -90,7 +91,7 @@ def read_blocks(
     blocks = []
     known: dict[str, list[Item]] = {}  # the items of short values, at offset 0: a model may repeat them
     reader = _ItemReader(answer, query, matcher, contains, partial=partial)
-    for value in read(answer, start):
+    for value in values:
         raw = answer[value.start : value.end] if value.end - value.start <= _LONGEST_KNOWN else ""
         if raw in known:
             items = [item.moved(value.start) for item in known[raw]]
@@ -114,7 +115,7 @@ def read_items(
     partial: bool = False,
 ) -> ParsedAnswer:
     """The items of all blocks of ``read_blocks``; ``says_nothing`` if there is JSON without content."""
-    blocks = read_blocks(answer, query, matcher, contains, start=start, partial=partial)
+    blocks = read_blocks(answer, loose_json.read(answer, start), query, matcher, contains, partial=partial)
     items = tuple(item for block in blocks for item in block.items)
     return ParsedAnswer(items, says_nothing=bool(blocks) and not items)
 
@@ -431,7 +432,11 @@ class _ItemReader:
 
     def _nested(self, value: Text, todo: _Todo) -> bool:
         """Read JSON that is the content of a string, as the arguments of a tool call are."""
-        if self._depth >= _MOST_NESTED_STRINGS or self._contains(value.text) or not (inner := list(read(value.text))):
+        if (
+            self._depth >= _MOST_NESTED_STRINGS
+            or self._contains(value.text)
+            or not (inner := list(loose_json.read(value.text)))
+        ):
             return False
         reader = _ItemReader(value.text, self._query, self._matcher, self._contains, partial=self._partial)
         reader._depth = self._depth + 1

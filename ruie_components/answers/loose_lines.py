@@ -1,9 +1,10 @@
-"""Reads lines of an answer without ``label:``: tuples, tables, ``span (label)``, ``label(head, tail)``."""
+"""Reads lines of an answer without ``label:``: tuples, tables, tags, ``span (label)``, ``label(head, tail)``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 
 from ruie_components.answers.label_matcher import LabelMatcher, skip_bullet
 from ruie_components.types import Task
@@ -14,8 +15,15 @@ Row = tuple[str, tuple[str, ...], bool]
 _GROUP = re.compile(r"[(\[<]([^()\[\]<>]*)[)\]>]")
 _BETWEEN_GROUPS = re.compile(r"(?:\s|[,;.|*_`-]|and\b)*")
 _BRACKET = re.compile(r"[()\[\]]")
-_CELLS = re.compile(r" ?(?:\||<?-+\[|\]-+>|-{1,2}>|\u2192|={1,2}>?|[,;:\uff0c\uff1b\uff1a\u3001]) ?| [-\u2013\u2014]+ ")
-_STRONG_CELLS = re.compile(r" ?(?:\||<?-+\[|\]-+>|-{1,2}>|\u2192|={1,2}>?) ?| [-\u2013\u2014]+ ")
+_TAG = re.compile(
+    r"<(?:\w{1,20} \w{1,20}=[\"']([^\"'<>]{1,80})[\"']|([^<>=/]{1,80}))>([^<>]+)</[^<>]{1,80}>"
+    r"|\[([^\[\]]+)\]\(([^()]+)\)"
+)
+_ARROWS = r"\||<?-+\[:?|\]-+>|-{1,2}>| -{1,2}(?=\w)|\u2192|={1,2}>?"
+_DASH = r" [-\u2013\u2014]+ "
+_CELLS = re.compile(rf" ?(?:{_ARROWS}|[,;:\uff0c\uff1b\uff1a\u3001]) ?|{_DASH}")
+_STRONG_CELLS = re.compile(rf" ?(?:{_ARROWS}) ?|{_DASH}")
+_SEPARATED = re.compile(r"\s*(?:[,;&/|+]|and\b|or\b)")
 _RULE_OF_TABLE = re.compile(r"[|\s:+=-]+")
 _AROUND = "*_`\"'\u201c\u201d\u2018\u2019()[]<> \t"
 _LONGEST = 1_000  # maximum characters of a line that is read as a tuple
@@ -64,7 +72,7 @@ class LooseLines:
         else:
             self._columns = None
         bare = bare[skip_bullet(bare, 0, len(bare)) :].strip() if not bare.startswith(("(", "[", "<", "|")) else bare
-        for read in (self._groups, self._calls, self._labels_in_brackets, self._tuple):
+        for read in (self._tags, self._groups, self._calls, self._labels_in_brackets, self._tuple, self._tuples):
             if rows := read(bare):
                 return rows
         return None
@@ -126,10 +134,30 @@ class LooseLines:
             rows.append((label, (within.strip(),), True))
         return rows
 
-    def _labels_in_brackets(self, line: str) -> list[Row]:
-        """``Ada (person), Graz [city]``."""
+    def _tags(self, line: str) -> list[Row]:
+        """``<person>Ada</person> met Bob``, ``<entity type="person">Ada</entity>``, ``[Ada](person) met Bob``."""
+        if self._pairs or ("</" not in line and "](" not in line):
+            return []
         rows: list[Row] = []
-        for before, within in [] if self._pairs else _bracketed(line):
+        for named, tag, tagged, linked, link in _TAG.findall(line):
+            name = named or tag or link
+            label = self._matcher.known(name)
+            rows.append((label or name, (tagged or linked,), label is not None))
+        return rows if any(known for _, _, known in rows) else []
+
+    def _labels_in_brackets(self, line: str) -> list[Row]:
+        """``Ada (person), Graz [city]``.
+
+        Not where the text goes on between brackets, ``Ada (person) met Bob (person)``: the second span may begin
+        anywhere.
+        """
+        rows: list[Row] = []
+        parts = [] if self._pairs else _bracketed(line)
+        for (one, _), (other, _) in pairwise(parts):
+            words = one.split()[-1:]
+            if not _SEPARATED.match(other) and words and self._contains(f"{words[0]} {other.strip()}"):
+                return []
+        for before, within in parts:
             label = self._matcher.known(within)
             span = before.strip(" ,;").removeprefix("and ").strip(" ,;*_`\"'\u201c\u201d")
             if label is None or not span:
@@ -141,6 +169,14 @@ class LooseLines:
         """``Ada -> works for -> Corvex``, ``Ada - person``, ``person = Ada``."""
         row = self._by_cells(line, strong=True) or self._by_cells(line)
         return [row] if row else []
+
+    def _tuples(self, line: str) -> list[Row]:
+        """Several tuples in a line: ``person = Ada, city = Graz``, ``Ada -> person; Graz -> city``."""
+        for separator in ("; ", ", "):
+            rows = [self._by_cells(part, strong=True) or self._by_cells(part) for part in line.split(separator)]
+            if len(rows) > 1 and all(rows):
+                return [row for row in rows if row]
+        return []
 
     def _by_cells(self, line: str, *, strong: bool = False) -> Row | None:
         cells = (_STRONG_CELLS if strong else _CELLS).split(line, _MOST_CELLS)

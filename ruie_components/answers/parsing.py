@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
-from ruie_components.answers import json_items, linear
+from ruie_components.answers import json_items, linear, loose_json, records
 from ruie_components.answers.cleaning import clean
 from ruie_components.answers.extraction_builder import ExtractionBuilder, MentionMode
 from ruie_components.answers.grounding import FUZZY_THRESHOLD, Grounder
 from ruie_components.answers.items import Item, ParsedAnswer
 from ruie_components.answers.json_items import JsonBlock
 from ruie_components.answers.label_matcher import LabelMatcher, skip_bullet
+from ruie_components.answers.loose_json import Value
 from ruie_components.errors import AnswerError
 from ruie_components.prompts import NOTHING, one_line
 from ruie_components.types import Demonstration, Extraction, Query, Rejected, Rejection
@@ -217,16 +218,26 @@ class _Reader:
 
     def _read_format(self, part: str, *, partial: bool) -> ParsedAnswer:
         start = self.json_start(part)
-        if start is None:
+        values: Iterable[Value]
+        if start is not None:
+            values = loose_json.read(part, start)
+        elif not (values := records.read(part, self._matcher, partial=partial)):
             return self._linear(part, partial=partial)
-        blocks = json_items.read_blocks(part, self._query, self._matcher, self._contains, start=start, partial=partial)
-        return self._with_prose(part, blocks, partial=partial)
+        blocks = json_items.read_blocks(part, values, self._query, self._matcher, self._contains, partial=partial)
+        return self._with_prose(part, blocks, lines_are_drafts=start is not None, partial=partial)
 
     def _linear(self, part: str, *, partial: bool = False) -> ParsedAnswer:
         return linear.read_items(part, self._query.task, self._matcher, self._contains, partial=partial)
 
-    def _with_prose(self, part: str, blocks: list[JsonBlock], *, partial: bool) -> ParsedAnswer:
-        """The items of JSON and of the lines around it; items are superseded by a later part of another kind."""
+    def _with_prose(self, part: str, blocks: list[JsonBlock], *, lines_are_drafts: bool, partial: bool) -> ParsedAnswer:
+        """The items of blocks and of the lines around them; items are superseded by a later part of another kind.
+
+        Args:
+            part: The answer or a part of it.
+            blocks: Its objects and lists.
+            lines_are_drafts: Whether items of lines are superseded by a later block.
+            partial: The answer is still being written.
+        """
         groups: list[tuple[list[Item], bool]] = []  # items by part; is a part a draft if another follows?
         at, whole, single = 0, False, False  # did a whole answer precede, was the last part a single item?
         for block in [*blocks, None]:
@@ -237,7 +248,7 @@ class _Reader:
                 lines = [item for item in parsed.items if item.known]
                 prose = not lines or len(lines) < len(parsed.items)
                 if lines:
-                    groups.append((lines, bool(block)))
+                    groups.append((lines, lines_are_drafts and block is not None))
                     single = False
             if block is None:
                 break

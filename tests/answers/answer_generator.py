@@ -46,7 +46,8 @@ def generate(random: Random, task: str | None = None) -> Generated:
         spans = [random.choice(words).title() for _ in range(sides)]
         items.append((label, spans))
         used += spans
-    body = random.choice([_linear, _lines, _json, _json_other, _by_label, _tuples, _table])(random, task, items)
+    forms = [_linear, _lines, _json, _json_other, _by_label, _tuples, _table, _records, _pairs if sides == 2 else _tags]
+    body = random.choice(forms)(random, task, items)
     return Generated(query, random.choice(PREFACES) + body + random.choice(ENDINGS), used)
 
 
@@ -94,3 +95,26 @@ def _table(random: Random, task: str, items: list) -> str:
     names = NAMES[task]
     rows = [names, ["---"] * len(names), *([label, *spans] for label, spans in items)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _records(random: Random, task: str, items: list) -> str:
+    names = list(NAMES[task])
+    bold, quote = random.choice(["", "**"]), random.choice(["", '"'])
+    first, between = random.choice([("- ", "\n  "), ("", "\n"), ("1. ", ", "), ("", " | ")])
+    records = []
+    for label, spans in items:
+        pairs = list(zip(names, (label, *spans), strict=True))
+        random.shuffle(pairs)
+        records.append(first + between.join(f"{bold}{key}{bold}: {quote}{value}{quote}" for key, value in pairs))
+    return random.choice(["\n", "\n\n"]).join(records)
+
+
+def _tags(random: Random, task: str, items: list) -> str:
+    form = random.choice(["<{0}>{1}</{0}>", '<entity type="{0}">{1}</entity>', "[{1}]({0})", "{1} = {0}"])
+    between = ", " if "=" in form else random.choice([" ", "\n", " and ", ", "])
+    return between.join(form.format(label, spans[0]) for label, spans in items)
+
+
+def _pairs(random: Random, task: str, items: list) -> str:
+    form = random.choice(["{1} --{0}--> {2}", "({1})-[:{0}]->({2})", "{1} -{0}-> {2}", "{1} -> {0} -> {2}"])
+    return random.choice(["\n", "; "]).join(form.format(label, *spans) for label, spans in items)

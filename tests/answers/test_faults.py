@@ -424,3 +424,69 @@ def test_a_table_needs_no_outer_bars():
 def test_the_sides_of_a_relation_are_a_list(key):
     answer = {"relations": [{"type": "works for", key: ["Mira Holt", tail]} for tail in ("Corvex", "Lindal")]}
     assert items(parse(answer, R, strict=True)) == TWO_RELATIONS
+
+
+ENTITY_FORMS = {
+    "YAML": "entities:\n  - text: Mira Holt\n    type: person\n  - text: Graz\n    type: city",
+    "YAML, label first, fenced": '```yaml\n- type: person\n  text: "Mira Holt"\n- type: city\n  text: "Graz"\n```',
+    "bold records": "Found:\n\n1. **Name:** Mira Holt\n   **Type:** person\n\n2. **Name:** Graz\n   **Type:** city",
+    "records in a line": "Entity: Mira Holt, Type: person\nEntity: Graz, Type: city",
+    "records with other keys": "name: Mira Holt\nstart: 0\nnote: the subject\nlabel: person\n\nname: Graz\nlabel: city",
+    "a record after lines": "person: Mira Holt\n- type: city\n  text: Graz",
+    "tags in the text": "<person>Mira Holt</person> joined Corvex in <city>Graz</city> on Monday.",
+    "tags with attributes": '<entity type="person">Mira Holt</entity>\n<entity type="city">Graz</entity>',
+    "links": "[Mira Holt](person) joined Corvex in [Graz](city) on Monday.",
+    "equations": "person = Mira Holt, city = Graz",
+    "arrows": "Mira Holt -> person; Graz -> city",
+    "colons": "Mira Holt: person, Graz: city",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", ENTITY_FORMS.values(), ids=ENTITY_FORMS)
+def test_entities_in_other_forms(answer):
+    extraction = parse(answer, T, strict=True)
+    assert items(extraction) == BOTH
+    for end in range(len(answer)):
+        assert items(parse(answer[:end], T, partial=True)) in ([], BOTH[:1], BOTH)
+
+
+RELATION_FORMS = {
+    "YAML": "".join(f"- head: Mira Holt\n  type: works for\n  tail: {to}\n" for to in ("Corvex", "Lindal")),
+    "records": "\n\n".join(f"Subject: Mira Holt\nPredicate: works_for\nObject: {to}" for to in ("Corvex", "Lindal")),
+    "arrows": "Mira Holt --works for--> Corvex\nMira Holt --works for--> Lindal",
+    "short arrows": "- Mira Holt -works for-> Corvex; Mira Holt -works for-> Lindal",
+    "Cypher": "(Mira Holt)-[:WORKS_FOR]->(Corvex)\n(Mira Holt)-[:WORKS_FOR]->(Lindal)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", RELATION_FORMS.values(), ids=RELATION_FORMS)
+def test_relations_in_other_forms(answer):
+    assert items(parse(answer, R, strict=True)) == TWO_RELATIONS
+
+
+def test_arguments_in_records():
+    answer = "role: attacker\nargument: Rebels\n\nrole: target\nargument: the town"
+    assert items(parse(answer, EAE, strict=True)) == [("attacker", "Rebels"), ("target", "the town")]
+
+
+def test_records_without_a_label_or_a_span_of_the_input_are_rejected():
+    answer = (
+        "- text: Mira Holt\n  type: person\n- text: Oslo\n  type: city\n- text: Graz\n  type: planet\n- text: Corvex"
+    )
+    extraction = parse(answer, T)
+    assert items(extraction) == BOTH[:1]
+    assert [part.reason for part in extraction.rejected] == ["ungrounded", "unknown label", "unreadable"]
+    assert ["Oslo" in part.answer for part in extraction.rejected] == [True, False, False]
+
+
+def test_labels_of_the_schema_are_no_keys_of_records():
+    query = Query(task="NER", text="Ada likes the type Garamond.", labels=["name", "type"])
+    assert items(parse("name: Ada\ntype: Garamond", query, strict=True)) == [("name", "Ada"), ("type", "Garamond")]
+
+
+def test_spans_that_begin_anywhere_before_a_bracket_are_not_guessed():
+    answer = "Mira Holt [person] joined Corvex [organisation] in Graz [city] on Monday."
+    extraction = parse(answer, T)
+    assert items(extraction) == []
+    assert [part.reason for part in extraction.rejected] == ["unreadable"]
+    assert items(parse("Mira Holt (person), Graz [city]", T, strict=True)) == BOTH
