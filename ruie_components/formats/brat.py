@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from ruie_components.errors import RowError
@@ -14,7 +16,9 @@ from ruie_components.types import Task
 _ENDINGS = (".ann", ".a1", ".a2")
 UNTYPED = "Untyped"
 """The type of a span that is part of a relation or event but not an entity; it is read back as such."""
+_EQUIVALENCE, _SYMMETRIC = "Equiv", "symmetric-transitive"
 _EXPORTED = ".ruie-export"  # the names of the texts that an export wrote, so that the next one can remove them
+_LINE = re.compile(r"[^\r\n]+")
 _NOT_IN_A_NAME = re.compile(r"[^\w-]+")
 
 
@@ -22,7 +26,8 @@ class BratFormat:
     """A folder, a ``.txt`` file, or one of its standoff files; each text is a document.
 
     A discontinuous span is read from its first to its last character. An event as an argument is read as its trigger.
-    ``annotation.conf`` of the folder defines the labels, if present.
+    ``annotation.conf`` defines the labels, if the folder of the text, or a folder between it and the one that is read,
+    has it.
     """
 
     name = "brat"
@@ -44,8 +49,8 @@ class BratFormat:
         names: dict[Path, dict[str, str]] = {}
         for text in texts:
             if text.parent not in names:
-                names[text.parent] = _display_names(text.parent, reading)
-                _declare_labels(text.parent, names[text.parent], reading)
+                names[text.parent] = _display_names(_nearest("visual.conf", text, path), reading)
+                _declare_labels(_nearest("annotation.conf", text, path), names[text.parent], reading)
             files = _standoff(text)
             if not files and path.is_dir():
                 reading.notes["texts without standoff files are left out"] += 1
@@ -121,6 +126,7 @@ class _Standoff:
             raise RowError(f"{self._path}: text: the text is empty")
         self._document = Document(str(self._files[0]), content, id=self._path.stem)
         lines = list(self._lines())
+        self._before = self._mark(content, [(at, columns) for at, columns in lines if columns[0][0] == "T"])
         for at, columns in lines:
             if columns[0][0] == "T":
                 self._add_span(at, columns)
@@ -153,6 +159,17 @@ class _Standoff:
                     raise RowError(f"{at}: unknown kind of annotation {other!r}")
         return document
 
+    def _mark(self, text: str, spans: list[tuple[str, list[str]]]) -> int:
+        """The characters before the text that offsets count: 1 if they are right only with a byte order mark."""
+        with self._path.open("rb") as file:
+            marked = file.read(len(BOM_UTF8)) == BOM_UTF8
+
+        def fit(before: int) -> bool:
+            shifted = f"\ufeff{text}" if before else text
+            return all(_says(columns, shifted, _pieces(at, columns)) for at, columns in spans)
+
+        return int(marked and not fit(0) and fit(1))
+
     def _lines(self) -> Iterator[tuple[str, list[str]]]:
         for file in self._files:
             for number, line in enumerate(text_lines(file, encoding=self._reading.encoding), start=1):
@@ -166,20 +183,17 @@ class _Standoff:
 
     def _add_span(self, at: str, columns: list[str]) -> None:
         kind, _, offsets = columns[1].partition(" ")
-        try:
-            pieces = [tuple(map(int, piece.split(" "))) for piece in offsets.split(";")]
-            if any(len(piece) != 2 for piece in pieces):
-                raise ValueError
-            start, end = min(first for first, _ in pieces), max(last for _, last in pieces)
-        except (ValueError, IndexError):
-            raise RowError(f"{at}: offsets: expected numbers such as 0 5 or 0 5;8 12, got {offsets!r:.60}") from None
+        pieces = [(first - self._before, last - self._before) for first, last in _pieces(at, columns)]
         text = self._document.text
         if any(not 0 <= first < last <= len(text) for first, last in pieces):
             raise RowError(f"{at}: offsets: {offsets} is empty or outside the text, which has {len(text):,} characters")
-        held = " ".join(text[first:last] for first, last in pieces)
-        if len(columns) > 2 and columns[2].split() != held.split():
+        if not _says(columns, text, pieces):
+            held = _held(text, pieces)
             raise RowError(f"{at}: text: found {held!r:.60} at {offsets}, but the annotation says {columns[2]!r:.60}")
-        if len(pieces) > 1:
+        pieces.sort()
+        start, end = pieces[0][0], max(last for _, last in pieces)
+        gaps = "".join(text[last:first] for (_, last), (first, _) in pairwise(pieces))
+        if gaps.strip():  # white space only: brat cuts a span at line ends
             self._reading.notes["discontinuous spans are read from their first to their last character"] += 1
         if columns[0] in self._mentions:
             raise RowError(f"{at}: id: there are two annotations {columns[0]!r}")
@@ -224,6 +238,25 @@ class _Standoff:
         self._document.relations.append(Link(self._names.get(kind, kind), head, tail))
 
 
+def _pieces(at: str, columns: list[str]) -> list[tuple[int, int]]:
+    """The offsets of the pieces of a span."""
+    offsets = columns[1].partition(" ")[2]
+    try:
+        pieces = [tuple(map(int, piece.split(" "))) for piece in offsets.split(";")]
+        return [(first, last) for first, last in pieces]
+    except ValueError:
+        raise RowError(f"{at}: offsets: expected numbers such as 0 5 or 0 5;8 12, got {offsets!r:.60}") from None
+
+
+def _held(text: str, pieces: list[tuple[int, int]]) -> str:
+    return " ".join(text[first:last] for first, last in pieces)
+
+
+def _says(columns: list[str], text: str, pieces: list[tuple[int, int]]) -> bool:
+    """Whether the text that a span repeats, if it does, is that of its pieces."""
+    return len(columns) < 3 or columns[2].split() == _held(text, pieces).split()
+
+
 def _sections(path: Path, reading: Reading) -> dict[str, list[str]]:
     sections: dict[str, list[str]] = {}
     if path.is_file():
@@ -237,13 +270,19 @@ def _sections(path: Path, reading: Reading) -> dict[str, list[str]]:
     return sections
 
 
-def _declare_labels(folder: Path, names: dict[str, str], reading: Reading) -> None:
-    sections = _sections(folder / "annotation.conf", reading)
+def _nearest(name: str, text: Path, root: Path) -> Path:
+    """The file of a name beside a text, or in the nearest folder above it up to ``root``."""
+    folders = [folder for folder in text.parents if folder == root or root in folder.parents]
+    return next((folder / name for folder in folders if (folder / name).is_file()), text.with_name(name))
+
+
+def _declare_labels(path: Path, names: dict[str, str], reading: Reading) -> None:
+    sections = _sections(path, reading)
     for section, task in (("entities", Task.NER), ("relations", Task.RE), ("events", Task.ED)):
         for line in sections.get(section, []):
             label, _, roles = line.partition("\t") if "\t" in line else line.partition(" ")
-            if label == UNTYPED:
-                continue
+            if label == UNTYPED or (task is Task.RE and (label == _EQUIVALENCE or _SYMMETRIC in roles)):
+                continue  # equivalences (*) are no relations
             reading.schema.declare(task, [names.get(label, label)])
             if task is Task.ED:
                 own = [role.partition(":")[0].strip().rstrip("*+?") for role in roles.split(",")]
@@ -251,10 +290,10 @@ def _declare_labels(folder: Path, names: dict[str, str], reading: Reading) -> No
                 reading.schema.declare_roles(names.get(label, label), [names.get(role, role) for role in own])
 
 
-def _display_names(folder: Path, reading: Reading) -> dict[str, str]:
+def _display_names(path: Path, reading: Reading) -> dict[str, str]:
     """Labels whose spaces became underscores, from ``visual.conf``."""
     names = {}
-    for line in _sections(folder / "visual.conf", reading).get("labels", []):
+    for line in _sections(path, reading).get("labels", []):
         label, *shown = (part.strip() for part in line.split("|"))
         if shown and safe_name(shown[0]) == label:
             names[label] = shown[0]
@@ -283,7 +322,10 @@ def _lines(document: Document) -> Iterator[str]:
     labels |= {event.trigger: event.type for event in document.events}
     for index, (_, start, end) in enumerate(document.mentions):
         kind = safe_name(labels.get(index, UNTYPED))
-        yield f"T{index + 1}\t{kind} {start} {end}\t{' '.join(document.text[start:end].splitlines())}"
+        # a span must not cross a line end
+        pieces = [match.span() for match in _LINE.finditer(document.text, start, end)] or [(start, end)]
+        offsets = ";".join(f"{first} {last}" for first, last in pieces)
+        yield f"T{index + 1}\t{kind} {offsets}\t{' '.join(_held(document.text, pieces).splitlines())}"
     for number, each in enumerate(document.relations, start=1):
         yield f"R{number}\t{safe_name(each.type)} Arg1:T{each.head + 1} Arg2:T{each.tail + 1}"
     for number, event in enumerate(document.events, start=1):
