@@ -1,4 +1,4 @@
-"""Doccano's JSON Lines: ``label`` or ``labels`` as ``[start, end, label]``, or ``entities`` and ``relations``."""
+"""Doccano's JSON Lines: spans as ``[start, end, label]``, or ``entities`` and ``relations`` as objects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KEYS = ("id", "text", "data", "label", "labels", "entities", "relations", "Comm
 
 
 class DoccanoFormat:
-    """Rows of sequence labelling and of relation extraction; ``data`` is an older name of ``text``."""
+    """Rows of sequence labelling, of intents with slots and of relation extraction; ``data`` is an older ``text``."""
 
     name = "doccano"
     title = "Doccano JSON Lines: label(s) as [start, end, label], or entities and relations"
@@ -51,7 +51,15 @@ def _is_doccano(row: Mapping[str, Any]) -> bool:
         if spans and {"text", "data", "meta"} & row.keys():
             return True
     entities = row.get("entities")
+    if entities == []:
+        return "text" in row and ("cats" in row or row.keys() >= {"relations", "Comments"})
+    if _is_triples(entities):
+        return "text" in row
     return isinstance(entities, list) and any(isinstance(each, dict) and "start_offset" in each for each in entities)
+
+
+def _is_triples(entities: Any) -> bool:
+    return isinstance(entities, list) and any(isinstance(each, list) for each in entities)
 
 
 def _document(location: str, row: Mapping[str, Any], reading: Reading) -> Document:
@@ -59,14 +67,15 @@ def _document(location: str, row: Mapping[str, Any], reading: Reading) -> Docume
     document = Document(location, text_of(row.get(key), location, key))
     document.id, document.metadata = own_id(row.get("id")), metadata_of(row, _KEYS)
     by_id: dict[Any, int] = {}
-    for name in ("label", "labels"):
+    triples = _is_triples(row.get("entities"))  # the slots of a project of intents
+    for name in ("label", "labels", "entities") if triples else ("label", "labels"):
         for index, span in enumerate(list_of(row.get(name), location, name)):
             field = f"{name}[{index}]"
             if not isinstance(span, list) or len(span) != 3:
                 raise RowError(f"{location}: {field}: expected [start, end, label], got {span!r:.60}")
             start, end = check_span(document, span[0], span[1], field)
             document.add_entity(text_of(span[2], location, field, what="label"), start, end)
-    for index, value in enumerate(list_of(row.get("entities"), location, "entities")):
+    for index, value in enumerate([] if triples else list_of(row.get("entities"), location, "entities")):
         field = f"entities[{index}]"
         entity = object_of(value, location, field)
         start, end = check_span(document, entity.get("start_offset"), entity.get("end_offset"), field)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,13 @@ from ruie_components.errors import RowError, RuieError
 from ruie_components.files import atomic_path
 from ruie_components.formats.base import Document, Reading, Sample, list_of, metadata_of, own_id
 from ruie_components.formats.json_rows import read_documents, write_lines
-from ruie_components.formats.tags import tagged_document, tags_of_document
+from ruie_components.formats.tags import OUTSIDE, TAG, tagged_document, tags_of_document
 from ruie_components.types import Task
 
 _TOKENS = ("tokens", "words")
 _TAGS = ("ner_tags", "tags", "labels", "ner")
+_JSON_NAMES = "JSON does not have their names; give the Parquet or Arrow file"
+_COLUMN_NAMES = "the file does not have their names; cast the column to a list of ClassLabel"
 _SAVED = ("dataset_info.json", "dataset_dict.json")
 
 
@@ -34,12 +38,12 @@ class HuggingFaceFormat:
             return any((sample.path / name).is_file() for name in _SAVED)
         if sample.path.suffix in (".parquet", ".arrow"):
             return True
-        return bool(sample.rows) and all(_key(row, _TOKENS) and _key(row, _TAGS) for row in sample.rows)
+        return bool(sample.rows) and all(map(_is_tagged, sample.rows))
 
     def read(self, path: Path, reading: Reading) -> Iterator[Document]:
         """Read one document per row; from a saved DatasetDict all splits."""
         if not path.is_dir() and path.suffix not in (".parquet", ".arrow"):
-            return read_documents(path, reading, lambda location, row: [_document(location, row, None)])
+            return read_documents(path, reading, lambda location, row: [_document(location, row, None, _JSON_NAMES)])
         return _read_columns(path, reading)
 
     def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
@@ -66,11 +70,26 @@ class HuggingFaceFormat:
         return len(table)
 
 
+def _is_tagged(row: Mapping[str, Any]) -> bool:
+    """Whether a row has tokens, and a tag of each; some files have lists of spans there."""
+    tags = row.get(_key(row, _TAGS) or "")
+    nested = isinstance(tags, list) and any(isinstance(tag, list | dict) for tag in tags)
+    return _key(row, _TOKENS) is not None and _key(row, _TAGS) is not None and not nested
+
+
 def _key(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
     return next((name for name in names if name in row), None)
 
 
-def _document(location: str, row: Mapping[str, Any], names: Sequence[str] | None) -> Document:
+def _document(location: str, row: Mapping[str, Any], names: Sequence[str] | None, without: str) -> Document:
+    """The document of a row.
+
+    Args:
+        location: Of the row.
+        row: With tokens and tags.
+        names: Of tags that are numbers.
+        without: What to say of numbers without names.
+    """
     tokens_key, tags_key = _key(row, _TOKENS), _key(row, _TAGS)
     if tokens_key is None or tags_key is None:
         raise RowError(f"{location}: expected tokens and ner_tags, got {sorted(row)}")
@@ -85,10 +104,7 @@ def _document(location: str, row: Mapping[str, Any], names: Sequence[str] | None
             raise RowError(f"{location}: {tags_key}: expected numbers from 0 to {len(names) - 1}")
         tags = [names[tag] for tag in tags]
     elif not all(isinstance(tag, str) for tag in tags):
-        raise RowError(
-            f"{location}: {tags_key}: the tags are numbers, and JSON does not have their names; give the Parquet or "
-            f"Arrow file, or write the names into the rows"
-        )
+        raise RowError(f"{location}: {tags_key}: the tags are numbers, and {without}, or write the names into the rows")
     pairs = [(token, tag) for token, tag in zip(tokens, tags, strict=True) if token.strip()]
     try:
         document = tagged_document(location, [token for token, _ in pairs], [tag for _, tag in pairs])
@@ -104,18 +120,39 @@ def _read_columns(path: Path, reading: Reading) -> Iterator[Document]:
         tags_key = _key(features, _TAGS) or ""
         feature = features.get(tags_key)
         names = getattr(getattr(feature, "feature", None), "names", None)
+        if names and OUTSIDE in names and not any(map(TAG.fullmatch, names)):
+            names = [name if name == OUTSIDE else f"I-{name}" for name in names]
+            reading.notes["tags have no B- and I-: neighbours of one type are one entity"] += 1
         if names:
             reading.schema.declare(Task.NER, dict.fromkeys(name[2:] for name in names if name[1:2] == "-"))
         for number, row in enumerate(rows):
+            location = f"{source}, row {number}"
             try:
-                document = _document(f"{source}, row {number}", row, names)
-                json.dumps(document.metadata)
+                document = _document(location, row, names, _COLUMN_NAMES)
+                document.metadata = _in_json(document.metadata)
             except RowError as error:
                 reading.problem(str(error))
             except (TypeError, ValueError) as error:
-                reading.problem(f"{source}, row {number}: {error}")
+                reading.problem(f"{location}: {error}")
             else:
                 yield document
+
+
+def _in_json(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Metadata in values of JSON: times in ISO 8601.
+
+    Raises:
+        TypeError: There is a value of another type, such as bytes.
+    """
+
+    def plain(value: Any) -> str:
+        if isinstance(value, date | time):
+            return value.isoformat()
+        if isinstance(value, timedelta | Decimal):
+            return str(value)
+        raise TypeError(f"metadata can't hold a value of type {type(value).__name__}")
+
+    return dict(json.loads(json.dumps(metadata, default=plain)))
 
 
 def _tables(path: Path, reading: Reading) -> Iterator[tuple[str, Mapping[str, Any], Iterable[Mapping[str, Any]]]]:

@@ -191,4 +191,7 @@ def _row(document: Document) -> dict[str, Any]:
             }
             for event in document.events
         ]
-    return {**row, **document.metadata}
+    own = {*_KEYS, "meta"}
+    row |= {key: value for key, value in document.metadata.items() if key not in own}
+    hidden = {key: value for key, value in document.metadata.items() if key in own}
+    return {**row, **({"meta": hidden} if hidden else {})}

@@ -114,10 +114,10 @@ class TaskReader:
         """The key of the text that is read, and the names by which regions say that they are in it."""
         usual = _TEXT if _TEXT in task.data else self._usual_key
         texts = task.texts
-        keys = {
-            name: next((key for key in (name, usual, *texts) if key in texts and _fit(texts[key], regions)), usual)
-            for name, regions in task.regions.items()
-        }
+        keys: dict[str, str] = {}
+        for name, regions in task.regions.items():
+            possible = [name] if name in texts else [usual, *texts]
+            keys[name] = next((key for key in possible if key in texts and _fit(texts[key], regions)), possible[0])
         counts = Counter({usual: 0})
         for name, regions in task.regions.items():
             counts[keys[name]] += len(regions)

@@ -26,8 +26,15 @@ _KEYS = ("id", "text", "spans", "relations", "tokens", "answer")
 _OWN = ("_input_hash", "_task_hash", "_view_id", "_session_id", "_annotator_id", "_timestamp", "_is_binary", "config")
 
 
+_VIEWS = ("choice", "classification")  # interfaces without spans
+
+
 class ProdigyFormat:
-    """Rows with ``answer: accept``, or without an answer; others are left out."""
+    """Rows with ``answer: accept``, or without an answer; others are left out.
+
+    So are rows of interfaces without spans, and those that show one span to accept or reject: their other spans are not
+    annotated. Of the rows of several annotators for a text those of the first are read.
+    """
 
     name = "prodigy"
     title = "Prodigy JSON Lines: spans and relations of accepted texts"
@@ -38,16 +45,26 @@ class ProdigyFormat:
 
     def read(self, path: Path, reading: Reading) -> Iterator[Document]:
         """Read one document per accepted row."""
-        return read_documents(path, reading, lambda location, row: _documents(location, row, reading))
+        annotators: dict[tuple[Any, Any], Any] = {}  # of a text in an interface, the first
+        return read_documents(path, reading, lambda location, row: _documents(location, row, reading, annotators))
 
     def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
         """Write rows with spans, relations and ``answer: accept``."""
         return write_lines(path, (_row(document, reading) for document in documents))
 
 
-def _documents(location: str, row: Mapping[str, Any], reading: Reading) -> Iterator[Document]:
+def _documents(
+    location: str, row: Mapping[str, Any], reading: Reading, annotators: dict[tuple[Any, Any], Any]
+) -> Iterator[Document]:
+    view, annotator = own_id(row.get("_view_id")), own_id(row.get("_annotator_id"))
     if row.get("answer", "accept") != "accept":
         reading.notes["rows that were rejected or ignored are left out"] += 1
+        return
+    if view in _VIEWS:
+        reading.notes[f"rows of the interface {view!r}, which has no spans, are left out"] += 1
+        return
+    if row.get("_is_binary") is True:
+        reading.notes["rows with one span to accept or reject (_is_binary) are left out"] += 1
         return
     document = Document(location, text_of(row.get("text"), location, "text"))
     document.id = own_id(row.get("id"))
@@ -63,6 +80,10 @@ def _documents(location: str, row: Mapping[str, Any], reading: Reading) -> Itera
     document.tasks = frozenset(
         task for task, key in ((Task.NER, "spans"), (Task.RE, "relations")) if key in row
     ) or frozenset({Task.NER})
+    text = own_id(row.get("_input_hash"))
+    if text is not None and annotators.setdefault((text, view), annotator) != annotator:
+        reading.notes["of several annotators of a text the first was read"] += 1
+        return
     yield document
 
 

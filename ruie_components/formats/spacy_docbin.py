@@ -24,7 +24,7 @@ class DocbinFormat:
     """Entities of ``doc.ents``, and the spans of ``doc.spans["sc"]``, which may overlap.
 
     The file is msgpack; reading runs no code, and at most 1 GiB is unpacked. Documents are rebuilt from their words
-    only, because wrong numbers in other attributes can crash spaCy.
+    only, because wrong numbers in other attributes can crash spaCy. Those that were never annotated are left out.
     """
 
     name = "docbin"
@@ -43,9 +43,11 @@ class DocbinFormat:
         message = _unpack(path)
         try:
             strings = StringStore(message["strings"])
-            docs = list(_token_rows(message))
+            docs = list(_token_rows(message, path))
             groups = list(message.get("span_groups") or [b""] * len(docs))
             user = list(message.get("user_data") or [None] * len(docs))
+        except RowError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RowError(f"{path}: not a DocBin file of spaCy ({type(error).__name__}: {error})") from error
         vocab = Vocab(strings=strings)
@@ -53,7 +55,10 @@ class DocbinFormat:
             location = f"{path}, document {number}"
             try:
                 document = _document(location, columns, spaces, strings)
-                _add_spans(document, vocab, columns, spaces, strings, groups[number - 1], reading)
+                grouped = _add_spans(document, vocab, columns, spaces, strings, groups[number - 1], reading)
+                if not grouped and not any(columns["ENT_IOB"]):
+                    reading.notes["documents without annotations of entities are left out"] += 1
+                    continue
                 _add_own(document, user[number - 1] if number <= len(user) else None)
             except RowError as error:
                 reading.problem(str(error))
@@ -143,16 +148,22 @@ def _load_msgpack(data: bytes) -> Any:
     return unpackb(data, raw=False, object_pairs_hook=readable)
 
 
-def _token_rows(message: dict[str, Any]) -> Iterator[tuple[dict[str, list[int]], list[bool]]]:
+def _token_rows(message: dict[str, Any], path: Path) -> Iterator[tuple[dict[str, list[int]], list[bool]]]:
     """The relevant columns of each document by attribute, and its flags of spaces.
 
     Raises:
+        RowError: There are no entities.
         ValueError: The arrays are inconsistent.
     """
     import numpy as np
     from spacy.attrs import intify_attr
 
     attributes = list(message["attrs"])
+    if not {intify_attr("ENT_IOB"), intify_attr("ENT_TYPE")} <= set(attributes):
+        raise RowError(
+            f"{path}: it holds no entities. Write it with their attributes: "
+            f'DocBin(attrs=["ENT_IOB", "ENT_TYPE"], docs=docs).'
+        )
     wanted = {name: attributes.index(intify_attr(name)) for name in ("ORTH", "ENT_IOB", "ENT_TYPE")}
     lengths = np.frombuffer(message["lengths"], "int32")
     tokens = np.frombuffer(message["tokens"], "uint64").reshape(-1, len(attributes))
@@ -195,12 +206,13 @@ def _add_spans(
     strings: Any,
     packed: Any,
     reading: Reading,
-) -> None:
+) -> bool:
+    """Add the spans of the span categorizer; returns whether the document has their group, even an empty one."""
     from spacy.tokens import Doc
     from spacy.tokens._dict_proxies import SpanGroups
 
     if not packed or packed == SpanGroups._EMPTY_BYTES:
-        return
+        return False
     doc = Doc(vocab, words=[strings[value] for value in columns["ORTH"]], spaces=spaces)
     collects = gc.isenabled()
     try:
@@ -217,6 +229,7 @@ def _add_spans(
             mention = (span.label_, span.start_char, span.end_char)
             if mention not in known and span.label_ and span.start_char < span.end_char:
                 document.add_entity(*mention)
+    return _GROUP in groups
 
 
 def _add_own(document: Document, packed: Any) -> None:

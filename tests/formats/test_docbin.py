@@ -37,3 +37,22 @@ def test_a_damaged_span_group_is_reported_and_garbage_is_still_collected(doc, tm
     (problem,) = rows.report.problems
     assert "a.spacy, document 2: can't be read" in problem
     assert gc.isenabled()
+
+
+def test_documents_that_were_never_annotated_are_left_out(doc, tmp_path):
+    blank = spacy.blank("en")
+    empty, categorized = blank("Nobody annotated Bob."), blank("Nobody is here.")
+    empty.set_ents([])
+    categorized.spans["sc"] = []
+    docs = [doc, blank("Nobody read Bob."), empty, categorized]
+    spacy.tokens.DocBin(docs=docs).to_disk(tmp_path / "a.spacy")
+    rows = Import([tmp_path / "a.spacy"])
+    assert [row.text for row in rows] == [TEXT, empty.text, categorized.text]
+    assert rows.report.notes == {"documents without annotations of entities are left out": 1}
+
+
+def test_a_file_without_entities_says_so(doc, tmp_path):
+    spacy.tokens.DocBin(docs=[doc], attrs=["LEMMA", "POS"]).to_disk(tmp_path / "a.spacy")
+    rows = Import([tmp_path / "a.spacy"])
+    assert not list(rows)
+    assert rows.report.problems[0].startswith(f"{tmp_path / 'a.spacy'}: it holds no entities. Write it with")

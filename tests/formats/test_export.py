@@ -41,3 +41,10 @@ def test_a_repeated_entity_is_written_once(tmp_path):
     notes, entities = written(tmp_path / "a.jsonl", [ner(ADA, ADA)], "doccano")
     assert entities == [[("person", "Ada")]]
     assert notes == {"repeated entities are written once": 1}
+
+
+@pytest.mark.parametrize("metadata", [{"sentence": "Other", "events": [1], "page": 3}, {"meta": {"a": 1}}, {"meta": 1}])
+def test_metadata_does_not_replace_keys_of_ie_instructions(tmp_path, metadata):
+    rows = [ner(ADA, metadata=metadata)]
+    export(tmp_path / "a.json", rows, "ie-instructions")
+    assert list(Import([tmp_path / "a.json"], strict=True)) == rows
