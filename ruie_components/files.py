@@ -220,14 +220,15 @@ _BETWEEN = re.compile(r"[ \t\n\r]*")
 def json_values(path: str | Path, *, encoding: str | None = None) -> Iterator[tuple[str, Any]]:
     """The elements of a JSON array, or else JSON values one after another, each with its location: ``FILE, line N``.
 
-    Only one chunk of the file and one value are in memory. A single object is one value.
+    Elements of an array that begin on the same line have their number, too: ``FILE, line N, item M``. Only one chunk of
+    the file and one value are in memory. A single object is one value.
 
     Raises:
         RowError: The file can't be read, is not JSON, or holds a value of more than 64 Mi characters.
     """
     path = Path(path)
     decoder = json.JSONDecoder()
-    line = 1
+    line, number, last = 1, 0, 0  # the numbers of the line, the last value, and the line where that value ended
     with _reading(path, lambda: line), open_text(path, "r", encoding=encoding) as file:
         text, at, ended, in_array, comma = "", 0, False, None, False
         while True:
@@ -256,9 +257,10 @@ def json_values(path: str | Path, *, encoding: str | None = None) -> Iterator[tu
                         raise RowError(f"{path}, line {line}: not JSON: {reason}") from error
                 else:
                     if end < len(text) or ended:  # a number may continue in the next chunk
-                        yield f"{path}, line {line}", value
+                        number += 1
+                        yield f"{path}, line {line}{f', item {number}' if in_array and line == last else ''}", value
                         line += text.count("\n", at, end)
-                        at, comma = end, True
+                        at, comma, last = end, True, line
                         continue
             elif ended:
                 if in_array:

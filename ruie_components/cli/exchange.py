@@ -29,7 +29,7 @@ SHOWN_PROBLEMS = 20
 _OUT_ONLY = ("csv", "graphml")
 _ENDINGS = {
     ".csv": "csv", ".tsv": "csv", ".graphml": "graphml", ".spacy": "docbin", ".jsonl": "jsonl", ".conll": "conll",
-    ".parquet": "huggingface",
+    ".parquet": "huggingface", ".jsonl.gz": "jsonl", ".conll.gz": "conll", ".csv.gz": "csv",
 }  # fmt: skip
 
 Tasks = Annotated[
@@ -188,7 +188,7 @@ def export(
         raise typer.BadParameter("name the file or folder to write", param_hint="--to")
     if (file is None) == (store is None):
         raise typer.BadParameter("give either a file or --store", param_hint="FILE")
-    name = format or _ENDINGS.get(to.suffix.lower())
+    name = format or next((each for end, each in _ENDINGS.items() if to.name.lower().endswith(end)), None)
     if name is None or name not in (*formats(), *_OUT_ONLY):
         known = ", ".join([*formats(), *_OUT_ONLY])
         raise typer.BadParameter(f"formats are {known}" if name else f"name one of {known}", param_hint="--format")

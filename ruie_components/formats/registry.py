@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
+from zipfile import is_zipfile
 
 from ruie_components.errors import RowError
 from ruie_components.formats.base import Format, Sample
@@ -68,8 +69,17 @@ def guess_format(path: str | Path, *, encoding: str | None = None) -> Format:
     for each in formats().values():
         if each.recognizes(sample):
             return each
-    if not path.is_dir() and not path.stat().st_size:
+    if path.is_dir():
+        endings = dict.fromkeys(each.suffix for each in sorted(path.rglob("*")) if each.is_file() and each.suffix)
+        held = f" It has files in {', '.join(list(endings)[:5])}." if endings else ""
+        raise RowError(
+            f"{path}: a folder is read if it is one of brat (.txt with .ann) or a saved Hugging Face data set.{held} "
+            f"Name the files in it."
+        )
+    if not path.stat().st_size:
         raise RowError(f"{path}: the file is empty")
+    if is_zipfile(path):
+        raise RowError(f"{path}: it is a ZIP file. Unpack it, and name the files or the folder.")
     keys = f" Its rows have the keys {', '.join(sorted(sample.rows[0]))}." if sample.rows else ""
     raise RowError(
         f"{path}: its format is not recognized.{keys} Name it with --format (format=): {', '.join(formats())}. "

@@ -93,6 +93,13 @@ def test_another_encoding_is_named(ruie, tmp_path):
     assert [row.text for row in read_examples(tmp_path / "b.jsonl")] == ["Zürich"]
 
 
+def test_the_format_of_a_compressed_file_is_known(ruie, tmp_path):
+    write_examples(tmp_path / "a.jsonl", EXAMPLES)
+    status, out, err = ruie("export", "a.jsonl", "--to", "b.jsonl.gz")
+    assert (status, out) == (0, "3 examples in b.jsonl.gz (jsonl).\n"), err
+    assert list(read_examples(tmp_path / "b.jsonl.gz")) == EXAMPLES
+
+
 def test_a_table_and_a_graph(ruie, tmp_path):
     write_examples(tmp_path / "a.jsonl", [*EXAMPLES, MET, MET.model_copy(update={"id": "again"})])
     assert ruie("export", "a.jsonl", "--to", "a.csv")[0] == 0

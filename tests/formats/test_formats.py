@@ -234,7 +234,7 @@ def test_positions_of_ie_instructions_are_not_trusted(tmp_path):
     files = Import([path])
     (example,) = files
     assert [entity.start for entity in example.entities] == [8, 0]
-    assert files.report.problems == [f"{path}, line 1: entities[0]: 'Eva' is not in the sentence"]
+    assert files.report.problems == [f"{path}, line 1, item 2: entities[0]: 'Eva' is not in the sentence"]
 
 
 def test_a_mapping_renames_drops_and_says_what_it_did_not_meet(tmp_path):
