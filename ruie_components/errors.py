@@ -49,21 +49,22 @@ class AdaptationError(RuieError):
     """An encoder can't be adapted: it can't be trained, or the teacher doesn't fit the pool."""
 
 
-def explain(error: ValidationError, most: int = 3) -> str:
-    """A pydantic error in plain words, field by field."""
-    return "; ".join(f"{_field(each['loc'])}: {_message(each)}" for each in error.errors()[:most])
+def explain(error: ValidationError, most: int = 3, *, whole: str = "row: ") -> str:
+    """A pydantic error in plain words, field by field; ``whole`` precedes what is wrong with several fields."""
+    fields = ((_field(each["loc"]), _message(each)) for each in error.errors()[:most])
+    return "; ".join(f"{field}: {message}" if field else f"{whole}{message}" for field, message in fields)
 
 
 def _field(location: tuple[int | str, ...]) -> str:
-    """A path such as ``entities[0].start``.
+    """A path such as ``entities[0].start``; empty for the whole.
 
     >>> _field(("entities", 0, "start")), _field(())
-    ('entities[0].start', 'row')
+    ('entities[0].start', '')
     """
     name = ""
     for part in location:
         name += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return name.removeprefix(".") or "row"
+    return name.removeprefix(".")
 
 
 def _message(error: ErrorDetails) -> str:

@@ -7,13 +7,18 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from weakref import WeakSet
 
-from ruie_components.errors import RuieError
+from pydantic import ValidationError
+
+from ruie_components.errors import RuieError, explain
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore, TunedSettings
 from ruie_components.types import Demonstration, EventQuery, Example, Query, Task
 
 _LOG = logging.getLogger(__name__)
+_WARNED: WeakSet[DemonstrationStore] = WeakSet()
+"""The stores for which a warning about tuned settings was logged."""
 
 QueryInput = Query | Example | Mapping[str, Any] | str
 """A query; an example, which stands for its query; a mapping with ``text`` and perhaps ``task``, ``labels`` (or
@@ -38,7 +43,7 @@ class DemonstrationRetriever:
         text_key: The key under which mappings hold the text. Default: ``text``, else ``input``.
 
     Raises:
-        TypeError: ``selector`` is not a ``Selector``.
+        TypeError: ``store`` is not a ``DemonstrationStore``, or ``selector`` not a ``Selector``.
         ValueError: ``k`` is negative, ``labels`` is a string, or ``task`` or ``event`` is not valid.
 
     >>> ada = {"text": "Ada", "type": "person", "start": 0, "end": 3}
@@ -62,6 +67,11 @@ class DemonstrationRetriever:
         *,
         text_key: str | None = None,
     ) -> None:
+        if not isinstance(store, DemonstrationStore):
+            raise TypeError(
+                f"expected a DemonstrationStore as store, got {type(store).__name__}: DemonstrationStore.open(PATH), "
+                "for example"
+            )
         if selector is not None and not isinstance(selector, Selector):
             raise TypeError(f'expected a Selector, got {type(selector).__name__}; use Selector("mmr"), for example')
         self.store = store
@@ -107,7 +117,7 @@ class DemonstrationRetriever:
         if isinstance(value, Example):
             value = value.query
         if isinstance(value, Query):
-            return Query.model_validate({**dict(value), **given}) if given else value
+            return _query({**dict(value), **given}) if given else value
         own = {"text": value} if isinstance(value, str) else self._read(value)
         return self._complete({**own, **given})
 
@@ -215,12 +225,13 @@ class DemonstrationRetriever:
     def _complete(self, known: dict[str, Any]) -> Query:
         task = Task(known.get("task") or self.task or self._only_task())
         labels = known.get("labels", self.labels)
-        labels = self.store.labels(task) if labels is None else _label_list(labels)
+        labels = self.store.labels(task) if (of_pool := labels is None) else _label_list(labels)
         if not labels:
-            raise ValueError(f"pool {self.store.pool!r} has no {task} labels: give labels=[...]")
+            empty = f"pool {self.store.pool!r} has no {task} labels" if of_pool else "the list of labels is empty"
+            raise ValueError(f"{empty}: give labels=[...]{'' if of_pool else ', or none for those of the pool'}")
         event = known.get("event", self.event) if task is Task.EAE else known.get("event")
-        own = {name: known[name] for name in ("id", "metadata") if name in known}
-        return Query(task=task, text=known["text"], labels=labels, event=event, **own)
+        own: dict[str, Any] = {name: known[name] for name in ("id", "metadata") if name in known}
+        return _query({"task": task, "text": known["text"], "labels": labels, "event": event, **own})
 
     def _only_task(self) -> Task:
         tasks = list(self.store.tasks)
@@ -236,7 +247,8 @@ def _warn_of_tuned(store: DemonstrationStore) -> None:
     """Say that settings are not used where it is open which task they would be for."""
     tasks = store.tasks
     tuned = [task for task in tasks if store.tuned(task)]
-    if tuned and len(tasks) > 1:
+    if tuned and len(tasks) > 1 and store not in _WARNED:
+        _WARNED.add(store)
         _LOG.warning(
             "the settings that ruie tune chose for %s are not used: pool %r holds several tasks; give task=%r",
             " and ".join(tuned),
@@ -245,9 +257,17 @@ def _warn_of_tuned(store: DemonstrationStore) -> None:
         )
 
 
+def _query(fields: Mapping[str, Any]) -> Query:
+    try:
+        return Query.model_validate(fields)
+    except ValidationError as error:
+        raise ValueError(explain(error, whole="")) from error
+
+
 def _label_list(labels: Any) -> tuple[str, ...]:
-    if isinstance(labels, str):
-        raise ValueError(f"expected a list of labels, got the string {labels!r}")
+    if isinstance(labels, str | Mapping):
+        kind = "string" if isinstance(labels, str) else "mapping"
+        raise ValueError(f"labels: expected a list of labels, got the {kind} {labels!r:.80}")
     return tuple(labels)
 
 

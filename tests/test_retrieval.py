@@ -139,7 +139,7 @@ def test_an_input_that_fails_leaves_the_others_their_demonstrations(entities):
     values = [TEXT, " ", QUERIES["RE"], 3, {"text": "Cy ran."}]
     results = DemonstrationRetriever(entities, k=1).retrieve_many(values)
     kinds = [type(result).__name__ for result in results]
-    assert kinds == ["list", "ValidationError", "StoreError", "TypeError", "list"]
+    assert kinds == ["list", "ValueError", "StoreError", "TypeError", "list"]
     assert isinstance(results[2], StoreError)
     assert DemonstrationRetriever(entities).retrieve_many([]) == []
 
@@ -164,3 +164,15 @@ def test_its_repr_is_short_and_says_what_holds(entities):
 def test_the_id_and_metadata_of_a_mapping_go_with_its_query(entities):
     query = DemonstrationRetriever(entities).query({"text": TEXT, "id": 7, "metadata": {"page": 3}})
     assert (query.id, query.metadata) == (7, {"page": 3})
+
+
+def test_wrong_arguments_say_what_to_give(entities):
+    with pytest.raises(TypeError, match="expected a DemonstrationStore as store, got str"):
+        DemonstrationRetriever("pool")
+    retriever = DemonstrationRetriever(entities)
+    with pytest.raises(ValueError, match=r"the list of labels is empty: give labels=.*or none for those of the pool"):
+        retriever.query(TEXT, labels=[])
+    with pytest.raises(ValueError, match="labels: expected a list of labels, got the mapping"):
+        retriever.query({"text": TEXT, "schema": {"type": "object"}})
+    with pytest.raises(ValueError, match=r"^text is empty: there is nothing to extract from$"):
+        retriever.query(" ")

@@ -2,7 +2,7 @@
 
 from ruie_components.answers.extraction_builder import MentionMode
 from ruie_components.answers.grammar import Hold, grammar
-from ruie_components.answers.grounding import FUZZY_THRESHOLD, Grounder
+from ruie_components.answers.grounding import FUZZY_THRESHOLD, Grounder, check_threshold
 from ruie_components.answers.items import Item
 from ruie_components.answers.parsing import as_linear, as_text, parse, parse_items
 from ruie_components.answers.schema import json_schema
@@ -15,6 +15,7 @@ __all__ = [
     "MentionMode",
     "as_linear",
     "as_text",
+    "check_threshold",
     "grammar",
     "json_schema",
     "parse",

@@ -75,6 +75,12 @@ class Matches:
         return self._read[:limit]
 
 
+def check_threshold(threshold: float | None) -> None:
+    """Raise ``ValueError`` if a minimum similarity is not of 100: 0.9 would accept spans that are made up."""
+    if threshold is not None and not 1 < threshold <= 100:
+        raise ValueError(f"fuzzy_threshold is a similarity of 100, such as 90, or None; got {threshold!r}")
+
+
 class Grounder:
     """Matches spans with one text.
 
@@ -87,6 +93,7 @@ class Grounder:
     def __init__(self, text: str, *, answer_length: int = 0, threshold: float | None = FUZZY_THRESHOLD) -> None:
         self.text = text
         self._line = one_line(text)  # the text as the model saw it, at the same offsets
+        check_threshold(threshold)
         self._threshold = threshold
         work = _BUDGET_FACTOR * (len(text) + answer_length)
         self._budgets = {kind: floor + work for kind, floor in _BUDGET_FLOORS.items()}

@@ -91,7 +91,7 @@ def parse(
 
     Raises:
         AnswerError: In strict mode: parts of the answer were rejected, or it is empty.
-        ValueError: ``mentions`` is something else.
+        ValueError: ``mentions`` is something else, or ``fuzzy_threshold`` is not of 100.
 
     >>> query = Query(task="NER", text="Ada met Bob.", labels=["person"])
     >>> extraction = parse("Sure! Here you go: person: Ada; person: Eve", query)

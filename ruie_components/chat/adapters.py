@@ -9,13 +9,13 @@ import asyncio
 import inspect
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeAlias
 
 from ruie_components.chat.base import ChatModel, Constraint, ModelInput, Response
 from ruie_components.chat.loading import load_model
-from ruie_components.chat.reading import as_mapping, is_piece, is_truncated, read_response, usage_in
+from ruie_components.chat.reading import StreamedAnswer, as_mapping, is_truncated, read_response, usage_in
 from ruie_components.chat.servers import grammar_options
 from ruie_components.prompts import Message
 
@@ -78,16 +78,18 @@ def as_chat_model(model: AnyChatModel) -> ChatModel:
     """
     if isinstance(model, str):
         return load_chat_model(model)
-    if isinstance(model, ChatModel) and not isinstance(model, type):
-        return model
-    if hasattr(model, "invoke"):
-        return LangChainModel(model)
-    if hasattr(model, "chat") and hasattr(model, "achat"):
-        return LlamaIndexModel(model)
-    if callable(model) and not isinstance(model, type):
-        return FunctionModel(model)
+    if not isinstance(model, type):
+        if isinstance(model, ChatModel):
+            return model
+        if hasattr(model, "invoke"):
+            return LangChainModel(model)
+        if hasattr(model, "chat") and hasattr(model, "achat"):
+            return LlamaIndexModel(model)
+        if callable(model):
+            return FunctionModel(model)
+    given = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
     raise TypeError(
-        f"expected a chat model, got {model if isinstance(model, type) else type(model).__name__}: give a name such "
+        f"expected a chat model, got {given}: give a name such "
         'as "ollama:llama3.1:8b", a LangChain chat model, a LlamaIndex LLM, or a function from a list of '
         "(role, content) pairs to the answer's text"
     )
@@ -119,16 +121,17 @@ class FunctionModel:
 
     def complete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
         """Call the function; an async one in its own event loop."""
-        if self._is_async:
+        answer = self.function(prompt.messages)
+        if inspect.isawaitable(answer):
             with ThreadPoolExecutor(1) as thread:  # this thread may already run a loop
-                return read_response(thread.submit(asyncio.run, self.function(prompt.messages)).result())
-        return read_response(self.function(prompt.messages))
+                answer = thread.submit(asyncio.run, _awaited(answer)).result()
+        return read_response(answer)
 
     async def acomplete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
         """Await an async function; call another one in a thread."""
-        if self._is_async:
-            return read_response(await self.function(prompt.messages))
-        return read_response(await asyncio.to_thread(self.function, prompt.messages))
+        is_async = self._is_async
+        answer = self.function(prompt.messages) if is_async else await asyncio.to_thread(self.function, prompt.messages)
+        return read_response(await answer if inspect.isawaitable(answer) else answer)
 
     def stream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Iterator[Response]:
         """The whole answer as one piece."""
@@ -137,6 +140,10 @@ class FunctionModel:
     async def astream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> AsyncIterator[Response]:
         """The whole answer as one piece."""
         yield await self.acomplete(prompt)
+
+
+async def _awaited(answer: Awaitable[Any]) -> Any:
+    return await answer
 
 
 class LangChainModel:
@@ -214,7 +221,7 @@ class LangChainModel:
         if not hasattr(self.model, "stream"):
             yield self.complete(prompt, constraint=constraint)
             return
-        rest = _Rest()
+        rest = StreamedAnswer()
         for chunk in self.model.stream(prompt.messages, **self._options(constraint), **self._stream_options()):
             yield from rest.add(chunk)
         yield from rest.end()
@@ -224,7 +231,7 @@ class LangChainModel:
         if not hasattr(self.model, "astream"):
             yield await self.acomplete(prompt, constraint=constraint)
             return
-        rest = _Rest()
+        rest = StreamedAnswer()
         async for chunk in self.model.astream(prompt.messages, **self._options(constraint), **self._stream_options()):
             for response in rest.add(chunk):
                 yield response
@@ -294,22 +301,20 @@ class LlamaIndexModel:
 
     def stream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Iterator[Response]:
         """``stream_chat`` with the LLM."""
-        last: Any = None
+        pieces = _Deltas()
         for chunk in self.llm.stream_chat(_llama_index_messages(prompt.messages), **self._options(constraint)):
-            last = chunk
-            yield Response(chunk.delta or "")
-        if last is not None:
-            yield self._read(last, text="")
+            yield pieces.add(chunk)
+        if pieces.last is not None:
+            yield self._read(pieces.last, text=pieces.rest())
 
     async def astream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> AsyncIterator[Response]:
         """``astream_chat`` with the LLM."""
-        last: Any = None
+        pieces = _Deltas()
         messages = _llama_index_messages(prompt.messages)
         async for chunk in await self.llm.astream_chat(messages, **self._options(constraint)):
-            last = chunk
-            yield Response(chunk.delta or "")
-        if last is not None:
-            yield self._read(last, text="")
+            yield pieces.add(chunk)
+        if pieces.last is not None:
+            yield self._read(pieces.last, text=pieces.rest())
 
     def _options(self, constraint: Constraint | None) -> dict[str, Any]:
         if constraint is None or constraint.json_schema is None:
@@ -325,39 +330,31 @@ class LlamaIndexModel:
         return Response(content, *usage, truncated=is_truncated(raw))
 
 
-class _Rest:
-    """The parts of a stream that later chunks complete: tool calls and parsed objects."""
+class _Deltas:
+    """The pieces of a LlamaIndex stream. Some LLMs leave ``delta`` out and give the whole text so far.
+
+    The text of a structured LLM does not grow at its end: it is given as a whole after the last chunk.
+    """
 
     def __init__(self) -> None:
-        self._whole: Any = None
-        self._has_text = False
+        self.last: Any = None
+        self._given = ""
+        self._whole = ""  # of the chunk before
 
-    def add(self, chunk: Any) -> Iterator[Response]:
-        if not is_piece(chunk):
-            both = isinstance(self._whole, Mapping) and isinstance(chunk, Mapping)
-            self._whole = {**self._whole, **chunk} if both else chunk
-            return
-        if getattr(chunk, "tool_call_chunks", None):
-            self._whole = chunk if self._whole is None else self._whole + chunk
-        piece = read_response(chunk if isinstance(chunk, str) else _WithoutTools(chunk))
-        self._has_text = self._has_text or bool(piece.text)
-        yield piece
+    def add(self, chunk: Any) -> Response:
+        before, self._whole, self.last = self._whole, chunk.message.content or "", chunk
+        delta = chunk.delta
+        if delta is None:
+            grows = before and self._whole.startswith(before)
+            delta = self._whole[len(self._given) :] if grows else ""
+        self._given += delta
+        return Response(delta)
 
-    def end(self) -> Iterator[Response]:
-        if self._whole is not None and not self._has_text:
-            yield Response(read_response(self._whole).text)
-
-
-class _WithoutTools:
-    """A chunk whose tool calls are still incomplete."""
-
-    tool_calls: Sequence[Any] = ()
-
-    def __init__(self, chunk: Any) -> None:
-        self._chunk = chunk
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._chunk, name)
+    def rest(self) -> str:
+        """What the chunks did not give piece by piece."""
+        if not self._whole or self._whole.startswith(self._given):
+            return self._whole[len(self._given) :]
+        return f"\n{self._whole}"
 
 
 def _read(answer: Any) -> Response:

@@ -205,6 +205,7 @@ class GgufChat:
         parameters.n_parallel = self.parallel
         parameters.cpuparams.n_threads = self.threads
         parameters.cpuparams_batch.n_threads = self.threads
+        parameters.cache_ram_mib = 0  # else it keeps the states of earlier prompts, in up to 8 GiB of memory
         parameters.verbosity = -1
         parameters.warmup = False
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ _NAMES = (
     "ollama:MODEL such as ollama:llama3.1:8b, gguf:PATH, openai:MODEL, another PROVIDER:MODEL of LangChain's, the URL "
     "of a server that speaks OpenAI's protocol, openai-batch:ANSWERS, or baseline"
 )
+
+_REASONS = re.compile(r"o\d")
+"""The names of OpenAI's models that refuse a temperature. LangChain leaves it out for the later ones itself."""
 
 
 def load_model(name: str, **options: Any) -> Any:
@@ -81,7 +85,11 @@ def _openai(model: str, options: dict[str, Any]) -> Any:
     except ImportError as error:
         raise _missing("OpenAI's protocol", "langchain-openai", error) from error
     base_url = options.get("base_url") or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
-    options = {"temperature": 0.0, **options}
+    fields = ChatOpenAI.model_fields
+    names = {*fields, *(field.alias for field in fields.values() if field.alias)}
+    _refuse_unknown(options, names, "a model with OpenAI's protocol", _option_names(ChatOpenAI))
+    if base_url or not _REASONS.match(model):
+        options = {"temperature": 0.0, **options}
     if base_url:
         options["base_url"] = str(base_url)  # the settings name the server, also where the environment does
         if "api_key" not in options and not os.environ.get("OPENAI_API_KEY"):
@@ -91,7 +99,9 @@ def _openai(model: str, options: dict[str, Any]) -> Any:
 
             timeout = {"timeout": options["timeout"]} if options.get("timeout") else {"timeout": 300.0}
             options.setdefault("http_client", httpx.Client(**client, **timeout))
-            options.setdefault("http_async_client", httpx.AsyncClient(**client, **timeout))
+            # without kept connections: they belong to one event loop, and a program may run several
+            limits = httpx.Limits(max_keepalive_connections=0)
+            options.setdefault("http_async_client", httpx.AsyncClient(**client, **timeout, limits=limits))
     elif "api_key" not in options and not os.environ.get("OPENAI_API_KEY"):
         raise ChatModelError("OpenAI needs a key: set OPENAI_API_KEY, or give base_url for your own server")
     return ChatOpenAI(model=model, max_retries=0, **options)  # retries are the extractor's
@@ -101,13 +111,21 @@ def _init_chat_model(name: str, provider: str, options: dict[str, Any]) -> Any:
     try:
         from langchain.chat_models import init_chat_model
     except ImportError as error:
-        raise _missing(f"{name!r}", f"langchain langchain-{provider.replace('_', '-')}", error) from error
+        package = "langchain, and LangChain's package of the provider" if provider else "langchain"
+        raise _missing(f"{name!r}", package, error) from error
     try:
         return init_chat_model(name, **options)
-    except ImportError as error:
-        raise _missing(f"{name!r}", f"langchain-{provider.replace('_', '-')}", error) from error
+    except ImportError as error:  # it names the package, which may be called otherwise than the provider
+        raise ImportError(f"{name!r} can't be loaded: {error}", name=error.name) from error
     except ValueError as error:
+        if str(error).startswith(("Unsupported", "Unable to infer")):  # and the names of all providers
+            raise ValueError(
+                f"{name!r} can't be loaded: LangChain has no provider {provider!r}. For a model of Ollama's give "
+                f"ollama:{name}, for a file gguf:{name}, for a server http://{name}; or {_NAMES}"
+            ) from error
         raise ValueError(f"{name!r} can't be loaded: {error}. Give {_NAMES}") from error
+    except Exception as error:  # of the provider's client, for example without a key
+        raise ChatModelError(f"{name!r} can't be loaded: {type(error).__name__}: {error}") from error
 
 
 def _missing(what: str, package: str, error: ImportError) -> ImportError:

@@ -64,7 +64,9 @@ class OllamaChat(ChatOllama):
         timeout = values.get("timeout", cls.model_fields["timeout"].default)
         url = values.get("base_url") or ollama_url()
         client = {"timeout": timeout, **client_options(url), **(values.get("client_kwargs") or {})}
-        return {**values, "base_url": url, "client_kwargs": client}
+        # without kept connections: they belong to one event loop, and a program may run several
+        limits = {"limits": httpx.Limits(max_keepalive_connections=0), **(values.get("async_client_kwargs") or {})}
+        return {**values, "base_url": url, "client_kwargs": client, "async_client_kwargs": limits}
 
     @property
     def _identifying_params(self) -> dict[str, Any]:

@@ -21,8 +21,11 @@ _AT_LIMIT = re.compile(r"length|max_?(new_?|output_?|completion_?)?tokens?|conte
 """Their values for the token limit: Ollama, OpenAI and vLLM ``length``, Mistral ``model_length``, Anthropic, Bedrock
 and Google ``max_tokens`` in any case, OpenAI's responses ``max_output_tokens``, llama.cpp ``limit``."""
 
-# OpenAI, Anthropic, Google, Ollama
+_REFUSED = re.compile(r"filter|safety|refus|blocklist|prohibited|guardrail|recitation|spii", re.I)
+"""Their values for an answer that was withheld: OpenAI and Azure, Google, Anthropic, Bedrock."""
+
 _LONGEST_CHARACTER = 4  # bytes in UTF-8
+# OpenAI, Anthropic, Google, Ollama
 _INPUT_TOKENS = ("prompt_tokens", "input_tokens", "prompt_token_count", "prompt_eval_count")
 _OUTPUT_TOKENS = ("completion_tokens", "output_tokens", "candidates_token_count", "eval_count")
 
@@ -47,11 +50,54 @@ def read_response(answer: Any) -> Response:
     if _is_structured(answer):
         return Response(to_json(answer, by_alias=True, serialize_unknown=True).decode())
     usage = getattr(answer, "usage_metadata", None) or {}
-    text = text_of(answer) or _tool_calls(getattr(answer, "tool_calls", None) or ())
     metadata = getattr(answer, "response_metadata", None)
+    parts = (text_of(answer), _tool_calls(answer))  # models say "Sure:" before a call
+    text = "\n".join(filter(None, parts)) or _refusal(answer, metadata)
     logprobs = as_mapping(as_mapping(metadata).get("logprobs")).get("content")  # OpenAI's protocol
     tokens = token_probabilities(logprobs) if isinstance(logprobs, list) else ()
     return Response(text, usage.get("input_tokens"), usage.get("output_tokens"), is_truncated(metadata), tokens)
+
+
+class StreamedAnswer:
+    """Converts the chunks of a stream. Tool calls and parsed objects, which later chunks complete, come at its end."""
+
+    def __init__(self) -> None:
+        self._whole: Any = None
+        self._has_text = False
+
+    def add(self, chunk: Any) -> Iterator[Response]:
+        """The response of a chunk, if it has any that is complete."""
+        if chunk is None:  # a function or structured model without an answer
+            return
+        if _is_structured(chunk):
+            both = isinstance(self._whole, Mapping) and isinstance(chunk, Mapping)
+            self._whole = {**self._whole, **chunk} if both else chunk
+            return
+        if getattr(chunk, "tool_call_chunks", None):
+            self._whole = chunk if self._whole is None else self._whole + chunk
+        piece = read_response(chunk if isinstance(chunk, str) else _WithoutTools(chunk))
+        self._has_text = self._has_text or bool(piece.text)
+        yield piece
+
+    def end(self) -> Iterator[Response]:
+        """The response of what the chunks completed, if there is any."""
+        if self._whole is None:
+            return
+        text = read_response(self._whole).text if _is_structured(self._whole) else _tool_calls(self._whole)
+        if text:
+            yield Response(f"\n{text}" if self._has_text else text)
+
+
+class _WithoutTools:
+    """A chunk whose tool calls are still incomplete."""
+
+    tool_calls: Sequence[Any] = ()
+
+    def __init__(self, chunk: Any) -> None:
+        self._chunk = chunk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._chunk, name)
 
 
 def token_probabilities(entries: Sequence[Mapping[str, Any]]) -> tuple[TokenProbability, ...]:
@@ -100,11 +146,6 @@ def text_of(message: Any) -> str:
     raise TypeError(f"the chat model returned {type(message).__name__}, which has neither .text nor .content")
 
 
-def is_piece(answer: Any) -> bool:
-    """Whether an element of a stream continues the earlier ones, as text does, instead of replacing them."""
-    return not _is_structured(answer)
-
-
 def is_truncated(metadata: Any) -> bool:
     """Whether a provider's metadata says that the answer ended at the token limit.
 
@@ -130,12 +171,25 @@ def _is_structured(answer: Any) -> bool:
     return isinstance(answer, Mapping | list | tuple) or (is_dataclass(answer) and not hasattr(answer, "text"))
 
 
-def _tool_calls(calls: Sequence[Mapping[str, Any]]) -> str:
-    """Tool calls as a JSON answer: the arguments, with the tool's name as type if they are one item."""
-    items = [_item(call) for call in calls]
+def _tool_calls(message: Any) -> str:
+    """A message's tool calls as a JSON answer: the arguments, with the tool's name as type if they are one item."""
+    items = [_item(call) for call in getattr(message, "tool_calls", None) or ()]
     if not items:
         return ""
     return json.dumps(items[0] if len(items) == 1 else items, ensure_ascii=False)
+
+
+def _refusal(answer: Any, metadata: Any) -> str:
+    """Why an answer is empty: a refusal, or the filter that withheld it; empty where neither is told."""
+    told = [getattr(answer, "additional_kwargs", None), getattr(answer, "content", None)]
+    for key, value in _items(told):
+        if key == "refusal" and isinstance(value, str) and value:
+            return f"[refused] {value}"
+    for key, value in _items(metadata):
+        reason = str(value.name if isinstance(value, Enum) else value)
+        if _is_end(key) and _REFUSED.search(reason):
+            return f"[{reason}]"
+    return ""
 
 
 def _item(call: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,12 +206,14 @@ def _item(call: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
+def _is_end(key: str) -> bool:
+    return re.sub("[^a-z]", "", key.lower()) in _END_KEYS
+
+
 def _ends_at_limit(key: str, value: Any) -> bool:
-    key = re.sub("[^a-z]", "", key.lower())
-    if key == "stoppedlimit":  # llama.cpp
-        return value is True
-    if key not in _END_KEYS:
-        return False
+    if not _is_end(key):
+        return re.sub("[^a-z]", "", key.lower()) == "stoppedlimit" and value is True  # llama.cpp
+    key = key.lower()
     if isinstance(value, Enum):
         value = value.name
     if key == "status":

@@ -134,13 +134,15 @@ def stream(
         pieces = iter(model.stream(prompt, constraint=constraint))
         return pieces, next(pieces, None)
 
+    begun = False
     try:
         pieces, first = Retrying(**policy(retries))(begin)
+        begun = True
         if first is not None:
             yield first
         yield from pieces
     except Exception as error:
-        if (translated := to_chat_model_error(error, model.name, retries)) is None:
+        if (translated := to_chat_model_error(error, model.name, 0 if begun else retries)) is None:
             raise
         raise translated from error
 
@@ -154,16 +156,18 @@ async def astream(
         pieces = aiter(model.astream(prompt, constraint=constraint))
         return pieces, await anext(pieces, None)
 
+    begun = False
     try:
         pieces: AsyncIterator[Response]
         first: Response | None
         pieces, first = await AsyncRetrying(**policy(retries))(begin)
+        begun = True
         if first is not None:
             yield first
         async for piece in pieces:
             yield piece
     except Exception as error:
-        if (translated := to_chat_model_error(error, model.name, retries)) is None:
+        if (translated := to_chat_model_error(error, model.name, 0 if begun else retries)) is None:
             raise
         raise translated from error
 
@@ -309,6 +313,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _is_transient(error: BaseException) -> bool:
     if isinstance(error, ConnectionError | TimeoutError) or getattr(error, "is_retryable", None) is True:
         return True
+    if isinstance(error, RuntimeError) and str(error) == "Event loop is closed":
+        return True  # a kept connection of an earlier event loop, which the client has now dropped
     return not _names(error).isdisjoint(_TRANSPORT_ERRORS) or status_of(error) in _RETRY_STATUS
 
 

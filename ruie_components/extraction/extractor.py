@@ -68,8 +68,8 @@ class Extractor:
 
     Raises:
         TypeError: ``model`` is not a chat model, or ``selector`` not a ``Selector``.
-        ValueError: ``k`` or ``fixed`` is negative; ``answer_format``, ``order``, ``hold`` or the model's name is
-            unknown; or ``hold`` is given and the model takes no grammar.
+        ValueError: ``k`` or ``fixed`` is negative; ``fuzzy_threshold`` is not of 100; ``answer_format``, ``order``,
+            ``hold`` or the model's name is unknown; or ``hold`` is given and the model takes no grammar.
         ImportError: The model needs a package that is not installed; the message names it.
     """
 
@@ -97,6 +97,7 @@ class Extractor:
     ) -> None:
         if not isinstance(fixed, int) or fixed < 0:
             raise ValueError(f"fixed must be a whole number >= 0, got {fixed!r}")
+        answers.check_threshold(fuzzy_threshold)
         self.retriever = DemonstrationRetriever(store, selector, k, task, labels, event)
         tuned = self.retriever.tuned
         self.model = _in_mode(as_chat_model(model), tuned.mode)

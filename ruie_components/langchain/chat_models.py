@@ -22,7 +22,7 @@ from ruie_components.chat import (
     TokenProbability,
     as_chat_model,
 )
-from ruie_components.chat.adapters import LangChainModel
+from ruie_components.chat.adapters import FunctionModel, LangChainModel
 from ruie_components.chat.loading import load_model
 from ruie_components.prompts import Message
 
@@ -86,6 +86,12 @@ class RUIEChatModel(BaseChatModel):
     chat_model: ChatModel
     stop: list[str] | None = None
 
+    @override
+    def model_post_init(self, context: Any, /) -> None:
+        super().model_post_init(context)
+        if self.cache is None and isinstance(self.chat_model, FunctionModel):
+            self.cache = False  # LangChain's global cache could not tell two functions apart
+
     @property
     def model_name(self) -> str:
         """The chat model's name."""
@@ -102,7 +108,8 @@ class RUIEChatModel(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"model": self.chat_model.name, **self.chat_model.settings}
+        stop = {"stop_sequences": self.stop} if self.stop else {}
+        return {"model": self.chat_model.name, **self.chat_model.settings, **stop}
 
     @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,9 @@ from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore
 from ruie_components.types import Demonstration, EventQuery, Example, Query, Task
 
+_FIELDS = frozenset(("query", "task", "labels", "schema", "event", "id", "metadata"))
+"""The names under which a mapping holds more than its text; a prompt's ``id`` and ``metadata`` may be anything."""
+
 
 class RUIEExampleSelector(BaseExampleSelector):
     """Selects the demonstrations for a few-shot prompt, the most similar last, next to the input.
@@ -39,6 +42,8 @@ class RUIEExampleSelector(BaseExampleSelector):
         event: For EAE, the event of inputs without one.
         selector: How demonstrations are chosen. Default: as tuned, else ``Selector()``.
         text_key: The variable that holds the text. Default: ``text``, else ``input``.
+        variables: The variables that are read besides the text; of ``query``, ``task``, ``labels``, ``schema``,
+            ``event``. Leave those out that your prompt uses for something else.
         answer_format: How ``output`` is written: "linear" or "json". Default: as tuned, else "linear".
         bare: Whether to show only the text of inputs, without task, schema and ``Output:``. The instruction then lists
             the labels. Small models may do better with it.
@@ -71,10 +76,12 @@ class RUIEExampleSelector(BaseExampleSelector):
         event: EventQuery | Mapping[str, Any] | None = None,
         selector: Selector | None = None,
         text_key: str | None = None,
+        variables: Collection[str] = ("query", "task", "labels", "schema", "event"),
         answer_format: AnswerFormat | str | None = None,
         bare: bool = False,
     ) -> None:
         self.bare = bare
+        self.variables = frozenset(variables)
         self.retriever = DemonstrationRetriever(store, selector, k, task, labels, event, text_key=text_key)
         self.answer_format = AnswerFormat(answer_format or self.retriever.tuned.answer_format)
 
@@ -87,7 +94,7 @@ class RUIEExampleSelector(BaseExampleSelector):
         Raises:
             ValueError: The variables have no text, or the task or labels are unknown.
         """
-        return self.retriever.query(input_variables)
+        return self.retriever.query(self._known(input_variables))
 
     def select_examples(self, input_variables: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The examples for an input.
@@ -99,7 +106,7 @@ class RUIEExampleSelector(BaseExampleSelector):
         Raises:
             ValueError: The variables have no text, or the task or labels are unknown.
         """
-        chosen = self.retriever.retrieve(input_variables)
+        chosen = self.retriever.retrieve(self._known(input_variables))
         if self.retriever.tuned.order is Order.SIMILAR_LAST:
             chosen = chosen[::-1]
         return [self._as_dictionary(demonstration) for demonstration in chosen]
@@ -165,6 +172,10 @@ class RUIEExampleSelector(BaseExampleSelector):
     def render_input(self, query: Query) -> str:
         """An input as this selector shows it: its block up to ``Output:``, or only its text."""
         return prompts.one_line(query.text) if self.bare else prompts.render_query(query)
+
+    def _known(self, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The variables without those that the prompt uses for something else."""
+        return {name: value for name, value in variables.items() if name not in _FIELDS or name in self.variables}
 
     def _as_dictionary(self, demonstration: Demonstration) -> dict[str, Any]:
         example = demonstration.example

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeGuard
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import BaseMessage
@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from ruie_components import answers, prompts
 from ruie_components.chat import Response
-from ruie_components.chat.reading import is_truncated, read_response
+from ruie_components.chat.reading import StreamedAnswer, is_truncated, read_response
 from ruie_components.errors import AnswerError
 from ruie_components.extraction.results import warn_truncated
 from ruie_components.extraction.streaming import GrowingAnswer
@@ -92,26 +92,25 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
     def invoke(
         self, input: str | BaseMessage | Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
     ) -> Extraction:
-        """Read a message, a text, or a mapping with ``query`` and ``answer``."""
-        if isinstance(input, Mapping):
+        """Read a message, a text, an answer as an object, or a mapping with ``query`` and ``answer``."""
+        if _has_query(input):
             return self._bound(input).invoke(input["answer"], config, **kwargs)
-        return super().invoke(input, config, **kwargs)
+        return super().invoke(_message(input), config, **kwargs)
 
     @override
     async def ainvoke(
         self, input: str | BaseMessage | Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
     ) -> Extraction:
         """``invoke`` without blocking the loop."""
-        if isinstance(input, Mapping):
+        if _has_query(input):
             return await self._bound(input).ainvoke(input["answer"], config, **kwargs)
-        return await super().ainvoke(input, config, **kwargs)
+        return await super().ainvoke(_message(input), config, **kwargs)
 
     @override
     def _transform(self, input: Iterator[str | BaseMessage | Mapping[str, Any]]) -> Iterator[Extraction]:
         growing = _Pieces(self)
         for piece in input:
-            if (extraction := growing.add(piece)) is not None:
-                yield extraction
+            yield from growing.add(piece)
         yield growing.end()
 
     @override
@@ -120,7 +119,7 @@ class UIEOutputParser(BaseCumulativeTransformOutputParser[Extraction]):
     ) -> AsyncIterator[Extraction]:
         growing = _Pieces(self)
         async for piece in input:
-            if (extraction := growing.add(piece)) is not None:
+            for extraction in growing.add(piece):
                 yield extraction
         yield growing.end()
 
@@ -177,24 +176,37 @@ class _Pieces:
 
     def __init__(self, parser: UIEOutputParser) -> None:
         self._parser = parser
+        self._stream = StreamedAnswer()
         self._answer = GrowingAnswer(self._read, lambda extraction: (extraction.spans, extraction.rejected))
 
-    def add(self, piece: str | BaseMessage | Mapping[str, Any]) -> Extraction | None:
-        if isinstance(piece, Mapping):
+    def add(self, piece: Any) -> Iterator[Extraction]:
+        if _has_query(piece):
             if piece.get("query") is not None:
                 self._parser = self._parser._bound({"answer": "", **piece})
             piece = piece.get("answer", "")
-        response = read_response(piece)
-        if self._parser.query is None:  # the query may arrive after the first pieces of the answer
-            self._answer.response += response
-            return None
-        return self._answer.add(response)
+        for response in self._stream.add(piece):
+            if self._parser.query is None:  # the query may arrive after the first pieces of the answer
+                self._answer.response += response
+            elif (extraction := self._answer.add(response)) is not None:
+                yield extraction
 
     def end(self) -> Extraction:
+        for response in self._stream.end():
+            self._answer.response += response
         return self._answer.end()
 
     def _read(self, response: Response, *, partial: bool) -> Extraction:
         return self._parser._parse_partial(response.text) if partial else self._parser._parse_whole(response)
+
+
+def _has_query(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Whether it is a mapping for this parser, with a query or an answer, and not the answer itself."""
+    return isinstance(value, Mapping) and not value.keys().isdisjoint(("query", "answer"))
+
+
+def _message(answer: Any) -> str | BaseMessage:
+    """An answer as LangChain's parsers take it; an object, such as another parser returns, as JSON."""
+    return answer if isinstance(answer, str | BaseMessage) else read_response(answer).text
 
 
 def _response(generation: Generation) -> Response:

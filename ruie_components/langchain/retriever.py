@@ -156,7 +156,8 @@ class RUIERetriever(BaseRetriever):
         event: EventQuery | Mapping[str, Any] | None = None,
     ) -> list[SearchResult]:
         """The documents of every input, or the error of an input that can't be searched."""
-        retriever = DemonstrationRetriever(self.store, self.selector, self.k, self.task, self.labels, self.event)
+        task = task or self.task  # tuned settings are those of a task
+        retriever = DemonstrationRetriever(self.store, self.selector, self.k, task, self.labels, self.event)
         chosen = retriever.retrieve_many(inputs, k=k, task=task, labels=labels, event=event)
         return [one if isinstance(one, Exception) else list(map(to_document, one)) for one in chosen]
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from ruie_components._version import __version__
 from ruie_components.errors import RuieError
 from ruie_components.extraction import ExtractionResult, Extractor
-from ruie_components.lexical import example_tokens, query_tokens
+from ruie_components.tokenization import tokenize
 from ruie_components.types import EventQuery, Example, Query, Task
 
 _READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
@@ -122,7 +122,7 @@ def create_server(extractor: Extractor, *, read_only: bool = False) -> MCPServer
     )
 
     def query(text: str, task: Task | None, labels: list[str] | None, event: EventQuery | None) -> Query:
-        return retriever.query(text, task=task, labels=labels, event=event)
+        return retriever.query(text, task=task, labels=labels or None, event=event)  # clients write [] for none
 
     @server.tool(annotations=_READS)
     async def retrieve(
@@ -146,10 +146,15 @@ def create_server(extractor: Extractor, *, read_only: bool = False) -> MCPServer
     async def extract(
         text: str, task: Task | None = None, labels: list[str] | None = None, event: EventQuery | None = None
     ) -> Extracted:
-        """Extract entities, relations, events or event arguments as spans of a text, with the server's chat model."""
+        """Extract entities, relations, events or event arguments as spans of a text, with the server's chat model.
+
+        A text longer than the pool's examples is cut at sentence ends; offsets are those of the whole text.
+        """
         with _tool_errors():
             request = await asyncio.to_thread(query, text, task, labels, event)
-            result = await extractor.aextract(request)
+            result = await extractor.aextract_document(request, progress=False)
+            if result.error is not None:
+                raise RuieError(result.error)
         return _extracted(result)
 
     @server.tool(annotations=_READS)
@@ -180,6 +185,8 @@ def _tool_errors() -> Iterator[None]:
         yield
     except (RuieError, ValueError, TypeError) as error:
         raise ToolError(str(error)) from error
+    except Exception as error:  # of the model, which may be anyone's
+        raise ToolError(f"{type(error).__name__}: {error}") from error
 
 
 def _extracted(result: ExtractionResult) -> Extracted:
@@ -198,7 +205,6 @@ def _extracted(result: ExtractionResult) -> Extracted:
 def _explain(extractor: Extractor, query: Query) -> Explanation:
     prompt = extractor.prompt(query)
     best_first = prompt.best_first
-    words = query_tokens(query)
     occurring = Counter(label for shown in best_first for label in set(shown.example.annotation_labels))
     return Explanation(
         task=query.task.value,
@@ -211,7 +217,7 @@ def _explain(extractor: Extractor, query: Query) -> Explanation:
                 reason=str(shown.reason or ""),
                 text=shown.example.text,
                 labels=dict(Counter(shown.example.annotation_labels)),
-                shared_words=_shared(words, shown.example),
+                shared_words=_shared(query.text, shown.example.text),
             )
             for shown in best_first
         ],
@@ -222,6 +228,6 @@ def _explain(extractor: Extractor, query: Query) -> Explanation:
     )
 
 
-def _shared(words: list[str], example: Example) -> list[str]:
-    others = set(example_tokens(example))
-    return [word for word in dict.fromkeys(words) if word in others and any(map(str.isalnum, word))]
+def _shared(text: str, other: str) -> list[str]:
+    others = set(tokenize(other))
+    return [word for word in dict.fromkeys(tokenize(text)) if word in others and any(map(str.isalnum, word))]

@@ -6,6 +6,7 @@ The block format is the paper's (RUIE, arXiv 2409.11673).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -25,7 +26,16 @@ NOTHING = "None"
 _ONE_LINE = str.maketrans(dict.fromkeys(LINE_BREAKS, " "))
 
 
-class AnswerFormat(StrEnum):
+class Choice(StrEnum):
+    """An enumeration whose error for another value lists the choices."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        name = re.sub("(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+        raise ValueError(f"{name} {value!r} is unknown; there are: {', '.join(cls)}")
+
+
+class AnswerFormat(Choice):
     """How answers are written."""
 
     LINEAR = "linear"

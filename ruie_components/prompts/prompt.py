@@ -7,20 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from typing import Literal
 
 from ruie_components.errors import PromptTooLongError
-from ruie_components.prompts.blocks import AnswerFormat, one_line, render_answer, render_demonstration, render_query
+from ruie_components.prompts.blocks import (
+    AnswerFormat,
+    Choice,
+    one_line,
+    render_answer,
+    render_demonstration,
+    render_query,
+)
 from ruie_components.types import Demonstration, Query, Task
 
 Message = tuple[Literal["system", "human", "ai"], str]
 """A chat message as ``(role, content)``, which LangChain's chat models take as it is."""
 
 
-class Order(StrEnum):
+class Order(Choice):
     """Where the most similar demonstration is shown."""
 
     SIMILAR_LAST = "similar-last"

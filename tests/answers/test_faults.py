@@ -490,3 +490,10 @@ def test_spans_that_begin_anywhere_before_a_bracket_are_not_guessed():
     assert items(extraction) == []
     assert [part.reason for part in extraction.rejected] == ["unreadable"]
     assert items(parse("Mira Holt (person), Graz [city]", T, strict=True)) == BOTH
+
+
+@pytest.mark.parametrize("threshold", [0.9, -5, 1, 101])
+def test_a_threshold_that_is_not_of_100_is_refused(threshold):
+    """At 0.9 of 100 every made-up span was "similar" to some part of the text."""
+    with pytest.raises(ValueError, match="a similarity of 100, such as 90, or None"):
+        parse(LIN, T, fuzzy_threshold=threshold)

@@ -239,3 +239,68 @@ async def test_a_model_that_can_only_be_invoked():
     message = SimpleNamespace(text="person: Bob", usage_metadata={"input_tokens": 7, "output_tokens": 3})
     model = as_chat_model(SimpleNamespace(invoke=lambda messages: message))
     assert await in_every_way(model) == Response("person: Bob", 7, 3)
+
+
+async def test_an_answer_before_and_in_a_tool_call():
+    """Models write "Sure:" before a call."""
+    call = {"name": "extract", "args": {"entities": [{"type": "person", "text": "Bob"}]}, "id": "1"}
+    chunk = {"name": "extract", "args": json.dumps(call["args"]), "id": "1", "index": 0, "type": "tool_call_chunk"}
+    assert as_chat_model(RunnableLambda(lambda _: AIMessage("Sure:", tool_calls=[call]))).complete(PROMPT).text == (
+        'Sure:\n{"entities": [{"type": "person", "text": "Bob"}]}'
+    )
+    pieces = [AIMessageChunk("Sure:"), AIMessageChunk("", tool_call_chunks=[chunk])]
+    streamed = joined(as_chat_model(Structured(*pieces)).stream(PROMPT)).text
+    assert streamed == 'Sure:\n{"entities": [{"type": "person", "text": "Bob"}]}'
+
+
+async def test_a_function_that_returns_something_to_await():
+    async def answer() -> str:
+        return "person: Bob"
+
+    assert await in_every_way(as_chat_model(lambda messages: answer())) == Response("person: Bob")
+
+
+@pytest.mark.parametrize("given", [GenericFakeChatModel, CopyBaseline, dict], ids=lambda given: given.__name__)
+def test_a_class_is_no_model(given):
+    with pytest.raises(TypeError, match=f"expected a chat model, got the class {given.__name__}: give a name"):
+        as_chat_model(given)
+
+
+class Whole(SimpleNamespace):
+    """A LlamaIndex LLM whose chunks have the whole text so far, without what is new in each."""
+
+    metadata = SimpleNamespace(model_name="whole")
+
+    def chunks(self):
+        for text in self.texts:
+            yield SimpleNamespace(delta=None, raw=None, additional_kwargs={}, message=SimpleNamespace(content=text))
+
+    def chat(self, messages):
+        return list(self.chunks())[-1]
+
+    async def achat(self, messages):
+        return self.chat(messages)
+
+    def stream_chat(self, messages):
+        return self.chunks()
+
+    async def astream_chat(self, messages):
+        async def chunks():
+            for chunk in self.chunks():
+                yield chunk
+
+        return chunks()
+
+
+@pytest.mark.parametrize(
+    ("texts", "pieces"),
+    [
+        (["per", "person: ", "person: Bob"], ["", "person: ", "Bob", ""]),
+        (['{"a": []}', '{"a": ["Bob"]}'], ["", "", '{"a": ["Bob"]}']),  # a structured LLM
+        (["person: Bob"], ["", "person: Bob"]),
+    ],
+)
+async def test_llama_index_streams_of_whole_texts(texts, pieces):
+    model = as_chat_model(Whole(texts=texts))
+    assert [piece.text for piece in model.stream(PROMPT)] == pieces
+    assert await in_every_way(model) == Response(texts[-1])

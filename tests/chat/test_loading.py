@@ -39,3 +39,21 @@ def test_a_model_at_an_address_that_is_none(monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", "localhost:port")
     with pytest.raises(ChatModelError, match="check OLLAMA_HOST"):
         load_chat_model("ollama:llama3")
+
+
+@pytest.mark.parametrize("option", ["temprature", "foo"])
+def test_an_unknown_option_of_a_server_is_named(option):
+    with pytest.raises(ValueError, match=f"has no option '{option}'; it has .*temperature"):
+        load_chat_model("openai:m", base_url="http://127.0.0.1:1/v1", **{option: 1})
+
+
+def test_a_temperature_only_where_it_is_taken(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    assert load_chat_model("openai:o3-mini").settings.get("temperature") is None
+    assert load_chat_model("openai:gpt-4.1").settings["temperature"] == 0.0
+
+
+def test_a_name_without_its_provider_gets_a_hint():
+    pytest.importorskip("langchain")
+    with pytest.raises(ValueError, match=r"no provider 'llama3\.1'\. For a model of Ollama's give ollama:llama3.1:8b"):
+        load_chat_model("llama3.1:8b")

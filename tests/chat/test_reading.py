@@ -135,3 +135,20 @@ def test_pieces_add_up():
     whole = Response("a", 3) + Response("b", None, 1) + Response("", None, 1, truncated=True)
     assert whole == Response("ab", 3, 2, truncated=True)
     assert Response("a") + Response("b") == Response("ab")
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (AIMessage("", additional_kwargs={"refusal": "I can't do that."}), "[refused] I can't do that."),
+        (AIMessage([{"type": "refusal", "refusal": "No."}]), "[refused] No."),
+        (AIMessage("", response_metadata={"finish_reason": "content_filter"}), "[content_filter]"),
+        (AIMessage("", response_metadata={"finish_reason": "SAFETY"}), "[SAFETY]"),
+        (AIMessage("", response_metadata={"finish_reason": "stop"}), ""),
+        (AIMessage("None", response_metadata={"stop_reason": "refusal"}), "None"),
+    ],
+)
+def test_a_refusal_is_quoted(message, text):
+    assert read_response(message).text == text
+    extraction = answers.parse(read_response(message).text, Query(task="NER", text="Ada", labels=["person"]))
+    assert [part.answer for part in extraction.rejected] == ([] if text == "None" else [text])

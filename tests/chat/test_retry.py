@@ -265,3 +265,20 @@ def test_an_interrupt_is_not_repeated():
         retry.complete(as_chat_model(model), PROMPT)
     assert len(calls) == 1
     assert asyncio.run(as_chat_model(model).acomplete(PROMPT)).text == "person: Ada"
+
+
+def test_a_stream_that_breaks_off_was_one_attempt():
+    model = as_chat_model(lambda _: "person: ")
+
+    def breaks_off(prompt, *, constraint=None):
+        yield model.complete(prompt)
+        raise http_error(503)
+
+    model.stream = breaks_off
+    with pytest.raises(ChatModelError, match="failed after 1 attempt:"):
+        list(retry.stream(model, PROMPT))
+
+
+def test_a_connection_of_an_earlier_event_loop_is_worth_another_request():
+    assert retry.is_retryable(RuntimeError("Event loop is closed"))
+    assert not retry.is_retryable(RuntimeError("CUDA out of memory"))

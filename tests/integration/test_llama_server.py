@@ -1,5 +1,7 @@
 """A real language model on a real llama.cpp server, spoken to over HTTP with OpenAI's protocol."""
 
+import asyncio
+
 import httpx
 import pytest
 
@@ -74,3 +76,10 @@ def test_answers_are_held_by_the_server(serve, pool):
 def test_a_server_that_takes_no_grammar_is_named():
     with pytest.raises(ChatModelError, match="no server with OpenAI's protocol answers at http://127"):
         grammar_options("http://127.0.0.1:9/v1", "root ::= [a-z]")
+
+
+def test_several_event_loops_one_after_another(serve, pool):
+    """A kept connection belongs to the event loop that opened it."""
+    extractor = Extractor(pool, serve(max_tokens=4), k=1)
+    results = [asyncio.run(extractor.aextract(QUERY)) for _ in range(3)]
+    assert len({result.extraction.answer for result in results}) == 1

@@ -3,12 +3,15 @@
 from types import MappingProxyType
 
 import pytest
+from langchain_core.caches import InMemoryCache
+from langchain_core.globals import set_llm_cache
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 
 from ruie_components.chat import Constraint, CopyBaseline, Response
 from ruie_components.langchain import RUIEChatModel, load_chat_model
+from ruie_components.langchain.chat_models import to_runnable
 
 
 class Echo:
@@ -96,3 +99,16 @@ def test_models_by_name():
     assert load_chat_model("baseline").model_name == "baseline"
     pytest.importorskip("langchain_ollama")
     assert load_chat_model("ollama:llama3.1:8b", temperature=0.5).temperature == 0.5
+
+
+def test_a_cache_does_not_mix_models_up():
+    set_llm_cache(InMemoryCache())
+    try:
+        oslo, lima = (to_runnable(lambda _, city=city: f"city: {city}; city: Rome") for city in ("Oslo", "Lima"))
+        assert oslo.invoke("x").text == "city: Oslo; city: Rome"
+        assert lima.invoke("x").text == "city: Lima; city: Rome"
+        whole, until = RUIEChatModel(chat_model=Echo()), RUIEChatModel(chat_model=Echo(), stop=[";"])
+        assert whole.invoke("Oslo; Rome").text == "Oslo; Rome"
+        assert until.invoke("Oslo; Rome").text == "Oslo"
+    finally:
+        set_llm_cache(None)

@@ -216,3 +216,12 @@ def test_a_wrong_row_is_refused_and_nothing_is_stored(selector, store):
     with pytest.raises(ValueError, match="span 'Ada'"):
         selector.add_example(row)
     assert store.count() == before
+
+
+def test_variables_that_the_prompt_uses_for_something_else_are_left_alone(store):
+    variables = {"text": "Ada met Bob.", "labels": "city, airline", "task": "Extract!", "metadata": "x", "id": 3}
+    with pytest.raises(ValueError, match="Extract!"):
+        RUIEExampleSelector(store, k=1, task="NER").select_examples(variables)
+    selector = RUIEExampleSelector(store, k=1, task="NER", variables=())
+    assert len(selector.select_examples(variables)) == 1
+    assert selector.query(variables).labels == selector.query({"text": "Ada met Bob."}).labels

@@ -149,7 +149,24 @@ def test_format_instructions(parser):
 def test_misuse_says_what_to_do(parser):
     with pytest.raises(ValueError, match="this parser has no query"):
         UIEOutputParser().parse(ANSWER)
-    with pytest.raises(ValueError, match=r'"query" and "answer"; this one has \[\'text\'\]'):
-        parser.invoke({"text": "x"})
+    with pytest.raises(ValueError, match=r'"query" and "answer"; this one has \[\'query\'\]'):
+        parser.invoke({"query": NER})
     with pytest.raises(ValidationError, match="schema"):
         UIEOutputParser(schema=["person"])
+
+
+def test_tool_calls_in_pieces_are_read_at_the_end(parser):
+    def piece(arguments, name=None):
+        chunk = {"name": name, "args": arguments, "id": "1", "index": 0, "type": "tool_call_chunk"}
+        return AIMessageChunk("", tool_call_chunks=[chunk])
+
+    pieces = [piece('{"type": "person", "te', "extract"), piece('xt": "Ada"}')]
+    assert [found(one) for one in parser.transform(iter(pieces))] == [[("person", "Ada")]]
+    assert found(parser.invoke(pieces[0] + pieces[1])) == [("person", "Ada")]
+
+
+async def test_the_answers_of_other_parsers_are_read(parser):
+    answer = {"entities": [{"type": "person", "text": "Ada"}, {"type": "place", "text": "Oslo"}]}
+    assert found(parser.invoke(answer)) == WHOLE[:2]
+    assert found(await parser.ainvoke([answer])) == WHOLE[:2]
+    assert found(list(parser.transform(iter([{"entities": []}, answer])))[-1]) == WHOLE[:2]

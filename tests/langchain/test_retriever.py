@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from ruie_components import Example, StoreError, prompts
 from ruie_components.langchain import RUIERetriever
 from ruie_components.selection import Selector
-from ruie_components.store import DemonstrationStore
+from ruie_components.store import DemonstrationStore, TunedSettings
 
 from ..pool import EXAMPLES, QUERIES, ner
 
@@ -217,3 +217,16 @@ def test_what_can_not_be_searched_says_why(store, encoder):
 async def test_many_at_a_time(retriever):
     found = await asyncio.gather(*(retriever.ainvoke(text) for text in TEXTS * 5))
     assert found == retriever.batch(TEXTS) * 5
+
+
+def test_tuned_settings_of_the_task_of_a_call(encoder, caplog):
+    with DemonstrationStore.create(EXAMPLES, encoder=encoder, progress=False) as store:
+        store.set_tuned("NER", TunedSettings(k=2))
+        assert len(RUIERetriever(store=store, task="NER").invoke("Ada met Bob.")) == 2
+        assert len(RUIERetriever(store=store).invoke("Ada met Bob.", task="NER")) == 2
+        assert not caplog.records
+        retriever = RUIERetriever(store=store, labels=("person",))
+        for _ in range(2):
+            with pytest.raises(ValueError, match="which task"):
+                retriever.invoke("Ada met Bob.")
+        assert len(caplog.records) == 1

@@ -22,6 +22,7 @@ from ruie_components.errors import RuieError
 from ruie_components.hosts import is_loopback
 from ruie_components.mcp import create_server, http_app
 from ruie_components.starter import starter_examples
+from ruie_components.tokenization import tokenize
 
 TEXT = "Fly from Oslo to Lima with Aurora Air."
 COMMAND = [sys.executable, "-c", "from ruie_components.cli import main; main()", "serve", "--mcp"]
@@ -180,3 +181,29 @@ def test_the_command_refuses_to_listen_elsewhere_without_a_token():
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 1
     assert "set RUIE_TOKEN" in done.stderr
+
+
+async def test_a_long_text_is_cut_and_its_offsets_are_its_own(extractor):
+    text = "We met at the weekend, and nothing came of it. " * 60 + TEXT
+    async with Client(create_server(extractor)) as client:
+        found = (await client.call_tool("extract", {"text": text, "labels": []})).structured_content
+        assert {text[one["start"] : one["end"]] for one in found["spans"]} >= {"Oslo", "Lima", "Aurora Air"}
+        assert found["demonstrations"] > 4  # each chunk has its own
+
+
+async def test_shared_words_are_those_of_the_texts(extractor):
+    async with Client(create_server(extractor)) as client:
+        why = (await client.call_tool("explain", {"text": TEXT})).structured_content
+        for shown in why["demonstrations"]:
+            assert set(shown["shared_words"]) <= set(tokenize(TEXT)) & set(tokenize(shown["text"]))
+        assert "from" in why["demonstrations"][0]["shared_words"]
+
+
+async def test_what_a_model_fails_at_is_told(extractor):
+    def fails(messages):
+        raise KeyError("out of memory")
+
+    async with Client(create_server(extractor.with_model(fails))) as client:
+        answer = await client.call_tool("extract", {"text": TEXT})
+        assert answer.is_error
+        assert "KeyError: 'out of memory'" in answer.content[0].text
