@@ -333,5 +333,5 @@ def test_what_decides_an_answer_tells_models_apart(server):
 
 def test_no_connection_is_kept_for_another_event_loop(model):
     """It would belong to the event loop that opened it. What happens then: test_llama_server.py."""
-    pool = model.model._async_client._client._transport._pool
+    pool = model._async_client._client._transport._pool
     assert pool._max_keepalive_connections == 0
