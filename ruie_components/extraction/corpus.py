@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -26,9 +27,11 @@ from ruie_components.extraction.run_folder import (
     changed,
     check_same,
     check_settings,
-    earlier_rows,
     locked,
+    remove_results,
+    retry_file,
     row_of,
+    whole_part,
     whole_rows,
 )
 from ruie_components.files import atomic_write
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 
 _HOPELESS = 3
 """The number of successive documents that must fail for a reason that applies to all, before a run stops."""
+
+_INTERRUPTED = "an interruption"
 
 
 def extract_corpus(
@@ -63,7 +68,8 @@ def extract_corpus(
     the earlier call ended. Texts of any length are cut into chunks. Memory does not grow with the corpus.
 
     A failed document gets a row with an ``error``. The run ends with an error only if successive documents fail because
-    there is no server, no such model or no permission; these get no row.
+    there is no server, no such model or no permission; these get no row. With ``retry_failed`` a document keeps its
+    earlier row until there is a new one, and also where only the earlier one has an answer.
 
     Args:
         extractor: The extractor.
@@ -74,8 +80,8 @@ def extract_corpus(
         concurrency: The number of concurrent requests.
         budget: The limits of the run.
         shard: ``(i, n)``: only documents whose number modulo ``n`` is ``i - 1``.
-        retry_failed: Repeat documents whose row has an error.
-        overwrite: Start over if the folder has results of other settings.
+        retry_failed: Repeat documents whose row has an error, or whose answer was truncated or empty.
+        overwrite: Start over if the folder has results.
         progress: Whether to show progress on stderr.
         total: The number of documents, for the progress bar.
 
@@ -91,10 +97,14 @@ def extract_corpus(
     own = _settings(extractor, chunking or Chunking(), shard)
     with locked(run.folder):
         check_settings(run.folder, own, overwrite=overwrite)
-        earlier = earlier_rows(run.folder, retry_failed=retry_failed)
+        if overwrite:
+            remove_results(run.folder)
         with track("extract", total=total and _share(total, shard), enabled=progress, rate=True) as advance:
             try:
-                run.go(_numbered(corpus, shard), earlier, advance)
+                run.go(_numbered(corpus, shard), retry_file(run.folder, retry_failed=retry_failed), advance)
+            except BaseException as error:
+                run.stop(str(error) or _INTERRUPTED)
+                raise
             finally:
                 run.close()
         return run.summary()
@@ -147,6 +157,8 @@ class _Run:
         self, extractor: Extractor, folder: Path, chunking: Chunking, budget: Budget, concurrency: int
     ) -> None:
         self.folder = folder
+        self._path = folder / RESULTS  # where rows are written: there, or beside it in a retry
+        self._earlier = 0  # the number of rows that a retry replaces
         self._extractor, self._budget = extractor, budget
         self._window = max(4 * concurrency, 32)  # chunks whose answers may wait for an earlier document
         self._maker = JobMaker(extractor, chunking, min(AT_ONCE, self._window))
@@ -160,12 +172,14 @@ class _Run:
         self._stopped: str | None = None
         self._begin = time.monotonic()
 
-    def go(self, corpus: Iterator[Item], earlier: Path | None, advance: Callable[[int], None]) -> None:
-        """Process the corpus."""
+    def go(self, corpus: Iterator[Item], retry: Path | None, advance: Callable[[int], None]) -> None:
+        """Process the corpus; in a retry, write rows to another file until there is one for each earlier row."""
         self._advance = advance
-        items = self._maker.with_earlier(corpus, earlier)
+        if retry:
+            self._path, self._earlier = retry, whole_part(self.folder / RESULTS)[0]
+        items = self._maker.with_earlier(corpus, self.folder / RESULTS if retry else None)
         self._skip(items)
-        self._file = (self.folder / RESULTS).open("a", encoding="utf-8", errors="surrogatepass", newline="\n")
+        self._open()
         try:
             for jobs in self._maker.jobs(items):
                 self._submit(jobs)
@@ -176,31 +190,37 @@ class _Run:
             raise
         self._finish(0)
         self._write_held()
-        self._done = replace(self._done, complete=self._stopped is None, stopped=self._stopped)
-        if earlier and self._done.complete:
-            earlier.unlink()
+        self._done = replace(self._done, complete=self._stopped is None)
+
+    def stop(self, reason: str) -> None:
+        """Say why the run ends early."""
+        self._stopped = reason
 
     def close(self) -> None:
-        """Let no request begin or be repeated any more, and close the file."""
+        """Let no request begin or be repeated any more; close the file, with a row for each earlier one."""
         self._closed.set()
         self._executor.shutdown(cancel_futures=True)
-        if self._file:
-            self._file.close()
+        if self._file is None:
+            return  # it ended before it changed anything
+        if self._is_retry:
+            self._keep_earlier()
+        self._file.close()
+        self._write_summary(self.summary())
 
     def summary(self) -> Summary:
-        """The summary so far, which is also written to the folder."""
+        """The summary so far."""
+        cost = self._budget.price_of(self._done.input_tokens, self._done.output_tokens)
         seconds = round(time.monotonic() - self._begin, 3)
-        summary = replace(
-            self._done, seconds=seconds, cost=self._budget.price_of(self._done.input_tokens, self._done.output_tokens)
-        )
+        return replace(self._done, seconds=seconds, cost=cost, stopped=self._stopped)
+
+    def _write_summary(self, summary: Summary) -> None:
         atomic_write(self.folder / SUMMARY, json.dumps(asdict(summary), indent=1) + "\n")
-        return summary
 
     # Existing rows.
 
     def _skip(self, items: Iterator[ItemWithRow]) -> None:
         """Skip the documents that have rows, check that they are the same, and remove an unfinished row."""
-        path, end = self.folder / RESULTS, 0
+        path, end = self._path, 0
         for end, row in whole_rows(path):  # noqa: B007
             if (item := next(items, None)) is None:
                 raise changed(path, "there are more rows than documents")
@@ -211,8 +231,7 @@ class _Run:
             self._done = replace(self._done, resumed=self._done.resumed + 1)
             self._advance(1)
         if path.exists():
-            with path.open("r+b") as file:
-                file.truncate(end)
+            _cut(path, end)
 
     def _count(self, row: dict[str, Any]) -> None:
         self._done = self._done.with_row(row)
@@ -258,6 +277,35 @@ class _Run:
 
     # Writing rows.
 
+    @property
+    def _is_retry(self) -> bool:
+        return self._path.name != RESULTS
+
+    def _open(self) -> None:
+        """Open the file of rows. If that is the results, a killed run leaves a summary that says so."""
+        self._file = self._path.open("a", encoding="utf-8", errors="surrogatepass", newline="\n")
+        if not self._is_retry:
+            self._write_summary(replace(self.summary(), complete=False, stopped=_INTERRUPTED))
+
+    def _keep_earlier(self) -> None:
+        """Add the earlier rows that a retry did not come to, so that none is missing."""
+        if self._file:
+            self._file.close()
+        count, end = whole_part(self._path)  # Ctrl-C may have come while a row was written
+        _cut(self._path, end)
+        self._open()
+        for _, row in islice(whole_rows(self.folder / RESULTS), count, None):
+            self._append(row)
+            self._done = replace(self._done, resumed=self._done.resumed + 1)
+        self._replace_earlier()
+
+    def _replace_earlier(self) -> None:
+        """Put the rows of a retry in place of the earlier ones, and go on there."""
+        if self._file:
+            self._file.close()
+        self._path = self._path.replace(self.folder / RESULTS)
+        self._open()
+
     def _finish(self, allowed: int) -> None:
         """Write the oldest documents until at most this many chunks are in progress."""
         while self._pending and (allowed == 0 or sum(max(job.calls, 1) for job in self._pending) > allowed):
@@ -299,6 +347,9 @@ class _Run:
             else _with_tokens(outcome)
             for query, prompt, outcome in zip(job.plan.queries, job.prompts, outcomes, strict=True)
         ]
+        earlier = job.earlier
+        if earlier and earlier["extraction"].get("answer", "").strip() and all(result.error for result in results):
+            return {**earlier, "calls": earlier["calls"] + job.calls + again}, hopeless
         result = replace(documents.merge(job.plan, results), id=job.query.id)
         shared = job.shared / max(job.tokens, 1) * (result.usage.input_tokens or 0)  # of the tokens as the model counts
         return row_of(result, job.calls + again, round(shared)), hopeless
@@ -309,12 +360,22 @@ class _Run:
         self._held = []
 
     def _write(self, row: dict[str, Any]) -> None:
+        if self._is_retry and self._done.documents >= self._earlier:
+            self._replace_earlier()
+        self._append(row)
+        self._advance(1)
+
+    def _append(self, row: dict[str, Any]) -> None:
         if self._file is None:
             return
         self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
         self._file.flush()
         self._count(row)
-        self._advance(1)
+
+
+def _cut(path: Path, end: int) -> None:
+    with path.open("r+b") as file:
+        file.truncate(end)
 
 
 def _with_tokens(result: ExtractionResult) -> ExtractionResult:

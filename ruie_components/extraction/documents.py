@@ -99,6 +99,11 @@ class DocumentResult(ExtractionResult):
         """Whether some prompt showed a part of the document only, as for the one chunk with the trigger of an event."""
         return any(part.result.extraction.text != self.extraction.text for part in self.chunks)
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether there is no error, and yet an empty answer to some chunk."""
+        return self.error is None and any(part.result.unanswered for part in self.chunks)
+
     def to_row(self) -> dict[str, Any]:
         """The row of the whole document; if it was cut with ``chunks``: offsets, demonstrations, errors."""
         row = super().to_row()

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ruie_components.errors import RowError, RuieError, explain
 from ruie_components.extraction.documents import Chunking, DocumentResult, Plan
 from ruie_components.extraction.results import ExtractionResult, Usage
-from ruie_components.extraction.run_folder import changed, check_same, row_of, whole_rows
+from ruie_components.extraction.run_folder import changed, check_same, is_finished, row_of, whole_rows
 from ruie_components.prompts import MESSAGE_OVERHEAD, Message, Prompt, TokenCounter
 from ruie_components.types import Example, Extraction, Query
 
@@ -44,6 +44,8 @@ class Job:
     query: Query
     row: dict[str, Any] | None = None
     """The row, if no request is needed."""
+    earlier: dict[str, Any] | None = None
+    """The row that an earlier call wrote, if it is asked about again."""
     plan: Plan | None = None
     prompts: Sequence[Prompt | Exception] = ()
     answers: Sequence[Future[Outcome] | None] = ()
@@ -127,9 +129,9 @@ class JobMaker:
             query = query if query.id == own_id else query.model_copy(update={"id": own_id})
             if empty:
                 return Job(query, row_of(_nothing(query, str(text)), 0))
-            if earlier is not None and "error" not in earlier:
+            if earlier is not None and is_finished(earlier):
                 return Job(query, earlier)
-            return Job(query, plan=self._extractor.plan(query, self._chunking))
+            return Job(query, earlier=earlier, plan=self._extractor.plan(query, self._chunking))
         except ValidationError as error:
             raise RowError(f"{location}: {explain(error)}") from error
         except (ValueError, TypeError) as error:

@@ -78,6 +78,9 @@ def _merge(folders: Sequence[Path], out: Path, total: int, *, overwrite: bool, p
                 raise _other_corpus(out)
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             advance(1)
+        for folder, rows in zip(folders, parts, strict=True):
+            if next(rows, None) is not None:
+                raise RuieError(f"{folder} has more rows than its {SUMMARY} says: extract it again")
         if not overwrite and next(earlier, None) is not None:
             raise _other_corpus(out)
 
@@ -132,5 +135,5 @@ def _sum(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for other in summaries[1:]:
         for name, value in other.items():
             if name not in ("complete", "stopped") and value is not None:
-                total[name] = (total[name] or 0) + value
+                total[name] = (total.get(name) or 0) + value
     return total

@@ -139,6 +139,11 @@ class ExtractionResult:
         """The demonstrations that the model was shown, best first."""
         return self.prompt.best_first if self.prompt else ()
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether there is no error, and yet an empty answer."""
+        return self.error is None and not self.extraction.answer.strip()
+
     def to_row(self) -> dict[str, Any]:
         """A JSON object: the extraction, the ids and scores of the demonstrations, the usage, and the error if any.
 

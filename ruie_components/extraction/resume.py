@@ -173,7 +173,7 @@ def _hash(content: str) -> str:
 
 def is_finished(result: ExtractionResult) -> bool:
     """Whether there is a complete answer; a query without one is repeated."""
-    return result.error is None and not result.usage.truncated and bool(result.extraction.answer.strip())
+    return not (result.error is not None or result.usage.truncated or result.unanswered)
 
 
 def _scores(row: dict[str, Any]) -> dict[str, float] | None:
@@ -202,7 +202,8 @@ def _read(path: Path) -> list[dict[str, Any]]:
         for number, line in enumerate(lines):
             if number == 0 and not (line.startswith(_START) or _START.startswith(line)):
                 raise RowError(
-                    f"{path} is not a file of finished results: give `resume` a new file, or one from an earlier run"
+                    f"{path} is not a file of finished results: give a new file as `resume` or --out, or one from an "
+                    "earlier run"
                 )
             try:
                 row = json.loads(line.decode("utf-8", "surrogatepass"))

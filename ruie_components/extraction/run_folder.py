@@ -19,7 +19,7 @@ from ruie_components.types import Task
 RESULTS, RUN, SUMMARY = "results.jsonl", "run.json", "summary.json"
 """The files of a run's folder."""
 
-_EARLIER = ".earlier.jsonl"
+_RETRY = ".retry.jsonl"
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Summary:
         documents: Rows in the results.
         resumed: Rows among them from earlier calls.
         failed: Documents with an error: no answer to the document or to some of its chunks.
+        truncated: Documents with an answer that was cut off at the model's token limit.
+        unanswered: Documents without an error, and yet with an empty answer to them or to some of their chunks.
         empty: Documents without a text.
         annotations: Entities, relations, events or arguments.
         calls: Requests.
@@ -46,6 +48,8 @@ class Summary:
     documents: int = 0
     resumed: int = 0
     failed: int = 0
+    truncated: int = 0
+    unanswered: int = 0
     empty: int = 0
     annotations: int = 0
     calls: int = 0
@@ -68,6 +72,8 @@ class Summary:
             self,
             documents=self.documents + 1,
             failed=self.failed + ("error" in row),
+            truncated=self.truncated + bool(usage["truncated"]),
+            unanswered=self.unanswered + ("unanswered" in row),
             empty=self.empty + (not extraction["text"].strip()),
             annotations=self.annotations + annotations,
             calls=self.calls + row["calls"],
@@ -85,7 +91,13 @@ def row_of(result: DocumentResult, calls: int, shared: int = 0) -> dict[str, Any
         calls: The requests that it took.
         shared: Of the tokens read, those that the prompts before began with.
     """
-    return {**result.to_row(), "calls": calls, "shared_tokens": shared}
+    unanswered = {"unanswered": True} if result.unanswered else {}
+    return {**result.to_row(), **unanswered, "calls": calls, "shared_tokens": shared}
+
+
+def is_finished(row: Mapping[str, Any]) -> bool:
+    """Whether nothing is left to ask about a row's document."""
+    return not ("error" in row or row["usage"]["truncated"] or "unanswered" in row)
 
 
 @contextmanager
@@ -123,11 +135,16 @@ def check_settings(folder: Path, own: Mapping[str, Any], *, overwrite: bool) -> 
                     f"{folder} holds a run with other settings ({', '.join(different)}): give another folder, or "
                     "--overwrite to start over"
                 )
-            for name in (RESULTS, _EARLIER, SUMMARY):
-                (folder / name).unlink(missing_ok=True)
+            remove_results(folder)
     elif (folder / RESULTS).exists():
         raise RuieError(f"{folder} has a {RESULTS} that is not of a run, or lost its {RUN}: give another folder")
     atomic_write(path, json.dumps(own, ensure_ascii=False, indent=1))
+
+
+def remove_results(folder: Path) -> None:
+    """Remove the results of a run; the folder is locked."""
+    for name in (RESULTS, _RETRY, SUMMARY):
+        (folder / name).unlink(missing_ok=True)
 
 
 def differences(known: Any, own: Any, name: str = "") -> Iterator[str]:
@@ -164,12 +181,21 @@ def changed(path: Path, what: str) -> RuieError:
     )
 
 
-def earlier_rows(folder: Path, *, retry_failed: bool) -> Path | None:
-    """The file of rows that are being retried; a killed call may leave it."""
-    results, earlier = folder / RESULTS, folder / _EARLIER
-    if retry_failed and results.exists() and not earlier.exists():
-        results.rename(earlier)
-    return earlier if earlier.exists() else None
+def retry_file(folder: Path, *, retry_failed: bool) -> Path | None:
+    """The file in which a retry writes rows beside the results; a killed call may leave it, to be continued."""
+    retry = folder / _RETRY
+    return retry if retry.exists() or (retry_failed and (folder / RESULTS).exists()) else None
+
+
+def whole_part(path: Path) -> tuple[int, int]:
+    """The number of complete rows of a results file, and their end offset."""
+    count = end = 0
+    if path.exists():
+        with path.open("rb") as lines:
+            for line in lines:
+                if line.endswith(b"\n"):
+                    count, end = count + 1, end + len(line)
+    return count, end
 
 
 def whole_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

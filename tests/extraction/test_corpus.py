@@ -1,5 +1,6 @@
 """Whole corpora: one row per document, in order, whatever ends a run; budgets; shards."""
 
+import contextlib
 import csv
 import json
 import shutil
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from ruie_components import ChatModelError, Query, RowError
+from ruie_components.chat import Response
 from ruie_components.errors import RuieError
 from ruie_components.extraction import Chunking, Extractor
 from ruie_components.extraction.budget import Budget
@@ -26,6 +28,7 @@ from .many import Copier
 pytestmark = pytest.mark.usefixtures("no_waiting")
 
 NAMES = ["Ada", "Bob", "Cy", "Dan", "Eve", "Flo", "Gus", "Hal", "Ida", "Jo"]
+FILES = ["results.jsonl", "run.json", "summary.json"]
 DOCUMENTS = [{"text": f"Here {name} slept.", "id": f"doc-{name}", "metadata": {"page": 1}} for name in NAMES]
 
 
@@ -49,6 +52,10 @@ def run(store, tmp_path):
 
 def rows_in(folder):
     return [json.loads(line) for line in (folder / "results.jsonl").read_text("utf-8").splitlines()]
+
+
+def summary_in(folder):
+    return json.loads((folder / "summary.json").read_text("utf-8"))
 
 
 def names_in(rows):
@@ -207,6 +214,110 @@ def test_asking_again_about_a_corpus_that_has_changed_loses_no_row(run, tmp_path
     assert names_in(rows)[2] == ["Cy"]
 
 
+def as_copier(model):
+    """A function as a model whose settings are those of a ``Copier``."""
+    model.__name__ = "Copier"
+    return model
+
+
+@as_copier
+def gone(messages):
+    raise ConnectionError("gone")
+
+
+def test_a_retry_without_a_server_keeps_every_row(run, tmp_path):
+    _, before = run(Copier("Cy", "Dan", "Eve", "Hal"))
+    with pytest.raises(ChatModelError, match="gone"):
+        run(gone, retry_failed=True)
+    assert rows_in(tmp_path / "run") == before
+    summary = summary_in(tmp_path / "run")
+    assert (summary["documents"], summary["failed"], summary["complete"]) == (10, 4, False)
+    assert "gone" in summary["stopped"]
+    model = Copier()
+    summary, rows = run(model, retry_failed=True)
+    assert sorted(model.asked) == ["Cy", "Dan", "Eve", "Hal"]
+    assert names_in(rows) == [[name] for name in NAMES]
+    assert (summary.documents, summary.failed, summary.complete) == (10, 0, True)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [".lock", *FILES]
+
+
+@pytest.mark.parametrize("options", [{"budget": Budget(calls=1)}, {"documents": [*DOCUMENTS[:5], {"text": "\ud800"}]}])
+def test_a_retry_that_ends_early_keeps_the_rows_behind(run, tmp_path, options):
+    _, before = run(Copier("Cy", "Hal"))
+    with contextlib.suppress(RuieError):
+        run(Copier(), retry_failed=True, **options)
+    rows = rows_in(tmp_path / "run")
+    assert [row["id"] for row in rows] == [row["id"] for row in before]
+    assert rows[3:] == before[3:]
+    assert ("error" in rows[2], "error" in rows[7]) == (False, True)
+
+
+def test_the_rows_of_a_killed_retry_are_continued(run, tmp_path):
+    _, before = run(Copier("Cy", "Hal"))
+    seen = []
+
+    @as_copier
+    def model(messages):  # as a process sees the folder that is killed here
+        seen.append((rows_in(tmp_path / "run"), summary_in(tmp_path / "run")["complete"]))
+        return Copier()(messages)
+
+    _, after = run(model, retry_failed=True)
+    assert seen == [(before, True)] * 2
+    lines = [json.dumps(row) + "\n" for row in before]
+    (tmp_path / "run" / "results.jsonl").write_text("".join(lines))
+    (tmp_path / "run" / ".retry.jsonl").write_text("".join(json.dumps(row) + "\n" for row in after[:4]) + lines[4][:9])
+    model = Copier()
+    assert run(model)[1][:7] == after[:7]
+    assert model.asked == ["Hal"]
+    assert not (tmp_path / "run" / ".retry.jsonl").exists()
+
+
+def test_a_retry_goes_on_with_documents_that_had_no_row_yet(run, tmp_path):
+    _, before = run(Copier("Cy"), budget=Budget(calls=5))
+    model = Copier()
+    summary, rows = run(model, retry_failed=True)
+    assert sorted(model.asked) == ["Cy", *NAMES[len(before) :]]
+    assert (summary.complete, names_in(rows)) == (True, [[name] for name in NAMES])
+
+
+def test_overwriting_starts_over_with_the_same_settings_too(run):
+    run(Copier())
+    model = Copier()
+    assert run(model, overwrite=True)[0].resumed == 0
+    assert sorted(model.asked) == NAMES
+
+
+@pytest.mark.filterwarnings("ignore::ruie_components.extraction.AnswerTruncatedWarning")
+def test_cut_and_empty_answers_are_counted_and_can_be_asked_again(run):
+    answers = {"Bob": Response("person: Bob", truncated=True), "Cy": Response(" ")}
+
+    @as_copier
+    def model(messages):
+        asked.append(messages[-1][1].split('Input: "')[1].split()[1])
+        return answers.get(asked[-1], Response(f"person: {asked[-1]}"))
+
+    asked: list[str] = []
+    summary, rows = run(model, [*DOCUMENTS[:4], {"text": ""}])
+    assert (summary.failed, summary.truncated, summary.unanswered, summary.empty) == (0, 1, 1, 1)
+    failing = run(Copier("Bob", "Cy"), [*DOCUMENTS[:4], {"text": ""}], retry_failed=True)
+    assert (failing[0].failed, failing[0].truncated) == (1, 1)  # the earlier answer is more than none
+    assert failing[1][1]["extraction"] == rows[1]["extraction"]
+    asked, answers = [], {}
+    summary, rows = run(model, [*DOCUMENTS[:4], {"text": ""}], retry_failed=True)
+    assert sorted(asked) == ["Bob", "Cy"]
+    assert (summary.failed, summary.truncated, summary.unanswered) == (0, 0, 0)
+
+
+def test_an_empty_answer_to_a_chunk_is_counted(run):
+    def model(messages):
+        return "" if "Here Zed slept" in messages[-1][1] else "None"
+
+    documents = [{"text": "Here Ada slept. Here Zed slept. Here Bob slept."}, {"text": "Here Ada slept."}]
+    summary, rows = run(model, documents, chunking=Chunking(5, 0))
+    assert summary.unanswered == 1
+    assert [row.get("unanswered") for row in rows] == [True, None]
+
+
 def test_a_server_that_goes_away_ends_the_run_without_rows_of_failures(run, tmp_path):
     copier, lock = Copier(), threading.Lock()
 
@@ -221,6 +332,8 @@ def test_a_server_that_goes_away_ends_the_run_without_rows_of_failures(run, tmp_
     rows = rows_in(tmp_path / "run")
     assert 1 <= len(rows) <= 4
     assert not any("error" in row for row in rows)
+    summary = summary_in(tmp_path / "run")
+    assert (summary["documents"], summary["complete"], "gone" in summary["stopped"]) == (len(rows), False, True)
 
 
 def test_documents_without_a_text_are_no_calls_and_bad_ones_name_their_line(run, tmp_path):
@@ -318,6 +431,31 @@ def test_shards_make_the_whole_whatever_their_order_and_however_often_they_are_m
         merge_runs([tmp_path / "part", *folders[:2]], tmp_path / "merged")
     with pytest.raises(RuieError, match="is not a shard"):
         merge_runs([tmp_path / "run"], tmp_path / "merged")
+
+
+def test_a_shard_that_has_grown_or_failed_since_its_summary_is_not_merged(run, tmp_path):
+    folders = [tmp_path / f"shard-{i}" for i in (1, 2)]
+    for i, folder in enumerate(folders, start=1):
+        run(Copier(), DOCUMENTS[:2], out=folder.name, shard=(i, 2))
+    seen = []
+
+    @as_copier
+    def model(messages):  # as a process sees the folder that is killed here
+        seen.append(summary_in(folders[1])["complete"])
+        raise ConnectionError("gone")
+
+    with pytest.raises(ChatModelError, match="gone"):
+        run(model, out="shard-2", shard=(2, 2), concurrency=1)
+    assert not any(seen)
+    with pytest.raises(RuieError, match=r"shard 2/2 in .* is not complete"):
+        merge_runs(folders, tmp_path / "merged")
+    run(Copier(), out="shard-2", shard=(2, 2))
+    run(Copier(), out="shard-1", shard=(1, 2))
+    with (folders[0] / RESULTS).open("a") as file:
+        file.write(json.dumps(rows_in(folders[0])[0]) + "\n")
+    with pytest.raises(RuieError, match=r"shard-1 has more rows than its summary\.json says"):
+        merge_runs(folders, tmp_path / "merged")
+    assert not (tmp_path / "merged" / RESULTS).exists()
 
 
 def test_a_merge_replaces_an_unrelated_run_only_when_told(run, tmp_path):
