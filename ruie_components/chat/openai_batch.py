@@ -50,15 +50,23 @@ def write_requests(
         prompts: The prompts, read one at a time.
         folder: The folder for the files.
         model: The model's name at the server.
-        options: More keys of each request's body, such as ``temperature`` and ``max_tokens``.
+        options: More keys of each request's body, such as ``max_tokens``. ``temperature`` is 0 by default; ``None``
+            leaves a key out, as for models that take no temperature.
         per_file: How many requests a file holds at most.
 
     Returns:
         The files, in order.
+
+    Raises:
+        ValueError: The options have ``model`` or ``messages``.
     """
+    given = {"temperature": 0, **(options or {})}
+    if own := sorted(given.keys() & {"model", "messages"}):
+        raise ValueError(f"{own[0]!r} of a request is given by the model's name and the prompt: leave the option out")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    lines = _request_lines(prompts, {"model": model, "temperature": 0, **(options or {})})
+    body = {"model": model, **{name: value for name, value in given.items() if value is not None}}
+    lines = _request_lines(prompts, body)
     paths: list[Path] = []
     line = next(lines, None)
     for path in folder.iterdir():
@@ -90,12 +98,12 @@ class BatchAnswers:
     """The answers of a batch as a chat model: a prompt gets the answer to its request.
 
     Args:
-        path: A file of answers, or a folder, whose ``.jsonl`` files are read, except ``requests-*``. Only the positions
-            of the answers are held in memory.
+        path: A file of answers, or a folder, whose ``.jsonl`` files are read, except those that ``write_requests``
+            wrote. Only the positions of the answers are held in memory.
 
     Raises:
         RowError: A line is not from a batch's output; the message names file and line.
-        OSError: There is no such file.
+        ChatModelError: There is no such file or folder, or it holds no answers.
     """
 
     constraints: frozenset[str] = frozenset()
@@ -105,10 +113,15 @@ class BatchAnswers:
         self.path = Path(path)
         self.name = f"openai-batch:{self.path.name}"
         self._lock = Lock()
-        self._positions: dict[bytes, tuple[Path, int]] = {}
+        self._positions: dict[bytes, tuple[Path, int, int]] = {}  # file, offset, number of the line
+        if not self.path.exists():
+            raise ChatModelError(f"there is no {self.path}: give the file of a batch's answers, or their folder")
         for file in [self.path] if not self.path.is_dir() else sorted(self.path.glob("*.jsonl")):
-            if not file.name.startswith("requests-"):
+            if not (self.path.is_dir() and _REQUESTS.fullmatch(file.name)):
                 self._index(file)
+        if not self._positions:
+            what = "answers (*.jsonl)" if self.path.is_dir() else "answers"
+            raise ChatModelError(f"{self.path} holds no {what}: put the output files of the batches there")
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -127,7 +140,7 @@ class BatchAnswers:
                             "or foreign"
                         ) from None
                     if key not in self._positions or not _failure(row):  # a later batch may answer a failed request
-                        self._positions[key] = path, offset
+                        self._positions[key] = path, offset, number
                 offset += len(line)
 
     def complete(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> Response:
@@ -143,11 +156,12 @@ class BatchAnswers:
                 f"{self.path} has no answer to request {custom_id}: the batch is not finished, or the "
                 "pool, the model's prompt or the texts have changed since it was written"
             )
-        with position[0].open("rb") as file:
-            file.seek(position[1])
+        path, offset, line = position
+        with path.open("rb") as file:
+            file.seek(offset)
             row = json.loads(file.readline())
         if failure := _failure(row):
-            raise ChatModelError(f"request {custom_id} failed in the batch: {failure}")
+            raise ChatModelError(f"request {custom_id} failed in the batch ({path}, line {line}): {failure}")
         body = row["response"]["body"]
         choice, usage = body["choices"][0], body.get("usage") or {}
         return Response(
@@ -174,7 +188,12 @@ def _failure(row: Mapping[str, Any]) -> str:
     """Why a request has no answer; empty if it has one."""
     if row.get("error"):
         return json.dumps(row["error"], ensure_ascii=False)
-    response = row.get("response") or {}
-    if response.get("status_code") != 200 or not (response.get("body") or {}).get("choices"):
-        return json.dumps(response, ensure_ascii=False)[:500] or "no response"
-    return ""
+    match response := row.get("response"):
+        case {"status_code": 200, "body": {"choices": [{"message": {"refusal": str(said)}}, *_]}} if said:
+            return f"the model refused: {said}"
+        case {"status_code": 200, "body": {"choices": [{"message": {}}, *_]}}:
+            return ""
+        case {"status_code": 200}:
+            return f"no message in the response {json.dumps(response, ensure_ascii=False)[:500]}"
+        case _:
+            return json.dumps(response, ensure_ascii=False)[:500] if response else "no response"

@@ -74,13 +74,47 @@ def test_answers_in_any_order_belong_to_their_prompts(tmp_path):
     assert [model.complete(prompt).text for prompt in PROMPTS[:3]] == ["zero", "one", "two"]
     assert model.complete(PROMPTS[2]).truncated
     assert model.complete(PROMPTS[0]).input_tokens == 7
-    with pytest.raises(ChatModelError, match=r"failed in the batch: .*batch_expired"):
+    with pytest.raises(ChatModelError, match=r"failed in the batch .*batch_expired"):
         model.complete(PROMPTS[3])
     with pytest.raises(ChatModelError, match="has no answer to request"):
         model.complete(PROMPTS[4])
     write(tmp_path / "c.jsonl", [answered(requests[3], "three"), answered(requests[4], "four")])
     again = BatchAnswers(tmp_path)
     assert [again.complete(prompt).text for prompt in PROMPTS[3:]] == ["three", "four"]
+    (tmp_path / "c.jsonl").rename(tmp_path / "requests-00000_output.jsonl")  # as a download may be called
+    assert BatchAnswers(tmp_path).complete(PROMPTS[4]).text == "four"
     write(tmp_path / "d.jsonl", [{"custom_id": "task-1"}])
     with pytest.raises(RowError, match=r"d.jsonl, line 1: not an answer to a request of this package"):
         BatchAnswers(tmp_path)
+
+
+def test_refusals_and_answers_without_a_message_are_errors_that_say_where(tmp_path):
+    (path,) = write_requests(PROMPTS, tmp_path, "gpt-x")
+    requests = read(path)
+    odd = answered(requests[1], "")
+    del odd["response"]["body"]["choices"][0]["message"]
+    refused = answered(requests[0], None)
+    refused["response"]["body"]["choices"][0]["message"]["refusal"] = "I can't help with that."
+    write(tmp_path / "a.jsonl", [refused, odd, {"custom_id": requests[2]["custom_id"]}])
+    model = BatchAnswers(tmp_path)
+    with pytest.raises(ChatModelError, match=r"\(.*a\.jsonl, line 1\): the model refused: I can't help with that"):
+        model.complete(PROMPTS[0])
+    with pytest.raises(ChatModelError, match=r"a\.jsonl, line 2\): no message in the response \{"):
+        model.complete(PROMPTS[1])
+    with pytest.raises(ChatModelError, match=r"a\.jsonl, line 3\): no response"):
+        model.complete(PROMPTS[2])
+
+
+def test_a_path_without_answers_is_an_error_at_once(tmp_path):
+    with pytest.raises(ChatModelError, match=r"there is no .*nowhere: give the file of a batch's answers"):
+        BatchAnswers(tmp_path / "nowhere")
+    write_requests(PROMPTS, tmp_path, "gpt-x")
+    with pytest.raises(ChatModelError, match=r"holds no answers \(\*\.jsonl\)"):
+        BatchAnswers(tmp_path)
+
+
+def test_an_option_of_none_leaves_a_key_out(tmp_path):
+    (path,) = write_requests(PROMPTS, tmp_path, "gpt-x", options={"temperature": None, "top_p": 0.5})
+    assert sorted(read(path)[0]["body"]) == ["messages", "model", "top_p"]
+    with pytest.raises(ValueError, match="'messages' of a request is given"):
+        write_requests(PROMPTS, tmp_path, "gpt-x", options={"messages": []})
