@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ruie_components.cli import show
 from ruie_components.cli.console import console, errors, write_json
 from ruie_components.cli.options import AsJson
+from ruie_components.errors import ChatModelError
 from ruie_components.progress import track
 
 if TYPE_CHECKING:
@@ -63,9 +65,14 @@ class CorpusOptions:
 
 
 def chosen(text: str | None, out: Path | None) -> bool:
-    """Whether the argument is an existing corpus, with a folder for the results."""
+    """Whether the argument is an existing corpus, with a folder for the results.
+
+    A path that is given without such a folder, or that does not exist, is a usage error and not a text.
+    """
     from ruie_components.formats.corpora import is_corpus
 
+    if text and not any(map(str.isspace, text)):
+        _check_path(text, out)
     of_corpus = text is not None and out is not None and is_corpus(text)
     if of_corpus and out is not None and (out.is_file() or out.suffix.lower() in (".jsonl", ".csv", ".tsv")):
         raise typer.BadParameter(
@@ -85,6 +92,18 @@ def chosen(text: str | None, out: Path | None) -> bool:
     return of_corpus
 
 
+def _check_path(word: str, out: Path | None) -> None:
+    """Check that a text of one word does not look like a path that can't be read as a corpus."""
+    from ruie_components.formats.corpora import HUGGING_FACE, is_corpus, names_file
+
+    if not is_corpus(word) and (word.endswith("/") or names_file(word)):
+        raise typer.BadParameter(f"there is no {word}", param_hint="TEXT")
+    if is_corpus(word) and out is None:
+        what = "a data set" if word.startswith(HUGGING_FACE) else "a folder" if Path(word).is_dir() else "a file"
+        give = "give it with --file, or add --out RUN" if what == "a file" else "add --out RUN"
+        raise typer.BadParameter(f"{word} is {what}: {give}", param_hint="TEXT")
+
+
 def run(
     extractor: Extractor,
     source: str,
@@ -94,31 +113,43 @@ def run(
     *,
     concurrency: int,
     text_key: str | None,
+    encoding: str | None,
+    body: Mapping[str, Any],
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Extract from a corpus, and print the summary."""
+    """Extract from a corpus, and print the summary; or write requests with more keys in their ``body``."""
     from ruie_components.extraction.budget import Budget
     from ruie_components.extraction.corpus import extract_corpus
     from ruie_components.extraction.documents import Chunking
-    from ruie_components.extraction.run_folder import RESULTS
+    from ruie_components.extraction.run_folder import RESULTS, whole_part
     from ruie_components.formats.corpora import count_documents, read_corpus
 
+    documents = read_corpus(source, text_key=text_key, encoding=encoding)
     if options.openai_batch is not None:
-        _write_requests(extractor, source, out, options, chunking, text_key, as_json=as_json)
+        _write_requests(extractor, documents, out, options, chunking, body, as_json=as_json)
         return
-    summary = extract_corpus(
-        extractor,
-        read_corpus(source, text_key=text_key),
-        out,
-        chunking=chunking or Chunking(max_tokens=_NEVER),
-        concurrency=concurrency,
-        budget=Budget(options.max_calls, options.max_total_tokens, options.max_cost, options.price),
-        shard=options.shard_of,
-        retry_failed=options.retry_failed,
-        overwrite=overwrite,
-        total=count_documents(source),
-    )
+    try:
+        summary = extract_corpus(
+            extractor,
+            documents,
+            out,
+            chunking=chunking or Chunking(max_tokens=_NEVER),
+            concurrency=concurrency,
+            budget=Budget(options.max_calls, options.max_total_tokens, options.max_cost, options.price),
+            shard=options.shard_of,
+            retry_failed=options.retry_failed,
+            overwrite=overwrite,
+            total=count_documents(source, encoding=encoding),
+        )
+    except (KeyboardInterrupt, ChatModelError):
+        kept, _ = whole_part(out / RESULTS)
+        again = " without --overwrite" if overwrite else ""
+        errors.print(
+            f"{kept:,} documents are in {out}; the same command{again} resumes", style="yellow", markup=False,
+            soft_wrap=True,
+        )  # fmt: skip
+        raise
     if options.parquet:
         from ruie_components.extraction.parquet import write_parquet
 
@@ -130,33 +161,29 @@ def run(
 
 def _write_requests(
     extractor: Extractor,
-    source: str,
+    documents: Iterator[tuple[str, dict[str, Any]]],
     out: Path,
     options: CorpusOptions,
     chunking: Chunking | None,
-    text_key: str | None,
+    body: Mapping[str, Any],
     *,
     as_json: bool,
 ) -> None:
     from ruie_components.chat.openai_batch import write_requests
     from ruie_components.extraction.corpus import corpus_prompts
     from ruie_components.extraction.documents import Chunking
-    from ruie_components.formats.corpora import read_corpus
 
     prompts = corpus_prompts(
-        extractor,
-        read_corpus(source, text_key=text_key),
-        chunking=chunking or Chunking(max_tokens=_NEVER),
-        shard=options.shard_of,
+        extractor, documents, chunking=chunking or Chunking(max_tokens=_NEVER), shard=options.shard_of
     )
     with track("write requests") as advance:
         counted = (prompt for prompt in prompts if advance(1) is None)
-        paths = write_requests(counted, out, options.openai_batch or "")
+        paths = write_requests(counted, out, options.openai_batch or "", options=body)
     if as_json:
         write_json(console, [str(path) for path in paths])
     errors.print(
         f"{len(paths):,} files of requests in {out}. Send them as batches, put the answers into a folder, and read "
-        "them with the same command and -m openai-batch:FOLDER instead of --openai-batch.",
+        "them with the same command and -m openai-batch:FOLDER instead of --openai-batch and any --model-option.",
         markup=False,
         soft_wrap=True,
     )
@@ -194,7 +221,8 @@ def _say(summary: Summary, out: Path, *, as_json: bool) -> None:
     parts = [f"{summary.documents:,} documents in {out}"]
     parts += [f"{summary.resumed:,} of them from before"] if summary.resumed else []
     parts += [f"{summary.annotations:,} annotations"]
-    parts += [f"{summary.failed:,} failed (repeat them with --retry-failed)"] if summary.failed else []
+    unfinished = show.counts(summary.failed, summary.truncated, summary.unanswered)
+    parts += [f"{unfinished} (repeat them with --retry-failed)"] if unfinished else []
     parts += [f"{summary.empty:,} without a text"] if summary.empty else []
     parts += [f"{summary.calls:,} calls, {summary.input_tokens:,} tokens read, {summary.output_tokens:,} written"]
     if summary.shared_tokens:

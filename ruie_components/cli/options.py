@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 
 from ruie_components.answers import Hold
 from ruie_components.cli.console import errors
-from ruie_components.errors import RowError, explain
+from ruie_components.errors import RowError, RuieError, explain
 from ruie_components.formats.texts import guess_layout, read_texts
 from ruie_components.retrieval import DemonstrationRetriever
 from ruie_components.selection import Selector
@@ -111,6 +112,14 @@ class HoldOption(StrEnum):
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Encoding of the texts, such as latin-1. Default: UTF-8, or that of the byte order mark.",
+        show_default=False,
+    ),
+]
 MaxTokens = Annotated[
     int | None,
     typer.Option(
@@ -149,6 +158,12 @@ def defaults(
     k: int | None = None,
 ) -> DemonstrationRetriever:
     """The values of the command line for every query."""
+    tasks = {task} if task else set(store.tasks)
+    if event is not None and tasks and Task.EAE not in tasks:
+        raise typer.BadParameter(
+            f"an event is given for event arguments (EAE), and this is {', '.join(sorted(tasks))}: leave --event out",
+            param_hint="--event",
+        )
     return DemonstrationRetriever(store, selector(method), k, task=task, labels=labels or None, event=_event(event))
 
 
@@ -209,27 +224,64 @@ def model_options(given: list[str]) -> dict[str, Any]:
     return options
 
 
-def the_text(text: str | None) -> str:
-    """The text of the argument, or of standard input."""
+def refuse_overwriting(option: str, out: Path, others: Mapping[str, Path | None]) -> None:
+    """Make an output that is also another file of the command a usage error.
+
+    Args:
+        option: The option of the output.
+        out: The output.
+        others: The other files, by their options; ``None`` for those not given.
+    """
+    for name, path in others.items():
+        if path is not None and (path.resolve() == out.resolve() or _exist_as_one(path, out)):
+            raise typer.BadParameter(
+                f"{out} is also {name}, and would be overwritten: give another file", param_hint=option
+            )
+
+
+def _exist_as_one(path: Path, other: Path) -> bool:
+    return path.exists() and other.exists() and path.samefile(other)
+
+
+def the_text(text: str | None, encoding: str | None = None) -> str:
+    """The text of the argument, or of standard input in an encoding.
+
+    Raises:
+        RuieError: Standard input is in another encoding.
+    """
     if text is not None:
         return text
     if sys.stdin.isatty():
         raise typer.BadParameter("give a text, or pipe one in", param_hint="TEXT")
-    return sys.stdin.read().removesuffix("\n")
+    if encoding and isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(encoding=encoding, errors="strict")
+    try:
+        read = sys.stdin.read().removesuffix("\n")
+        read.encode()  # in some locales Python reads any byte, as half of a surrogate pair
+    except UnicodeError:
+        raise RuieError(
+            f"standard input is not {(encoding or sys.stdin.encoding or 'UTF-8').upper()}: convert it, for example by "
+            "iconv -f latin1 -t utf-8; ruie extract also has --encoding"
+        ) from None
+    return read
 
 
-def queries_in(path: Path, retriever: DemonstrationRetriever, text_key: str | None = None) -> list[Query]:
-    """The queries of a file of texts: JSON Lines, a JSON array, CSV, TSV, or one per line. Prints the guessed layout.
+def queries_in(
+    path: Path, retriever: DemonstrationRetriever, text_key: str | None = None, encoding: str | None = None
+) -> list[Query]:
+    """The queries of a file of texts: JSON Lines, a JSON array, CSV, TSV, or one per line.
 
-    Values of a row (``task``, ``schema``, an event) take precedence over ``retriever``. Its id and its other keys or
-    columns stay with the query.
+    Rows with an empty text are left out. Prints the guessed layout and the number of texts. Values of a row (``task``,
+    ``schema``, an event) take precedence over ``retriever``. Its id and its other keys or columns stay with the query.
 
     Raises:
         RowError: A row is not a valid query; the message names file and line.
     """
-    layout = guess_layout(path)
-    queries = [_row_query(location, row, retriever) for location, row in read_texts(path, layout, text_key=text_key)]
-    errors.print(f"{path}: {layout.value}, {len(queries):,} texts", style="dim", markup=False, soft_wrap=True)
+    layout = guess_layout(path, encoding=encoding)
+    rows = list(read_texts(path, layout, text_key=text_key, encoding=encoding))
+    queries = [_row_query(location, row, retriever) for location, row in rows if row["text"].strip()]
+    empty = f", {len(rows) - len(queries):,} rows without a text left out" if len(queries) < len(rows) else ""
+    errors.print(f"{path}: {layout.value}, {len(queries):,} texts{empty}", style="dim", markup=False, soft_wrap=True)
     return queries
 
 

@@ -11,7 +11,7 @@ import typer
 
 from ruie_components import scoring
 from ruie_components.cli.console import console, errors, write_json
-from ruie_components.cli.options import AsJson, EncoderOption, Pool
+from ruie_components.cli.options import AsJson, EncoderOption, Pool, refuse_overwriting
 from ruie_components.errors import RuieError
 from ruie_components.formats import read_examples
 from ruie_components.store import DemonstrationStore
@@ -61,6 +61,7 @@ def report(
     from ruie_components import report as pages
     from ruie_components.extraction import read_results
 
+    refuse_overwriting("--out", out, {"RESULTS": results, "--gold": gold})
     with ExitStack() as stack:
         opened = stack.enter_context(DemonstrationStore.open(store, pool=pool, encoder=encoder)) if store else None
         read = read_results(results, opened.get if opened else None)

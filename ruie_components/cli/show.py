@@ -34,6 +34,12 @@ def annotated(example: Example | Extraction) -> Text:
     return highlight.to_terminal(example.text, highlight.marks_of(example))
 
 
+def counts(failed: int, truncated: int, unanswered: int) -> str:
+    """The numbers of inputs about which something is left to ask; empty if there are none."""
+    each = {"failed": failed, "with a truncated answer": truncated, "without an answer": unanswered}
+    return ", ".join(f"{count:,} {what}" for what, count in each.items() if count)
+
+
 def result(console: Console, outcome: ExtractionResult, *, as_json: bool) -> None:
     """Print a result: a line of JSON, or the highlighted text with offsets and rejected parts."""
     if as_json:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ruie_components.cli.console import console, errors, write_json
-from ruie_components.cli.options import AsJson, EncoderOption, Pool, TaskOption, defaults, opened, queries_in
+from ruie_components.cli.options import AsJson, EncoderOption, Encoding, Pool, TaskOption, defaults, opened, queries_in
 from ruie_components.errors import RuieError
 from ruie_components.suggestion import Suggestion
 from ruie_components.suggestion import suggest as suggest_texts
@@ -25,6 +25,7 @@ def suggest(
     n: Annotated[int, typer.Option("-n", min=1, help="How many texts.")] = 50,
     task: TaskOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the random texts for comparison.")] = 0,
+    encoding: Encoding = None,
     encoder: EncoderOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -35,7 +36,9 @@ def suggest(
     For example: ruie suggest texts.jsonl --store pool -n 50 --json
     """
     with opened(store, pool, encoder) as source:
-        queries = queries_in(file, defaults(source, task, None, None))
+        queries = queries_in(file, defaults(source, task, None, None), encoding=encoding)
+        if not queries:
+            raise RuieError(f"{file}: there are no texts in it")
         suggestions = suggest_texts(source, queries, n, task=task, seed=seed, progress=True)
     if not suggestions.chosen:
         raise RuieError(f"{file}: every text is already in the pool")

@@ -17,6 +17,7 @@ from ruie_components.cli.console import console, errors, write_csv, write_json
 from ruie_components.cli.options import (
     AsJson,
     EncoderOption,
+    Encoding,
     EventOption,
     HoldOption,
     K,
@@ -31,8 +32,10 @@ from ruie_components.cli.options import (
     TextArgument,
     chat_model,
     defaults,
+    model_options,
     opened,
     queries_in,
+    refuse_overwriting,
     selector,
     the_text,
 )
@@ -40,6 +43,7 @@ from ruie_components.errors import RuieError
 from ruie_components.extraction.documents import Chunking
 from ruie_components.extraction.results import ExtractionResult
 from ruie_components.extraction.resume import count_others, write_results
+from ruie_components.formats.corpora import HUGGING_FACE
 from ruie_components.formats.table import COLUMNS
 from ruie_components.prompts import AnswerFormat, Order, build_prompt
 
@@ -149,6 +153,7 @@ def extract(
         str | None,
         typer.Option(help="Key or column of the text in --file. Default: text, or input.", show_default=False),
     ] = None,
+    encoding: Encoding = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -160,7 +165,7 @@ def extract(
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an --out with results of other settings.")
+        bool, typer.Option("--overwrite", help="Start over, in place of the results in --out.")
     ] = False,
     model: ModelName = None,
     model_option: ModelOptions = None,
@@ -235,14 +240,15 @@ def extract(
         typer.Option(metavar="I/N", help="For a corpus: only every Nth document; see ruie merge.", show_default=False),
     ] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="For a corpus: repeat failed documents.")
+        bool, typer.Option("--retry-failed", help="For a corpus: repeat failed, truncated and empty answers.")
     ] = False,
     parquet: Annotated[bool, typer.Option("--parquet", help="For a corpus: also write results.parquet.")] = False,
     openai_batch: Annotated[
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="For a corpus: write OpenAI batch files for this model instead of calling it.",
+            help="For a corpus: write OpenAI batch files for this model instead of calling it; --model-option sets "
+            "keys of the requests, and null removes one.",
             show_default=False,
         ),
     ] = None,
@@ -260,13 +266,21 @@ def extract(
 
     if text is not None and file is not None:
         raise typer.BadParameter("give a text or --file, not both", param_hint="TEXT")
+    if out is not None:
+        for each in dict.fromkeys((out, _complete_results(out))):
+            refuse_overwriting("--out", each, {"--file": file})
+    if report is not None:
+        beside = {} if out is None else {"--out": out, "the complete results of --out": _complete_results(out)}
+        refuse_overwriting("--report", report, {"--file": file, **beside})
     of_corpus = corpus.chosen(text, out)
     options = corpus.CorpusOptions(
         max_calls, max_total_tokens, max_cost, price, shard, retry_failed, parquet, openai_batch
     )
     if options.given and not of_corpus:
         raise typer.BadParameter(f"{options.given} is for a corpus: give one, and --out RUN", param_hint="TEXT")
-    others = [("--overwrite", overwrite), ("--model", model), ("--model-option", model_option)]
+    if encoding is not None and text is not None and (not of_corpus or text.startswith(HUGGING_FACE)):
+        raise typer.BadParameter("it is for files and standard input", param_hint="--encoding")
+    others = [("--overwrite", overwrite), ("--model", model)]
     if openai_batch is not None and (
         name := options.without_requests or next((option for option, given in others if given), "")
     ):
@@ -280,13 +294,16 @@ def extract(
             param_hint="--report",
         )
     chunking = None if chunk_tokens == 0 else Chunking(chunk_tokens, context_sentences, passes)
-    answering = chat_model("baseline" if openai_batch else model, model_option)
+    body = model_options(model_option or []) if openai_batch else {}
+    answering = chat_model("baseline", None) if openai_batch else chat_model(model, model_option)
     with ExitStack() as stack:
         source = stack.enter_context(opened(store, pool, encoder))
         retriever = defaults(source, task, label, event)
-        queries = (
-            [] if of_corpus else queries_in(file, retriever, text_key) if file else [retriever.query(the_text(text))]
-        )
+        queries = []
+        if not of_corpus:
+            queries = (
+                queries_in(file, retriever, text_key, encoding) if file else [retriever.query(the_text(text, encoding))]
+            )
         extractor = Extractor(
             source,
             answering,
@@ -306,13 +323,17 @@ def extract(
         if of_corpus and text is not None and out is not None:
             corpus.run(
                 extractor, text, out, options, chunking,
-                concurrency=concurrency, text_key=text_key, overwrite=overwrite, as_json=as_json,
+                concurrency=concurrency, text_key=text_key, encoding=encoding, body=body, overwrite=overwrite,
+                as_json=as_json,
             )  # fmt: skip
             return
         resume = _resume_path(out, extractor, overwrite) if out else None
         results: Sequence[ExtractionResult]
-        if chunking and any(len(extractor.plan(query, chunking).queries) > 1 for query in queries):
-            chunks = out and _own_file(out.with_name(f"{out.name}.chunks.jsonl"), extractor, overwrite)
+        is_cut = chunking and any(len(extractor.plan(query, chunking).queries) > 1 for query in queries)
+        chunks = out and out.with_name(f"{out.name}.chunks.jsonl")
+        if chunks and (is_cut or overwrite):
+            _check_own(chunks, extractor, overwrite)
+        if is_cut:
             results = extractor.extract_documents(queries, chunking, concurrency=concurrency, resume=chunks)
             if resume:
                 write_results(resume, extractor.settings, queries, results)
@@ -329,36 +350,54 @@ def extract(
 
         pages.write(report, results, lead=f"Model: {answering.name}")
     failed = sum(result.error is not None for result in results)
+    truncated = sum(result.usage.truncated for result in results)
+    unanswered = sum(result.unanswered for result in results)
+    if out is not None and as_json:
+        told = {"out": str(out), "results": len(results), "failed": failed}
+        write_json(console, {**told, "truncated": truncated, "unanswered": unanswered}, indent=2)
+    elif out is not None and (unfinished := show.counts(0, truncated, unanswered)):
+        errors.print(f"{unfinished}; the same command repeats them", style="yellow", markup=False, soft_wrap=True)
     if failed:
         first = next(result.error for result in results if result.error)
         errors.print(
             f"[bold red]{failed} of {len(results)} texts failed;[/] the first: {escape(first or '')}", soft_wrap=True
         )
         raise typer.Exit(1)
-    if out is not None:
+    if out is not None and not as_json:
         _say_where(out, resume or out, len(results))
 
 
+def _complete_results(out: Path) -> Path:
+    """The file of complete results: ``--out`` itself, or a file beside a table, which can't hold them."""
+    return out.with_name(f"{out.name}.results.jsonl") if out.suffix.lower() in (".csv", ".tsv") else out
+
+
 def _resume_path(out: Path, extractor: Extractor, overwrite: bool) -> Path:
-    """The file of complete results: ``--out`` itself, or a file beside a table, which can't hold them.
+    """The file of complete results, after a check that --out holds nothing else.
 
     Raises:
-        RuieError: It holds results of other settings, without --overwrite.
+        RuieError: Without --overwrite: it holds results of other settings, or --out is a table of something else.
     """
-    is_table = out.suffix.lower() in (".csv", ".tsv")
-    return _own_file(out.with_name(f"{out.name}.results.jsonl") if is_table else out, extractor, overwrite)
-
-
-def _own_file(path: Path, extractor: Extractor, overwrite: bool) -> Path:
-    """The path, after a check that it holds only results of these settings; with --overwrite others are deleted."""
-    if others := count_others(path, extractor.settings):
-        if not overwrite:
-            raise RuieError(
-                f"{path} holds {others:,} results that were made with another model or other settings: give another "
-                "--out, or --overwrite to replace them"
-            )
-        path.unlink()
+    path = _complete_results(out)
+    if out.exists() and not path.exists() and not overwrite:
+        raise RuieError(
+            f"{out} exists and has no {path.name} beside it, so it is not a table of results: give another --out, or "
+            "--overwrite to replace it"
+        )
+    _check_own(path, extractor, overwrite)
     return path
+
+
+def _check_own(path: Path, extractor: Extractor, overwrite: bool) -> None:
+    """Check that a file holds only results of these settings; with --overwrite delete it if it holds any results."""
+    others = count_others(path, extractor.settings)
+    if overwrite:
+        path.unlink(missing_ok=True)
+    elif others:
+        raise RuieError(
+            f"{path} holds {others:,} results that were made with another model or other settings: give another "
+            "--out, or --overwrite to replace them"
+        )
 
 
 def _say_where(out: Path, resume: Path, count: int) -> None:

@@ -28,7 +28,14 @@ def is_corpus(source: str) -> bool:
         return False
 
 
-def read_corpus(source: str | Path, *, text_key: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+def names_file(name: str) -> bool:
+    """Whether a name has the ending of a file of a corpus."""
+    return name.lower().removesuffix(".gz").endswith((*_TEXTS, *_TABLES))
+
+
+def read_corpus(
+    source: str | Path, *, text_key: str | None = None, encoding: str | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """The documents of a corpus, one by one in a fixed order, each with its location.
 
     A document is a mapping, as from ``read_texts``: ``text``, perhaps ``id``, ``task``, ``labels`` and ``event``, and
@@ -39,6 +46,7 @@ def read_corpus(source: str | Path, *, text_key: str | None = None) -> Iterator[
             document whose id is its path in the folder; files of JSON, CSV and TSV are read row by row. A folder that
             ``datasets`` saved, or ``hf:NAME`` or ``hf:NAME:SPLIT`` for ``datasets.load_dataset``.
         text_key: The key or column of the text.
+        encoding: The encoding of files, if they are not UTF-8 and have no byte order mark.
 
     Raises:
         RowError: The corpus can't be read, has no documents, or a row has no text; the message names file and line.
@@ -52,19 +60,21 @@ def read_corpus(source: str | Path, *, text_key: str | None = None) -> Iterator[
     if not path.exists():
         raise RowError(f"{path}: no such file or folder")
     if not path.is_dir():
-        yield from read_texts(path, text_key=text_key)
+        yield from read_texts(path, text_key=text_key, encoding=encoding)
     elif any((path / each).is_file() for each in _DATASET_FILES):
         yield from _read_saved(path, text_key)
     else:
-        yield from _read_folder(path, text_key)
+        yield from _read_folder(path, text_key, encoding)
 
 
-def count_documents(source: str | Path) -> int | None:
+def count_documents(source: str | Path, *, encoding: str | None = None) -> int | None:
     """The approximate number of documents, for a progress bar, without reading texts; ``None`` if unknown."""
     path = Path(source)
     if path.is_dir():
         return None if any((path / each).is_file() for each in _DATASET_FILES) else sum(1 for _ in _files(path))
-    if not path.is_file() or path.suffix == ".gz" or guess_layout(path) not in (Layout.JSONL, Layout.LINES):
+    if not path.is_file() or path.suffix == ".gz":
+        return None
+    if guess_layout(path, encoding=encoding) not in (Layout.JSONL, Layout.LINES):
         return None
     with path.open("rb") as file:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
@@ -74,18 +84,18 @@ def _files(folder: Path) -> Iterator[Path]:
     for root, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
-            if name.lower().removesuffix(".gz").endswith((*_TEXTS, *_TABLES)):
+            if names_file(name):
                 yield Path(root, name)
 
 
-def _read_folder(folder: Path, text_key: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read_folder(folder: Path, text_key: str | None, encoding: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
     empty = True
     for path in _files(folder):
         empty = False
         if path.name.lower().removesuffix(".gz").endswith(_TABLES):
-            yield from read_texts(path, text_key=text_key)
+            yield from read_texts(path, text_key=text_key, encoding=encoding)
         else:
-            text = "".join(text_lines(path))
+            text = "".join(text_lines(path, encoding=encoding))
             yield str(path), {"text": text, "id": path.relative_to(folder).as_posix()}
     if empty:
         raise RowError(f"{folder}: the folder has no files with the endings {', '.join((*_TEXTS, *_TABLES))}")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from io import BytesIO, StringIO, TextIOWrapper
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from ruie_components import DemonstrationStore, Extraction
+from ruie_components.chat import Response
 from ruie_components.cli import show
 from ruie_components.extraction import ExtractionResult, Usage
 from ruie_components.formats import write_examples
@@ -291,6 +293,13 @@ def test_wrong_model_options(ruie, options, message):
         (["prompt", "x" * 9000, "-t", "NER", "--max-tokens", "100"], 1, "split it"),
         (["prompt", "x", "-t", "EAE", "-l", "agent"], 2, '(--event "type: trigger")'),
         (["prompt", "x", "-t", "EAE", "-l", "agent", "--event", "no colon"], 2, "event type: trigger"),
+        (["extract", "x", "-t", "NER", "--event", "a: b"], 2, "event arguments (EAE), and this is NER"),
+        (["extract", "x", "-t", "NER", "--encoding", "latin-1"], 2, "for files and standard input"),
+        (["extract", "hf:news", "-t", "NER"], 2, "hf:news is a data set: add --out RUN"),
+        (["extract", "nofolder/", "--out", "RUN", "-t", "NER"], 2, "there is no nofolder/"),
+        (["extract", "Texts.txt.gz", "-t", "NER"], 2, "there is no Texts.txt.gz"),
+        (["extract", ".", "-t", "NER"], 2, ". is a folder: add --out RUN"),
+        (["extract", "x", "-t", "NER", "-m", "openai-batch:NOPE/"], 1, "there is no NOPE: give the file"),
         (["extract", "x", "-t", "NER", "-m", "gpt"], 2, "is not the name of a chat model"),
         (["extract", "x", "-t", "NER", "-m", "ollama:llama3.1"], 1, "ollama serve"),
         (["index", "nothing.jsonl", "--store", "s"], 2, "nothing.jsonl"),
@@ -300,8 +309,146 @@ def test_wrong_model_options(ruie, options, message):
 def test_wrong_use_and_failed_work_say_what_to_do(ruie, arguments, status, message):
     code, _, err = ruie(*arguments)
     assert code == status, err
-    assert message in " ".join(err.split())
+    assert message in " ".join(err.replace("│", " ").split())
     assert "Traceback" not in err
+
+
+def test_a_path_without_out_is_not_a_text(ruie, tmp_path):
+    (tmp_path / "texts.txt").write_text("Oslo.\n", "utf-8")
+    status, _, err = ruie("extract", "texts.txt", *CORPUS)
+    assert status == 2
+    assert "texts.txt is a file: give it with --file, or add --out RUN" in " ".join(err.replace("│", " ").split())
+    status, out, err = ruie("extract", "See texts.txt", *CORPUS, "--json")
+    assert (status, json.loads(out)["extraction"]["text"]) == (0, "See texts.txt"), err
+
+
+@pytest.mark.parametrize("arguments", [
+    ["extract", "--file", "in.csv", "--out", "in.csv"],
+    ["extract", "--file", "in.csv", "--out", "./in.csv", "--overwrite"],
+    ["extract", "--file", "in.csv", "--report", "in.csv"],
+    ["extract", "--file", "in.csv", "--report", "link.csv"],
+    ["extract", "--file", "t.csv.results.jsonl", "--out", "t.csv"],
+    ["extract", "--file", "in.csv", "--out", "new.jsonl", "--report", "new.jsonl"],
+    ["report", "in.csv", "--out", "in.csv"],
+    ["report", "t.csv.results.jsonl", "--gold", "in.csv", "--out", "in.csv"],
+])  # fmt: skip
+def test_an_output_that_is_an_input_is_refused(ruie, tmp_path, arguments):
+    (tmp_path / "in.csv").write_text("id,text\n1,Oslo is far.\n", "utf-8")
+    (tmp_path / "link.csv").hardlink_to(tmp_path / "in.csv")
+    (tmp_path / "t.csv.results.jsonl").write_text('{"text": "Oslo."}\n', "utf-8")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    status, _, err = ruie(*arguments, *(CORPUS if arguments[0] == "extract" else ()))
+    assert (status, "and would be overwritten: give another file" in " ".join(err.replace("│", " ").split())) == (
+        2,
+        True,
+    )
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_table_of_something_else_is_replaced_only_when_told(ruie, tmp_path):
+    (tmp_path / "in.txt").write_text("Fly me to Oslo.\n", "utf-8")
+    (tmp_path / "sales.csv").write_text("a,b\n", "utf-8")
+    command = ("extract", "--file", "in.txt", "--out", "sales.csv", *CORPUS)
+    status, _, err = ruie(*command)
+    assert (status, "sales.csv exists and has no sales.csv.results.jsonl beside it" in err) == (1, True), err
+    assert (tmp_path / "sales.csv").read_text("utf-8") == "a,b\n"
+    assert ruie(*command, "--overwrite")[0] == 0
+    assert ruie(*command)[0] == 0
+    assert "Oslo" in (tmp_path / "sales.csv").read_text("utf-8")
+
+
+def test_overwriting_asks_again_with_the_same_settings_too(ruie, tmp_path, monkeypatch):
+    (tmp_path / "in.txt").write_text("Fly me to Oslo.\n" + "It rained. " * 200 + "\n", "utf-8")
+    commands = [
+        ("extract", "--file", "in.txt", "--out", "o.jsonl", *CORPUS, "--chunk-tokens", "0"),
+        ("extract", "--file", "in.txt", "--out", "chunked.jsonl", *CORPUS, "--chunk-tokens", "100"),
+        ("extract", "in.txt", "--out", "run", *CORPUS),
+    ]
+    for command in commands:
+        assert ruie(*command)[0] == 0
+    asked = []
+    monkeypatch.setattr(
+        "ruie_components.chat.baseline.copy_answer", lambda prompt: asked.append(prompt) or "city: Oslo"
+    )
+    for command in commands:
+        assert ruie(*command)[0] == 0
+        assert asked == []
+        assert ruie(*command, "--overwrite")[0] == 0
+        assert asked.pop()
+        asked.clear()
+
+
+def test_rows_without_a_text_are_left_out_and_counted(ruie, pool, tmp_path):
+    (tmp_path / "in.csv").write_text("id,text\n1,Fly me to Oslo.\n2,\n3, \n", "utf-8")
+    status, _, err = ruie("extract", "--file", "in.csv", "--out", "o.jsonl", *CORPUS)
+    assert (status, "in.csv: CSV with a header, 1 texts, 2 rows without a text left out" in err) == (0, True), err
+    (tmp_path / "empty.txt").write_text("\n", "utf-8")
+    ruie("index", pool, "--store", "s")
+    status, _, err = ruie("suggest", "empty.txt", "--store", "s")
+    assert (status, "empty.txt: there are no texts in it" in err) == (1, True), err
+
+
+def test_texts_in_another_encoding(ruie, pool, tmp_path):
+    (tmp_path / "docs").mkdir()
+    for path in (tmp_path / "docs" / "a.txt", tmp_path / "in.csv"):
+        path.write_bytes("id,text\n1,Fly me to Zürich.\n".encode("latin-1"))
+    ruie("index", pool, "--store", "s")
+    for command in (
+        ("extract", "docs", "--out", "run", *CORPUS),
+        ("extract", "in.csv", "--out", "run2", *CORPUS),
+        ("extract", "--file", "in.csv", "--out", "o.jsonl", *CORPUS),
+        ("suggest", "in.csv", "--store", "s"),
+    ):
+        status, _, err = ruie(*command)
+        assert (status, "not UTF-8" in err) == (1, True), err
+        status, _, err = ruie(*command, "--encoding", "latin-1")
+        assert status == 0, err
+    assert [corpus_rows(tmp_path / name)[0]["extraction"]["text"].count("Zürich") for name in ("run", "run2")] == [1, 1]
+
+
+def test_standard_input_in_another_encoding(tmp_path):
+    def ruie(*options, **environment):
+        code = "from ruie_components.cli.app import main; main()"
+        command = [sys.executable, "-c", code, "extract", *CORPUS, "--json", *options]
+        return subprocess.run(
+            command, input="Fly me to Zürich.".encode("latin-1"), capture_output=True, cwd=tmp_path,
+            env={**os.environ, **environment},
+        )  # fmt: skip
+
+    for environment in ({"PYTHONUTF8": "0", "LC_ALL": "C.UTF-8"}, {"LC_ALL": "C"}):
+        done = ruie(**environment)
+        assert (done.returncode, b"standard input is not UTF-8: convert it" in done.stderr) == (1, True), done.stderr
+    done = ruie("--encoding", "latin-1")
+    assert json.loads(done.stdout)["extraction"]["text"] == "Fly me to Zürich.", done.stderr
+
+
+@pytest.mark.filterwarnings("ignore::ruie_components.extraction.AnswerTruncatedWarning")
+def test_truncated_and_empty_answers_are_said_at_the_end(ruie, tmp_path, monkeypatch):
+    def complete(self, prompt, **_):
+        city = prompt.text.rsplit("Fly me to ")[-1].split(".")[0]
+        return Response("" if city == "Oslo" else f"city: {city}", truncated=city == "Lima")
+
+    monkeypatch.setattr("ruie_components.chat.baseline.CopyBaseline.complete", complete)
+    (tmp_path / "in.txt").write_text("Fly me to Oslo.\nFly me to Lima.\nFly me to Rome.\n", "utf-8")
+    status, _, err = ruie("extract", "in.txt", "--out", "run", *CORPUS)
+    said = "1 with a truncated answer, 1 without an answer"
+    assert (status, f"{said} (repeat them with --retry-failed)" in err) == (0, True), err
+    status, _, err = ruie("extract", "--file", "in.txt", "--out", "o.jsonl", *CORPUS)
+    assert (status, f"{said}; the same command repeats them" in err) == (0, True), err
+    status, out, _ = ruie("extract", "--file", "in.txt", "--out", "o.jsonl", *CORPUS, "--json")
+    assert json.loads(out) == {"out": "o.jsonl", "results": 3, "failed": 0, "truncated": 1, "unanswered": 1}
+
+
+def test_an_interrupted_corpus_run_says_what_is_kept(ruie, tmp_path, monkeypatch):
+    def copy_answer(prompt):
+        if "Lima" in prompt:
+            raise KeyboardInterrupt
+        return "city: Oslo"
+
+    monkeypatch.setattr("ruie_components.chat.baseline.copy_answer", copy_answer)
+    (tmp_path / "in.txt").write_text("Fly me to Oslo.\nFly me to Lima.\n", "utf-8")
+    status, _, err = ruie("extract", "in.txt", "--out", "run", *CORPUS[:-2], "-k", "0", "--concurrency", "1")
+    assert (status, "1 documents are in run; the same command resumes" in err) == (130, True), err
 
 
 def test_a_wrong_row_names_file_line_and_field(ruie, tmp_path):
@@ -475,6 +622,26 @@ def test_openai_batch_files_are_written_and_read_back(ruie, tmp_path):
     assert [row["extraction"]["entities"][0]["text"] for row in corpus_rows(tmp_path / "run")] == ["Oslo", "Lima"]
 
 
+def test_options_of_batch_requests_go_into_their_bodies(ruie, tmp_path):
+    (tmp_path / "docs.txt").write_text("Fly me to Oslo.\n")
+    options = ("--model-option", "temperature=null", "--model-option", "max_tokens=99")
+    status, _, err = ruie("extract", "docs.txt", "--out", "batch", *UNSENT, "--openai-batch", "gpt-x", *options)
+    assert status == 0, err
+    body = json.loads((tmp_path / "batch" / "requests-00000.jsonl").read_text())["body"]
+    assert (sorted(body), body["max_tokens"]) == (["max_tokens", "messages", "model"], 99)
+    status, _, err = ruie(
+        "extract", "docs.txt", "--out", "other", *UNSENT, "--openai-batch", "gpt-x", "--model-option", "model=y"
+    )
+    assert (status, "'model' of a request is given" in err, (tmp_path / "other").exists()) == (2, True, False), err
+
+
+def test_a_folder_without_answers_is_refused_before_anything_is_written(ruie, tmp_path):
+    (tmp_path / "docs.txt").write_text("Fly me to Oslo.\n")
+    (tmp_path / "answers").mkdir()
+    status, _, err = ruie("extract", "docs.txt", "--out", "run", *UNSENT, "-m", "openai-batch:answers")
+    assert (status, "answers holds no answers (*.jsonl)" in err, (tmp_path / "run").exists()) == (1, True, False), err
+
+
 def test_a_corpus_names_the_command_of_its_report(ruie, tmp_path):
     (tmp_path / "docs.txt").write_text("Fly me to Oslo.\n")
     status, _, err = ruie("extract", "docs.txt", "--out", "run", *CORPUS, "--report", "page.html")
@@ -489,8 +656,7 @@ def test_a_corpus_names_the_command_of_its_report(ruie, tmp_path):
 @pytest.mark.parametrize(
     "option",
     [["--max-calls", "0"], ["--max-total-tokens", "9"], ["--max-cost", "1"], ["--price", "1", "2"], ["--retry-failed"],
-     ["--parquet"], ["--overwrite"], ["--model-option", "temperature=1"],
-     ["--model", "baseline"]],
+     ["--parquet"], ["--overwrite"], ["--model", "baseline"]],
     ids=lambda option: option[0],
 )  # fmt: skip
 def test_options_that_mean_nothing_for_batch_files_are_refused(ruie, tmp_path, option):
