@@ -143,12 +143,7 @@ def run(
             total=count_documents(source, encoding=encoding),
         )
     except (KeyboardInterrupt, ChatModelError):
-        kept, _ = whole_part(out / RESULTS)
-        again = " without --overwrite" if overwrite else ""
-        errors.print(
-            f"{kept:,} documents are in {out}; the same command{again} resumes", style="yellow", markup=False,
-            soft_wrap=True,
-        )  # fmt: skip
+        _say_kept(whole_part(out / RESULTS)[0], out, overwrite=overwrite)
         raise
     if options.parquet:
         from ruie_components.extraction.parquet import write_parquet
@@ -211,6 +206,14 @@ def merge(
 
         write_parquet(out / RESULTS)
     _say(summary, out, as_json=as_json)
+
+
+def _say_kept(count: int, out: Path, *, overwrite: bool) -> None:
+    command = "the same command without --overwrite" if overwrite else "the same command"
+    if count:
+        errors.print(
+            f"documents with a row in {out}: {count:,}; {command} resumes", style="yellow", markup=False, soft_wrap=True
+        )
 
 
 def _say(summary: Summary, out: Path, *, as_json: bool) -> None:

@@ -448,7 +448,7 @@ def test_an_interrupted_corpus_run_says_what_is_kept(ruie, tmp_path, monkeypatch
     monkeypatch.setattr("ruie_components.chat.baseline.copy_answer", copy_answer)
     (tmp_path / "in.txt").write_text("Fly me to Oslo.\nFly me to Lima.\n", "utf-8")
     status, _, err = ruie("extract", "in.txt", "--out", "run", *CORPUS[:-2], "-k", "0", "--concurrency", "1")
-    assert (status, "1 documents are in run; the same command resumes" in err) == (130, True), err
+    assert (status, "documents with a row in run: 1; the same command resumes" in err) == (130, True), err
 
 
 def test_a_wrong_row_names_file_line_and_field(ruie, tmp_path):
