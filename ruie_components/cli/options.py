@@ -280,7 +280,7 @@ def queries_in(
     layout = guess_layout(path, encoding=encoding)
     rows = list(read_texts(path, layout, text_key=text_key, encoding=encoding))
     queries = [_row_query(location, row, retriever) for location, row in rows if row["text"].strip()]
-    empty = f", {len(rows) - len(queries):,} rows without a text left out" if len(queries) < len(rows) else ""
+    empty = f", rows without a text left out: {len(rows) - len(queries):,}" if len(queries) < len(rows) else ""
     errors.print(f"{path}: {layout.value}, {len(queries):,} texts{empty}", style="dim", markup=False, soft_wrap=True)
     return queries
 

@@ -381,7 +381,7 @@ def test_overwriting_asks_again_with_the_same_settings_too(ruie, tmp_path, monke
 def test_rows_without_a_text_are_left_out_and_counted(ruie, pool, tmp_path):
     (tmp_path / "in.csv").write_text("id,text\n1,Fly me to Oslo.\n2,\n3, \n", "utf-8")
     status, _, err = ruie("extract", "--file", "in.csv", "--out", "o.jsonl", *CORPUS)
-    assert (status, "in.csv: CSV with a header, 1 texts, 2 rows without a text left out" in err) == (0, True), err
+    assert (status, "in.csv: CSV with a header, 1 texts, rows without a text left out: 2" in err) == (0, True), err
     (tmp_path / "empty.txt").write_text("\n", "utf-8")
     ruie("index", pool, "--store", "s")
     status, _, err = ruie("suggest", "empty.txt", "--store", "s")
