@@ -4,6 +4,8 @@ from io import StringIO
 import pytest
 
 from ruie_components.cli.app import main
+from ruie_components.formats import write_examples
+from ruie_components.starter import starter_examples
 
 
 @pytest.fixture
@@ -23,3 +25,11 @@ def ruie(monkeypatch, capsys, tmp_path):
         return left.value.code or 0, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def pool(tmp_path):
+    """A file of starter NER examples, and a store that a test may make."""
+    path = tmp_path / "pool.jsonl"
+    write_examples(path, starter_examples("NER"))
+    return path
