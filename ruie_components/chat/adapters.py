@@ -340,11 +340,13 @@ class _Deltas:
         self.last: Any = None
         self._given = ""
         self._whole = ""  # of the chunk before
+        self._is_left_out = False  # a delta of some chunk
 
     def add(self, chunk: Any) -> Response:
         before, self._whole, self.last = self._whole, chunk.message.content or "", chunk
         delta = chunk.delta
         if delta is None:
+            self._is_left_out = True
             grows = before and self._whole.startswith(before)
             delta = self._whole[len(self._given) :] if grows else ""
         self._given += delta
@@ -352,6 +354,8 @@ class _Deltas:
 
     def rest(self) -> str:
         """What the chunks did not give piece by piece."""
+        if not self._is_left_out:
+            return ""  # the content of a chunk may be its delta
         if not self._whole or self._whole.startswith(self._given):
             return self._whole[len(self._given) :]
         return f"\n{self._whole}"

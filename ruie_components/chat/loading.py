@@ -111,8 +111,7 @@ def _init_chat_model(name: str, provider: str, options: dict[str, Any]) -> Any:
     try:
         from langchain.chat_models import init_chat_model
     except ImportError as error:
-        package = "langchain, and LangChain's package of the provider" if provider else "langchain"
-        raise _missing(f"{name!r}", package, error) from error
+        raise _missing(f"{name!r}", "langchain", error) from error  # which then names the provider's package
     try:
         return init_chat_model(name, **options)
     except ImportError as error:  # it names the package, which may be called otherwise than the provider

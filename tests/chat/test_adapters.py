@@ -292,6 +292,16 @@ class Whole(SimpleNamespace):
         return chunks()
 
 
+def test_llama_index_streams_whose_chunks_have_their_own_text_only():
+    class Own(Whole):
+        def chunks(self):
+            for text in self.texts:
+                message = SimpleNamespace(content=text)
+                yield SimpleNamespace(delta=text, raw=None, additional_kwargs={}, message=message)
+
+    assert joined(as_chat_model(Own(texts=["person: ", "Bob"])).stream(PROMPT)) == Response("person: Bob")
+
+
 @pytest.mark.parametrize(
     ("texts", "pieces"),
     [
