@@ -11,6 +11,7 @@ from typing import Any
 from ruie_components.answers.sentences import Sentences
 from ruie_components.extraction.confidence import Confidence
 from ruie_components.extraction.results import ChunkDemonstrations, ExtractionResult, Usage
+from ruie_components.integers import whole_number
 from ruie_components.prompts import TokenCounter, estimate_tokens
 from ruie_components.tokenization import cuts_word
 from ruie_components.types import Argument, Event, EventQuery, Extraction, Query, Span, Task
@@ -46,8 +47,7 @@ class Chunking:
             value = getattr(self, name)
             if value is None and name == "max_tokens":
                 continue
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+            object.__setattr__(self, name, whole_number(name, value, least))
 
 
 @dataclass(frozen=True)

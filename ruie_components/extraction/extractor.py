@@ -21,6 +21,7 @@ from ruie_components.extraction.documents import Chunking, DocumentResult, Plan
 from ruie_components.extraction.results import Estimate, ExtractionResult, Usage, identified, usage_of, warn_truncated
 from ruie_components.extraction.resume import ResumeFile
 from ruie_components.extraction.streaming import GrowingAnswer
+from ruie_components.integers import whole_number
 from ruie_components.prompts import AnswerFormat, Order, Prompt, TokenCounter, build_prompt, estimate_tokens
 from ruie_components.retrieval import DemonstrationRetriever, QueryInput
 from ruie_components.selection import Selector
@@ -95,8 +96,6 @@ class Extractor:
         retries: int = 2,
         fixed: int = 0,
     ) -> None:
-        if not isinstance(fixed, int) or fixed < 0:
-            raise ValueError(f"fixed must be a whole number >= 0, got {fixed!r}")
         answers.check_threshold(fuzzy_threshold)
         self.retriever = DemonstrationRetriever(store, selector, k, task, labels, event)
         tuned = self.retriever.tuned
@@ -112,7 +111,7 @@ class Extractor:
         self.fuzzy_threshold = fuzzy_threshold
         self.mentions = mentions
         self.retries = retries
-        self.fixed = fixed
+        self.fixed = whole_number("fixed", fixed, least=0)
         self._fixed: dict[Task, list[Demonstration]] = {}
 
     @property
@@ -458,8 +457,9 @@ class Extractor:
                 temperature is 0, so that all answers are equal.
             ChatModelError: The model can't be reached or used.
         """
-        sampled = self._samples(result, samples) if isinstance(samples, int) else samples
-        answered = [one for one in sampled if one.error is None]
+        if not isinstance(samples, Iterable):
+            samples = self._samples(result, whole_number("samples", samples, least=0))
+        answered = [one for one in samples if one.error is None]
         confidence = agreement(result.extraction, [one.extraction for one in answered])
         of_prompt = {name: getattr(result.usage, name) for name in ("demonstrations", "dropped", "truncated")}
         usage = replace(Usage.total([one.usage for one in (result, *answered)]), **of_prompt)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ruie_components.integers import whole_number
 from ruie_components.selection.candidates import (
     CandidatePool,
     CandidateSource,
@@ -82,10 +83,10 @@ class Selector:
     def __post_init__(self) -> None:
         if self.method not in set(Method):
             raise ValueError(f"method {self.method!r} is unknown; there are: {', '.join(Method)}")
-        if not isinstance(self.k, int) or self.k < 0:
-            raise ValueError(f"k must be a whole number >= 0, got {self.k!r}")
-        if self.fetch_k is not None and (not isinstance(self.fetch_k, int) or self.fetch_k < 1):
-            raise ValueError(f"fetch_k must be a whole number >= 1, got {self.fetch_k!r}")
+        # as int: the repr is part of a run's settings
+        object.__setattr__(self, "k", whole_number("k", self.k, least=0))
+        if self.fetch_k is not None:
+            object.__setattr__(self, "fetch_k", whole_number("fetch_k", self.fetch_k, least=1))
         if not 0 <= self.lambda_mult <= 1:
             raise ValueError(f"lambda_mult must be between 0 (diversity) and 1 (similarity), got {self.lambda_mult}")
 

@@ -5,6 +5,7 @@ import time
 from types import SimpleNamespace
 
 import httpx
+import numpy as np
 import ollama
 import pytest
 
@@ -100,7 +101,7 @@ def test_k_and_the_selector(store):
         Extractor(store, says(""), answer_format="yaml")
 
 
-@pytest.mark.parametrize(("k", "shown"), [(0, 0), (1, 1), (1000, 5)])
+@pytest.mark.parametrize(("k", "shown"), [(0, 0), (1, 1), (1000, 5), (np.int64(2), 2)])
 def test_any_k_gives_what_the_pool_has(store, k, shown):
     assert Extractor(store, says("None"), k=k).extract(NER).usage.demonstrations == shown
 

@@ -173,6 +173,8 @@ def test_bm25_sees_what_was_added_and_deleted(encoder):
         ({"k": -1}, "k must be a whole number >= 0, got -1"),
         ({"k": 2.5}, r"k must be a whole number >= 0, got 2\.5"),
         ({"k": "3"}, "k must be a whole number >= 0, got '3'"),
+        ({"k": True}, "k must be a whole number >= 0, got True"),
+        ({"k": np.float64(4)}, r"k must be a whole number >= 0, got np\.float64\(4\.0\)"),
         ({"fetch_k": 0}, "fetch_k must be a whole number >= 1, got 0"),
         ({"lambda_mult": 1.5}, r"lambda_mult must be between .* got 1\.5"),
     ],
@@ -180,6 +182,11 @@ def test_bm25_sees_what_was_added_and_deleted(encoder):
 def test_wrong_options_are_errors(options, message):
     with pytest.raises(ValueError, match=message):
         Selector(**options)
+
+
+def test_any_integer_is_a_number():
+    selector = Selector(k=np.int64(4), fetch_k=np.uint8(50))
+    assert repr(selector) == repr(Selector(k=4, fetch_k=50))  # runs of equal settings resume
 
 
 def test_hybrid_puts_one_that_shares_a_rare_word_before_equally_similar_ones(encoder):
