@@ -152,9 +152,14 @@ class RUIEExampleSelector(BaseExampleSelector):
 
     @cached_property
     def input_prompt(self) -> HumanMessagePromptTemplate:
-        """The last message of a chat template: the input, rendered like the demonstrations' inputs."""
-        text_key = self.retriever.text_key or "text"
-        return HumanMessagePromptTemplate(prompt=_InputPrompt(selector=self, input_variables=[text_key]))
+        """The last message of a chat template: the input, rendered like the demonstrations' inputs.
+
+        It reads the variables that ``query`` reads: ``text``, else ``input``, or a whole ``query``; with ``text_key``
+        the variable of that name.
+        """
+        # without text_key no variable is required: LangChain would refuse an input or a query, and not name text_key
+        required = [self.retriever.text_key] if self.retriever.text_key else []
+        return HumanMessagePromptTemplate(prompt=_InputPrompt(selector=self, input_variables=required))
 
     @cached_property
     def example_prompt(self) -> PromptTemplate:

@@ -172,6 +172,22 @@ def test_a_template_for_an_event(store):
     assert pairs(messages) == Extractor(store, "baseline", k=2).prompt(query).messages
 
 
+def test_the_input_of_a_template_may_have_another_name(store):
+    query = QUERIES["NER"]
+    selector = RUIEExampleSelector(store, task="NER", labels=query.labels, k=0)
+    prompt = ChatPromptTemplate.from_messages([selector.input_prompt])
+    expected = [("human", prompts.render_query(query))]
+    for variables in ({"text": query.text}, {"input": query.text}, {"query": query}):
+        assert pairs(prompt.format_messages(**variables)) == expected
+        assert pairs(prompt.invoke(variables).messages) == expected
+    with pytest.raises(ValueError, match=r"it has \['question'\]: name the key of the text with text_key"):
+        prompt.invoke({"question": query.text})
+    named = RUIEExampleSelector(store, task="NER", labels=query.labels, k=0, text_key="question")
+    prompt = ChatPromptTemplate.from_messages([named.input_prompt])
+    assert prompt.input_variables == ["question"]
+    assert pairs(prompt.invoke({"question": query.text}).messages) == expected
+
+
 async def test_a_chain_of_template_model_and_parser(store):
     selector = RUIEExampleSelector(store, task="NER", k=3)
     model = load_chat_model("baseline")
