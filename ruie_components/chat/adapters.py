@@ -15,7 +15,14 @@ from typing import Any, Protocol, TypeAlias
 
 from ruie_components.chat.base import ChatModel, Constraint, ModelInput, Response
 from ruie_components.chat.loading import load_model
-from ruie_components.chat.reading import StreamedAnswer, as_mapping, is_truncated, read_response, usage_in
+from ruie_components.chat.reading import (
+    StreamedAnswer,
+    as_mapping,
+    calls_as_json,
+    is_truncated,
+    read_response,
+    usage_in,
+)
 from ruie_components.chat.servers import grammar_options
 from ruie_components.prompts import Message
 
@@ -305,7 +312,7 @@ class LlamaIndexModel:
         for chunk in self.llm.stream_chat(_llama_index_messages(prompt.messages), **self._options(constraint)):
             yield pieces.add(chunk)
         if pieces.last is not None:
-            yield self._read(pieces.last, text=pieces.rest())
+            yield self._read(pieces.last, pieces.rest())
 
     async def astream(self, prompt: ModelInput, *, constraint: Constraint | None = None) -> AsyncIterator[Response]:
         """``astream_chat`` with the LLM."""
@@ -314,7 +321,7 @@ class LlamaIndexModel:
         async for chunk in await self.llm.astream_chat(messages, **self._options(constraint)):
             yield pieces.add(chunk)
         if pieces.last is not None:
-            yield self._read(pieces.last, text=pieces.rest())
+            yield self._read(pieces.last, pieces.rest())
 
     def _options(self, constraint: Constraint | None) -> dict[str, Any]:
         if constraint is None or constraint.json_schema is None:
@@ -324,16 +331,28 @@ class LlamaIndexModel:
         return _openai_schema(constraint.json_schema) if "OpenAI" in self._classes else {}
 
     def _read(self, response: Any, text: str | None = None) -> Response:
+        """A response of the LLM; ``text`` is what is left of a streamed one."""
         raw = as_mapping(response.raw)
         usage = usage_in(response.additional_kwargs, raw.get("usage") or raw.get("usage_metadata"), raw)
-        content = (response.message.content or "") if text is None else text
-        return Response(content, *usage, truncated=is_truncated(raw))
+        if text is None:
+            parts = (response.message.content, calls_as_json(_block_calls(response.message)))
+            text = "\n".join(filter(None, parts))
+        return Response(text, *usage, truncated=is_truncated(raw))
+
+
+def _block_calls(message: Any) -> list[tuple[str | None, Any]]:
+    """The tool calls among a LlamaIndex message's blocks: the name and the arguments of each."""
+    blocks = getattr(message, "blocks", None) or ()
+    return [
+        (block.tool_name, block.tool_kwargs) for block in blocks if getattr(block, "block_type", None) == "tool_call"
+    ]
 
 
 class _Deltas:
     """The pieces of a LlamaIndex stream. Some LLMs leave ``delta`` out and give the whole text so far.
 
-    The text of a structured LLM does not grow at its end: it is given as a whole after the last chunk.
+    The text of a structured LLM does not grow at its end: it is given as a whole after the last chunk. So are tool
+    calls, of which every chunk has those so far.
     """
 
     def __init__(self) -> None:
@@ -341,6 +360,7 @@ class _Deltas:
         self._given = ""
         self._whole = ""  # of the chunk before
         self._is_left_out = False  # a delta of some chunk
+        self._calls: list[tuple[str | None, Any]] = []
 
     def add(self, chunk: Any) -> Response:
         before, self._whole, self.last = self._whole, chunk.message.content or "", chunk
@@ -350,10 +370,15 @@ class _Deltas:
             grows = before and self._whole.startswith(before)
             delta = self._whole[len(self._given) :] if grows else ""
         self._given += delta
+        self._calls = _block_calls(chunk.message) or self._calls
         return Response(delta)
 
     def rest(self) -> str:
         """What the chunks did not give piece by piece."""
+        text, calls = self._rest_of_text(), calls_as_json(self._calls)
+        return f"{text}\n{calls}" if calls and (self._given or text) else text + calls
+
+    def _rest_of_text(self) -> str:
         if not self._is_left_out:
             return ""  # the content of a chunk may be its delta
         if not self._whole or self._whole.startswith(self._given):

@@ -172,11 +172,20 @@ def _is_structured(answer: Any) -> bool:
 
 
 def _tool_calls(message: Any) -> str:
-    """A message's tool calls as a JSON answer: the arguments, with the tool's name as type if they are one item."""
-    items = [_item(call) for call in getattr(message, "tool_calls", None) or ()]
-    if not items:
-        return ""
-    return json.dumps(items[0] if len(items) == 1 else items, ensure_ascii=False)
+    """A LangChain message's tool calls as a JSON answer."""
+    return calls_as_json([(call.get("name"), call.get("args")) for call in getattr(message, "tool_calls", None) or ()])
+
+
+def calls_as_json(calls: Sequence[tuple[str | None, Any]]) -> str:
+    """Tool calls as a JSON answer: the arguments, with the tool's name as type if they are one item.
+
+    Args:
+        calls: The name and the arguments of each; arguments that are no mapping, such as unfinished JSON, stay as text.
+    """
+    items = [_item(name, arguments) for name, arguments in calls]
+    if len(items) > 1 and all(isinstance(item, dict) for item in items):
+        return json.dumps(items, ensure_ascii=False)
+    return "\n".join(item if isinstance(item, str) else json.dumps(item, ensure_ascii=False) for item in items)
 
 
 def _refusal(answer: Any, metadata: Any) -> str:
@@ -192,15 +201,23 @@ def _refusal(answer: Any, metadata: Any) -> str:
     return ""
 
 
-def _item(call: Mapping[str, Any]) -> dict[str, Any]:
-    arguments = dict(call.get("args") or {})
+def _item(name: str | None, given: Any) -> dict[str, Any] | str:
+    if isinstance(given, str):
+        try:
+            arguments = json.loads(given) if given.strip() else {}
+        except ValueError:
+            return given
+        if not isinstance(arguments, dict):
+            return given
+    else:
+        arguments = dict(given or {})
     if any(isinstance(value, dict | list) for value in arguments.values()):
         return arguments
     return (
         arguments
         if {"type", "label", "role", "relation", "predicate"} & set(arguments)
         else {
-            "type": call.get("name"),
+            "type": name,
             **arguments,
         }
     )

@@ -9,9 +9,17 @@ from types import SimpleNamespace
 
 import pytest
 from llama_index.core import VectorStoreIndex, get_response_synthesizer
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse, LLMMetadata
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    LLMMetadata,
+    TextBlock,
+    ToolCallBlock,
+)
 from llama_index.core.indices.vector_store import VectorIndexRetriever
 from llama_index.core.llms import CustomLLM, MockLLM
+from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.retrievers import QueryFusionRetriever
 from llama_index.core.schema import MetadataMode, QueryBundle, TextNode
@@ -430,6 +438,45 @@ def test_a_message_without_text_is_an_empty_answer(store):
             return ChatResponse(message=ChatMessage(role="assistant", blocks=[]))
 
     assert Extractor(store, Silent()).extract(QUERY).extraction.entities == ()
+
+
+CALL = {"tool_call_id": "1", "tool_name": "extract"}
+ITEM = {"tool_call_id": "2", "tool_name": "person", "tool_kwargs": {"text": "Cy"}}
+BOB = {"entities": [{"type": "person", "text": "Bob"}]}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "answer", "names"),
+    [
+        ([ToolCallBlock(**CALL, tool_kwargs=BOB)], json.dumps(BOB), ["Bob"]),
+        ([ToolCallBlock(**CALL, tool_kwargs=json.dumps(BOB))], json.dumps(BOB), ["Bob"]),
+        ([TextBlock(text="Sure:"), ToolCallBlock(**CALL, tool_kwargs=BOB)], f"Sure:\n{json.dumps(BOB)}", ["Bob"]),
+        ([ToolCallBlock(**CALL, tool_kwargs=BOB), ToolCallBlock(**ITEM)], None, ["Bob", "Cy"]),
+        ([ToolCallBlock(**CALL, tool_kwargs=json.dumps(BOB)[:-1])], json.dumps(BOB)[:-1], ["Bob"]),
+    ],
+    ids=["call", "arguments as text", "text and call", "two calls", "unfinished arguments"],
+)
+async def test_tool_calls_are_answers(store, blocks, answer, names):
+    """LlamaIndex's own LLM that calls tools; its streams have in every message the calls so far."""
+    message = ChatMessage(role="assistant", blocks=blocks)
+
+    def pieces(messages, **_):
+        yield ChatMessage(role="assistant", blocks=[block for block in blocks if isinstance(block, TextBlock)])
+        yield ChatMessage(role="assistant", blocks=[block for block in blocks if isinstance(block, ToolCallBlock)])
+
+    async def apieces(messages, **options):
+        for piece in pieces(messages, **options):
+            yield piece
+
+    whole = Extractor(store, MockFunctionCallingLLM(response_generator=lambda messages, **_: message), k=2)
+    growing = Extractor(store, MockFunctionCallingLLM(response_generator=pieces), k=2)
+    agrowing = Extractor(store, MockFunctionCallingLLM(response_generator=apieces), k=2)
+    results = [whole.extract(QUERY), await whole.aextract(QUERY), list(growing.stream(QUERY))[-1]]
+    results.append([result async for result in agrowing.astream(QUERY)][-1])
+    for result in results:
+        assert [entity.text for entity in result.extraction.entities] == names
+        assert answer in (result.extraction.answer, None)
+        assert not result.unanswered
 
 
 # Embedding
