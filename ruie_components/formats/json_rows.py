@@ -47,8 +47,17 @@ def _is_lines(path: Path, reading: Reading) -> bool:
 def read_documents(
     path: Path, reading: Reading, read: Callable[[str, Mapping[str, Any]], Iterable[Document]]
 ) -> Iterator[Document]:
-    """The documents that a function makes from each row; a row with an error is reported."""
-    for location, row in rows_of(path, reading):
+    """The documents that a function makes from each row of a file; a row with an error is reported."""
+    return documents_of_rows(rows_of(path, reading), reading, read)
+
+
+def documents_of_rows(
+    rows: Iterable[tuple[str, Any]],
+    reading: Reading,
+    read: Callable[[str, Mapping[str, Any]], Iterable[Document]],
+) -> Iterator[Document]:
+    """The documents that a function makes from each of rows with their locations; a row with an error is reported."""
+    for location, row in rows:
         try:
             if not isinstance(row, dict):
                 raise RowError(f"{location}: expected a JSON object, got {type(row).__name__}")

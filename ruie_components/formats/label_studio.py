@@ -12,7 +12,8 @@ from typing import Any
 
 from ruie_components.files import atomic_text, atomic_write
 from ruie_components.formats.base import Document, Reading, Sample
-from ruie_components.formats.json_rows import read_documents
+from ruie_components.formats.json_rows import documents_of_rows, rows_of
+from ruie_components.formats.label_studio_table import has_table, rows_of_table
 from ruie_components.formats.label_studio_tasks import TaskReader, is_json_min
 from ruie_components.types import Task
 
@@ -20,22 +21,26 @@ _MODEL = "ruie"
 
 
 class LabelStudioFormat:
-    """A list of tasks. Offsets are code points or UTF-16 units, as the text of each region shows.
+    """A list of tasks. Offsets are counted as the texts of the regions show.
 
     The first annotation of a task that was not cancelled counts. Predictions are read if a task has no ``annotations``,
-    as in a file for import there. JSON-MIN, which has no relations, is read too.
+    as in a file for import there. JSON-MIN, CSV and TSV, which have no relations, are read too.
     """
 
     name = "label-studio"
-    title = "Label Studio JSON: tasks with annotations or predictions"
+    title = "Label Studio JSON, CSV and TSV: tasks with annotations or predictions"
 
     def recognizes(self, sample: Sample) -> bool:
-        """Whether rows have ``data`` and annotations or predictions, or are those of JSON-MIN."""
-        return bool(sample.rows) and (all(map(_is_task, sample.rows)) or all(map(is_json_min, sample.rows)))
+        """Whether rows have ``data`` and annotations or predictions, or are those of JSON-MIN, CSV or TSV."""
+        if not sample.rows:
+            return has_table(sample)
+        return all(map(_is_task, sample.rows)) or all(map(is_json_min, sample.rows))
 
     def read(self, path: Path, reading: Reading) -> Iterator[Document]:
         """Read one document per annotated task."""
-        return read_documents(path, reading, TaskReader(path, reading).documents)
+        rows = rows_of_table if has_table(Sample(path, reading.encoding)) else rows_of
+        tasks = TaskReader(lambda: rows(path, Reading(encoding=reading.encoding)), reading)
+        return documents_of_rows(rows(path, reading), reading, tasks.documents)
 
     def write(self, path: Path, documents: Iterable[Document], reading: Reading) -> int:
         """Write tasks with predictions, to be corrected there; events become regions and relations.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from ruie_components.errors import RowError
 from ruie_components.formats.base import (
@@ -22,16 +21,14 @@ from ruie_components.formats.base import (
     own_id,
     text_of,
 )
-from ruie_components.formats.json_rows import rows_of
+from ruie_components.formats.label_studio_offsets import Place, has_text, is_offset, place
 from ruie_components.types import Task
 
 _TEXT = "text"
 _REGION = "labels"  # the type of results that are spans of a plain text
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|/data/(?:upload|local-files)/)\S+")
 _MIN_KEYS = {"annotation_id", "annotator"}
-_MIN_OWN = {*_MIN_KEYS, "created_at", "updated_at", "lead_time", "agreement"}
-_UTF16 = "offsets in UTF-16 units were converted"
-_SPACED = "regions whose text differs in white space keep their offsets"
+_MIN_OWN = {*_MIN_KEYS, "created_at", "updated_at", "lead_time", "agreement", "was_cancelled"}
 _SEVERAL = "of several annotations of a task the first was read"
 
 
@@ -70,12 +67,12 @@ class TaskReader:
     place of the text is a problem.
 
     Args:
-        path: The file.
+        rows: Reads the rows of the file from its beginning.
         reading: Notes what is left out.
     """
 
-    def __init__(self, path: Path, reading: Reading) -> None:
-        self._path, self._reading = path, reading
+    def __init__(self, rows: Callable[[], Iterable[tuple[str, Any]]], reading: Reading) -> None:
+        self._rows, self._reading = rows, reading
         self._read: set[str | int | None] = set()  # the ids of rows of JSON-MIN, which has one for each annotation
 
     def documents(self, location: str, row: Mapping[str, Any]) -> Iterator[Document]:
@@ -129,7 +126,7 @@ class TaskReader:
         """The key of the text where no region tells it: that which fits most tasks, then that of the longest texts."""
         votes: dict[str, list[int]] = {_TEXT: [0, 0]}
         with suppress(RowError):  # reading the tasks reports it
-            for location, row in rows_of(self._path, Reading(encoding=self._reading.encoding)):
+            for location, row in self._rows():
                 with suppress(RowError):
                     task, _ = _task_of(location, object_of(row, location, "task"))
                     regions = list(task.regions.values()) if task else []
@@ -148,7 +145,7 @@ def is_json_min(row: Mapping[str, Any]) -> bool:
 def _task_of(location: str, row: Mapping[str, Any]) -> tuple[_Task | None, int]:
     """A task with its first annotation that was not cancelled, and the number of those; ``None`` without one."""
     if is_json_min(row):
-        return _of_json_min(location, row), 1
+        return (None, 0) if row.get("was_cancelled") is True else (_of_json_min(location, row), 1)
     data = object_of(row.get("data"), location, "data")
     name = next((key for key in ("annotations", "completions", "predictions") if key in row), "annotations")
     versions = [
@@ -195,14 +192,16 @@ def _read_results(document: Document, task: _Task, names: set[str], reading: Rea
     regions: dict[str, int] = {}
     left: set[str | None] = set()  # the ids of results that are left out
     links = []
+    shown = [result["value"] for result in task.results if _is_region(result, names)]
+    places = iter(place(document.text, shown))
     for index, result in enumerate(task.results):
         name = f"{task.at}[{index}]"
         own = result.get("id") if isinstance(result.get("id"), str) else None
         match result.get("type"):
             case "relation":
                 links.append((name, result))
-            case "labels" if str(result.get("to_name")) in names:
-                at = _region(document, result["value"], name, reading)
+            case "labels" if _is_region(result, names):
+                at = _region(document, result["value"], next(places), name, reading)
                 if own is not None:
                     regions.setdefault(own, at)
             case "labels":
@@ -215,17 +214,21 @@ def _read_results(document: Document, task: _Task, names: set[str], reading: Rea
         _relation(document, result, name, regions, left - regions.keys(), reading)
 
 
-def _region(document: Document, value: Mapping[str, Any], name: str, reading: Reading) -> int:
+def _is_region(result: Mapping[str, Any], names: set[str]) -> bool:
+    return result.get("type") == _REGION and str(result.get("to_name")) in names
+
+
+def _region(document: Document, value: Mapping[str, Any], placed: Place | None, name: str, reading: Reading) -> int:
     start, end = value.get("start"), value.get("end")
-    if isinstance(value.get("text"), str) and _whole(start) and _whole(end):
-        placed = _place(document.text, value)
-        if placed is None:
-            raise RowError(
-                f"{document.location}: {name}.value: found {document.text[start:end]!r:.60} at {start}:{end}, "
-                f"but the region's text is {value['text']!r:.60}"
-            )
-        start, end, note = placed
-        reading.notes[note] += bool(note)
+    if placed is not None:
+        start, end, notes = placed
+        reading.notes.update(notes)
+    elif has_text(value) and is_offset(start) and is_offset(end):
+        raise RowError(
+            f"{document.location}: {name}.value: found {document.text[max(start, 0) : max(end, 0)]!r:.60} at "
+            f"{start}:{end}, but the region's text is {value['text']!r:.60}. Label the span again in Label Studio "
+            f"(task {document.id}), and export again."
+        )
     start, end = check_span(document, start, end, f"{name}.value")
     labels = list_of(value.get("labels"), document.location, f"{name}.value.labels")
     if not labels:
@@ -265,46 +268,6 @@ def _relation(
 
 def _fit(text: str, regions: Sequence[Mapping[str, Any]], *, shown: bool = False) -> bool:
     """Whether regions are in a text; that of an address, and any with ``shown``, must be said by some region."""
-    if (shown or _URL.fullmatch(text)) and not any(isinstance(region.get("text"), str) for region in regions):
+    if (shown or _URL.fullmatch(text)) and not any(map(has_text, regions)):
         return False
-    return all(_place(text, region) for region in regions)
-
-
-def _place(text: str, value: Mapping[str, Any]) -> tuple[int, int, str] | None:
-    """Where a region is in a text, and a note if the file says it otherwise; ``None`` if its own text is not there."""
-    start, end, shown = value.get("start"), value.get("end"), value.get("text")
-    if not _whole(start) or not _whole(end) or start < 0:
-        return None
-    if not isinstance(shown, str):
-        return (start, end, "") if start < end <= len(text) else None
-    if text[start:end] == shown:
-        return start, end, ""
-    first, last = _from_utf16(text, start), _from_utf16(text, end)
-    if text[first:last] == shown:
-        return first, last, _UTF16
-    packed = _without_space(shown)
-    if packed == _without_space(text[start:end]):
-        return start, end, _SPACED
-    return (first, last, _SPACED) if packed == _without_space(text[first:last]) else None
-
-
-def _whole(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _without_space(text: str) -> str:
-    r"""A text without white space and without the escaped line ends of some versions.
-
-    >>> _without_space("Ada\\nLee")
-    'AdaLee'
-    """
-    return "".join(text.replace("\\n", "").replace("\\r", "").split())
-
-
-def _from_utf16(text: str, units: int) -> int:
-    r"""Convert an index in UTF-16 units to code points.
-
-    >>> _from_utf16("a\U0001f600b", 3)
-    2
-    """
-    return len(text.encode("utf-16-le", "surrogatepass")[: 2 * units].decode("utf-16-le", "replace"))
+    return None not in place(text, regions)

@@ -141,6 +141,30 @@ def _key_of_text(row: Any, text_key: str | None) -> str | None:
 
 
 def _read_table(path: Path, text_key: str | None, encoding: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    rows = table_rows(path, encoding=encoding)
+    _, header = next(rows)
+    by_name = {name.lower(): name for name in reversed(header)}
+    column_name = _key_of_text(set(header) if text_key else by_name, text_key)
+    if column_name is None:
+        wanted = text_key or "text"
+        raise RowError(
+            f"{path}, line 1: there is no column {wanted!r}; the columns are {', '.join(map(repr, header))}. "
+            f"A table needs a header; name the column of the text with --text-key (text_key=)."
+        )
+    column = header.index(column_name if text_key else by_name[column_name])
+    for location, cells in rows:
+        others = {name: cell for at, (name, cell) in enumerate(zip(header, cells, strict=True)) if at != column}
+        own_id = next((others.pop(name) for name in list(others) if name.lower() == "id"), "")
+        row: dict[str, Any] = {"text": cells[column]} | ({"id": own_id} if own_id else {})
+        yield location, row | ({"metadata": others} if others else {})
+
+
+def table_rows(path: Path, *, encoding: str | None = None) -> Iterator[tuple[str, list[str]]]:
+    """The rows of a CSV or TSV file, each with its location; the header comes first, blank rows are left out.
+
+    Raises:
+        RowError: The file can't be read, or a row has not as many columns as the header.
+    """
     csv.field_size_limit(max(csv.field_size_limit(), _LARGEST_FIELD))  # the module's default limit is 128 KiB
     lines = text_lines(path, encoding=encoding)
     head = list(islice(lines, 1))
@@ -149,15 +173,7 @@ def _read_table(path: Path, text_key: str | None, encoding: str | None) -> Itera
     number = 1
     try:
         header = [name.strip() for name in next(rows, [])]
-        by_name = {name.lower(): name for name in reversed(header)}
-        column_name = _key_of_text(set(header) if text_key else by_name, text_key)
-        if column_name is None:
-            wanted = text_key or "text"
-            raise RowError(
-                f"{path}, line 1: there is no column {wanted!r}; the columns are {', '.join(map(repr, header))}. "
-                f"A table needs a header; name the column of the text with --text-key (text_key=)."
-            )
-        column = header.index(column_name if text_key else by_name[column_name])
+        yield f"{path}, line 1", header
         for cells in rows:
             number, last = rows.line_num, number
             if not any(cells):
@@ -165,9 +181,6 @@ def _read_table(path: Path, text_key: str | None, encoding: str | None) -> Itera
             location = f"{path}, line {last + 1}"
             if len(cells) != len(header):
                 raise RowError(f"{location}: {len(cells)} columns, but the header has {len(header)}")
-            others = {name: cell for at, (name, cell) in enumerate(zip(header, cells, strict=True)) if at != column}
-            own_id = next((others.pop(name) for name in list(others) if name.lower() == "id"), "")
-            row: dict[str, Any] = {"text": cells[column]} | ({"id": own_id} if own_id else {})
-            yield location, row | ({"metadata": others} if others else {})
+            yield location, cells
     except csv.Error as error:
         raise RowError(f"{path}, line {number + 1}: not a row of a table: {error}") from error

@@ -1,5 +1,6 @@
 """Label Studio's exports as projects give them: the text's key, several texts, addresses, JSON-MIN, other results."""
 
+import csv
 import json
 
 import pytest
@@ -119,3 +120,101 @@ def test_json_min(path):
     }
     first, _ = Import([path], tasks=["NER"])
     assert (first.id, first.metadata) == (1, {"page": 3})
+
+
+WINDOWS = "Ada met\r\nBob and 😀\r\nEva and a Bob."
+SHOWN = ("Ada", "Bob", "Eva", "Bob")
+
+
+def counted(text, *, lines=False, wide=False):
+    """Regions with the offsets of a front end: a line end may be one character, and an emoji two units."""
+    regions, at = [], 0
+    for number, shown in enumerate(SHOWN):
+        at = text.index(shown, at)
+        before = text[:at].replace("\r\n", "\n") if lines else text[:at]
+        start = len(before.encode("utf-16-le")) // 2 if wide else len(before)
+        regions.append(region(start, shown, str(number)))
+        at += len(shown)
+    return regions
+
+
+LINES = r"offsets that count \r\n as one character were converted"
+UNITS = "offsets in UTF-16 units were converted"
+
+
+@pytest.mark.parametrize(
+    ("widths", "notes"),
+    [
+        ({}, {}),
+        ({"wide": True}, {UNITS: 2}),
+        ({"lines": True}, {LINES: 3}),
+        ({"wide": True, "lines": True}, {UNITS: 3, LINES: 3}),
+    ],
+    ids=["characters", "UTF-16", "lines", "both"],
+)
+def test_line_ends_and_emoji_are_counted_as_the_regions_show(path, widths, notes):
+    read, report = imported(path, task(*counted(WINDOWS, **widths), text=WINDOWS))
+    assert read == [(WINDOWS, [("Ada", 0), ("Bob", 9), ("Eva", 20), ("Bob", 30)])]
+    assert (report.notes, report.problems) == (notes, [])
+
+
+def test_a_span_that_is_elsewhere_too_is_counted_like_the_others(path):
+    text = "Hi\r\naaaa, Bob"
+    regions = [region(4, "aa"), region(9, "Bob", "b")]  # the text has "aa" at 4, too, but "Bob" at 10
+    read, _ = imported(path, task(*regions, text=text))
+    assert read == [(text, [("aa", 5), ("Bob", 10)])]
+
+
+def test_regions_without_their_text_are_counted_like_the_others_or_named(path):
+    silent = region(8, None, "b")
+    silent["value"]["end"] = 11
+    read, report = imported(path, task(*counted(WINDOWS, lines=True), silent, text=WINDOWS))
+    assert read[0][1][-1] == ("Bob", 9)
+    assert list(report.notes) == [LINES]
+    read, report = imported(path, task(region(0, "Ada"), silent, text=WINDOWS))
+    assert read[0][1][-1] == ("\nBo", 8)
+    (note,) = report.notes
+    assert r"regions without their text, after emoji or \r\n, keep their offsets, which may be shifted" in note
+    assert not imported(path, task(region(0, "Ada"), silent, text=WINDOWS.replace("\r", "")))[1].notes
+
+
+def test_a_region_that_no_way_of_counting_finds_is_named_with_its_task(path):
+    read, report = imported(path, task(region(0, "Ada"), region(9, "Bob", "b"), region(17, "Eva", "c"), text=WINDOWS))
+    assert read == []
+    assert report.problems == [
+        f"{path}, line 1: annotations[0].result[2].value: found '😀\\r\\n' at 17:20, but the region's text is 'Eva'. "
+        f"Label the span again in Label Studio (task 1), and export again."
+    ]
+
+
+@pytest.mark.parametrize(("ending", "delimiter"), [("csv", ","), ("tsv", "\t")])
+def test_tables(tmp_path, ending, delimiter):
+    text = 'Ada met\r\nBob, "Bo".'
+    own = {"annotator": "a@b.example", "annotation_id": 4, "created_at": "2024", "updated_at": "2024", "lead_time": 1.2}
+    regions = json.dumps([region(0, "Ada")["value"], region(9, "Bob")["value"]])
+    rows = [
+        {**own, "id": 1, "label": regions, "page": 3, "text": text, "was_cancelled": "False"},
+        {**own, "id": 1, "label": "", "text": text, "was_cancelled": "False"},
+        {**own, "id": 2, "label": "", "text": "Nobody.", "was_cancelled": "False"},
+        {**own, "id": 3, "label": "", "text": "[Skipped]", "was_cancelled": "True"},
+        {**own, "id": 4, "label": regions, "text": "Eva met Bob.", "was_cancelled": "False"},
+    ]
+    path = tmp_path / f"a.{ending}"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, sorted(rows[0]), quoting=csv.QUOTE_NONNUMERIC, delimiter=delimiter)
+        table.writeheader()
+        table.writerows(rows)
+    files = Import([path], tasks=["NER"])
+    first, second = files
+    assert files.report.formats == {str(path): "label-studio"}
+    assert [(each.text, each.start) for each in first.entities] == [("Ada", 0), ("Bob", 9)]
+    assert (first.id, first.text, first.metadata) == (1, text, {"page": "3"})
+    assert (second.id, second.text, second.entities) == (2, "Nobody.", ())
+    assert files.report.notes == {
+        "of several annotations of a task the first was read": 1,
+        "tasks without an annotation, or with a cancelled one, are left out": 1,
+    }
+    assert files.report.problems == [
+        f"{path}, line 8: label[0].value: found 'Eva' at 0:3, but the region's text is 'Ada'. Label the span again in "
+        f"Label Studio (task 4), and export again."
+    ]
