@@ -1,6 +1,7 @@
 """A corpus run with the baseline: documents a second, and resident memory as the corpus grows.
 
     python benchmarks/corpus.py --documents 100000
+    python benchmarks/corpus.py --documents 1000000 -k 0    # in minutes: no demonstrations
 
 The pool is the starter pool, so no data are needed. Documents are its texts with a number of their own. The baseline
 answers at once: what is measured is everything but the language model.
@@ -32,11 +33,12 @@ def documents(count: int) -> Iterator[Document]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=100_000)
+    parser.add_argument("-k", type=int, default=8, help="number of demonstrations")
     parser.add_argument("--steps", type=int, default=5, help="how often memory is printed")
     arguments = parser.parse_args()
     print(machine())
     with tempfile.TemporaryDirectory() as folder, starter_store() as store:
-        extractor = Extractor(store, "baseline", k=8, task="NER")
+        extractor = Extractor(store, "baseline", k=arguments.k, task="NER")
         print("| documents | documents/s of this part | resident at most, MB |\n|---:|---:|---:|")
         for step in range(1, arguments.steps + 1):  # every part resumes the run: the budget ends the one before
             allowed = arguments.documents * step // arguments.steps
