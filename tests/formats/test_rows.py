@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ruie_components.formats import Import
+from ruie_components.formats import Import, LabelMapping
 
 TEXT = "Ada met Bob, an Ibuprofen  user."
 ADA, BOB = {"start": 0, "end": 3, "label": "person"}, {"start": 8, "end": 11, "label": "person"}
@@ -60,6 +60,55 @@ def test_relations_of_doccano_are_recognized_by_empty_rows(imported):
     empty = {"id": 1, "text": TEXT, "Comments": [], "entities": [], "relations": []}
     entity = {"id": 1, "label": "person", "start_offset": 0, "end_offset": 3}
     assert imported(*[empty] * 5, {**empty, "entities": [entity]})[0] == [[]] * 5 + [[("Ada", 0)]]
+
+
+def annotation(own, label, start, end, user=1, **more):
+    return {"id": own, "label": label, "start_offset": start, "end_offset": end, "user": user, **more}
+
+
+NUMBERED = [
+    {"id": 1, "text": TEXT, "annotations": [], "meta": {"page": 3}, "annotation_approver": None},
+    {"id": 2, "text": TEXT, "annotations": [annotation(1, 2, 0, 3), annotation(2, 5, 8, 11)], "meta": {}},
+]
+
+
+def test_old_annotations_of_doccano_with_the_names_of_their_labels(imported):
+    named = annotation(3, 2, 0, 3, label_name="person", user_name="ada")
+    again = annotation(4, 2, 0, 3, user=2, label_name="person")
+    other = annotation(5, "city", 8, 11)
+    read, report = imported(NUMBERED[0], {"id": 2, "text": TEXT, "annotations": [named, again, other]})
+    assert read == [[], [("Ada", 0), ("Bob", 8)]]
+    assert report.labels == {"NER": ["city", "person"]}
+    assert report.notes == {"annotations of several people of one text were read together": 1}
+
+
+def test_numbers_of_labels_of_doccano_are_named_by_its_label_file(imported, tmp_path):
+    read, report = imported(*NUMBERED)
+    assert (read, report.labels) == ([[], [("Ada", 0), ("Bob", 8)]], {"NER": ["2", "5"]})
+    ((note, count),) = report.notes.items()
+    assert "put the project's label file beside the export as label_config.json, or name the numbers by a map" in note
+    assert count == 2
+    labels = [{"id": 2, "text": "person", "prefix_key": None}, {"id": 5, "text": "city"}, {"text": "no number"}]
+    (tmp_path / "label_config.json").write_text(json.dumps(labels), "utf-8")
+    _, report = imported(*NUMBERED, {"id": 3, "text": TEXT, "label": [[0, 3, 5]]})
+    assert (report.labels, report.notes) == ({"NER": ["city", "person"]}, {})
+    files = Import([tmp_path / "a.jsonl"], mapping=LabelMapping(rename={"city": "place"}))
+    assert {each.labels for each in files} == {("place", "person")}
+    assert files.report.notes == {}
+
+
+def test_a_damaged_label_file_of_doccano_is_named(imported, tmp_path):
+    (tmp_path / "label_config.json").write_text("[{", "utf-8")
+    read, report = imported(*NUMBERED)
+    assert read == []
+    assert report.problems[0].startswith(f"{tmp_path / 'label_config.json'}, line 1: ")
+
+
+def test_the_oldest_rows_of_doccano_have_other_names_of_ids(imported):
+    read, report = imported(
+        {"doc_id": 7, "text": TEXT, "entities": []}, {"doc_id": 8, "text": TEXT, "entities": [[0, 3, "p"]]}
+    )
+    assert (read, report.notes) == ([[], [("Ada", 0)]], {})
 
 
 def extraction(text, start=None, end=None, status=None):
