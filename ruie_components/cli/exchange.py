@@ -54,8 +54,8 @@ def import_annotations(
     format: Annotated[  # noqa: A002
         str | None,
         typer.Option(
-            help="jsonl, ie-instructions, conll, brat, label-studio, doccano, prodigy, docbin, huggingface or "
-            "langextract. Default: guessed by content.",
+            help="jsonl, ie-instructions, conll, brat, label-studio, doccano, prodigy, docbin, huggingface, "
+            "langextract or gliner. Default: guessed by content.",
             show_default=False,
         ),
     ] = None,
@@ -165,7 +165,7 @@ def export(
         str | None,
         typer.Option(
             help="jsonl, csv, docbin, label-studio, brat, graphml, doccano, prodigy, conll, huggingface, langextract, "
-            "ie-instructions. Default: by the ending of --to.",
+            "gliner, ie-instructions. Default: by the ending of --to.",
             show_default=False,
         ),
     ] = None,

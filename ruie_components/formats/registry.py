@@ -12,6 +12,7 @@ from ruie_components.formats.base import Format, Sample
 from ruie_components.formats.brat import BratFormat
 from ruie_components.formats.conll import ConllFormat
 from ruie_components.formats.doccano import DoccanoFormat
+from ruie_components.formats.gliner import GlinerFormat
 from ruie_components.formats.huggingface import HuggingFaceFormat
 from ruie_components.formats.ie_instructions import IeInstructionsFormat
 from ruie_components.formats.jsonl import JsonlFormat
@@ -29,6 +30,7 @@ _BUILT_IN: tuple[Format, ...] = (  # in the order of guessing
     IeInstructionsFormat(),
     LabelStudioFormat(),
     LangextractFormat(),
+    GlinerFormat(),
     ProdigyFormat(),
     DoccanoFormat(),
     ConllFormat(),

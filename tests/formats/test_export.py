@@ -18,7 +18,9 @@ def written(path, rows, name):
     return notes, [[(entity.type, entity.text) for entity in example.entities] for example in Import([path])]
 
 
-@pytest.mark.parametrize("name", ["conll", "doccano", "label-studio", "prodigy", "langextract", "huggingface", "brat"])
+@pytest.mark.parametrize(
+    "name", ["conll", "doccano", "label-studio", "prodigy", "langextract", "gliner", "huggingface", "brat"]
+)
 def test_rows_without_id_are_not_merged(tmp_path, name):
     path = tmp_path / {"brat": "folder", "label-studio": "a.json"}.get(name, "a.jsonl")
     notes, entities = written(path, [ner(ADA), ner(ADA), ner()], name)

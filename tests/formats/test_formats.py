@@ -77,6 +77,8 @@ def without(examples, *names):
         ("prodigy", "a.jsonl", [RELATIONS], ()),
         ("docbin", "a.spacy", PLAIN, ()),
         ("langextract", "a.jsonl", without(PLAIN, "metadata"), ()),
+        ("gliner", "a.json", PLAIN, ("metadata",)),
+        ("gliner", "a.jsonl", [ENTITIES, RELATIONS], ("metadata",)),
         ("conll", "a.conll", PLAIN, ("id", "metadata")),
         ("huggingface", "a.jsonl", PLAIN, ("metadata",)),
         ("huggingface", "a.parquet", PLAIN, ("metadata",)),
@@ -94,7 +96,7 @@ def test_what_is_written_is_recognized_and_read_back(tmp_path, name, path, examp
 
 
 @pytest.mark.parametrize(
-    "name", ["conll", "docbin", "huggingface", "langextract", "label-studio", "doccano", "prodigy"]
+    "name", ["conll", "docbin", "gliner", "huggingface", "langextract", "label-studio", "doccano", "prodigy"]
 )
 def test_what_a_format_cant_hold_is_named(tmp_path, name):
     pytest.importorskip("spacy") if name == "docbin" else None

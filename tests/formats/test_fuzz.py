@@ -34,6 +34,7 @@ EXAMPLES = [
 NAMES = {
     "jsonl": "a.jsonl", "ie-instructions": "a.json", "conll": "a.conll", "label-studio": "a.json", "doccano": "a.jsonl",
     "prodigy": "a.jsonl", "langextract": "a.jsonl", "huggingface": "a.jsonl", "docbin": "a.spacy", "brat": "folder",
+    "gliner": "a.json",
 }  # fmt: skip
 FUZZ = settings(
     max_examples=int(os.environ.get("RUIE_FUZZ", "20")),
