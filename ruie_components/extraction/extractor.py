@@ -6,7 +6,7 @@ import asyncio
 import copy
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 
 from ruie_components import answers
 from ruie_components.chat import AnyChatModel, ChatModel, Constraint, Response, as_chat_model, retry
+from ruie_components.chat.closing import ClosableStream
 from ruie_components.errors import ChatModelError, RuieError, StoreError
 from ruie_components.extraction import batch, documents, streaming
 from ruie_components.extraction.confidence import agreement, from_tokens
@@ -280,8 +281,11 @@ class Extractor:
         pieces = retry.stream(self.model, prompt, constraint=self.constraint(prompt), retries=self.retries)
         return streaming.stream(pieces, self._growing(prompt))
 
-    async def astream(self, query: QueryInput | Prompt) -> AsyncIterator[ExtractionResult]:
-        """``stream`` without blocking the event loop."""
+    def astream(self, query: QueryInput | Prompt) -> ClosableStream[ExtractionResult]:
+        """``stream`` without blocking the event loop. To end it early, ``break`` or ``aclose()`` it."""
+        return ClosableStream(self._astream(query))
+
+    async def _astream(self, query: QueryInput | Prompt) -> AsyncGenerator[ExtractionResult, None]:
         prompt = await asyncio.to_thread(self.prompt, query)
         pieces = retry.astream(self.model, prompt, constraint=self.constraint(prompt), retries=self.retries)
         async for result in streaming.astream(pieces, self._growing(prompt)):

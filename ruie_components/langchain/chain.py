@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from langchain_core.callbacks import (
@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from ruie_components import answers
 from ruie_components.chat import AnyChatModel
+from ruie_components.chat.closing import ClosableStream
 from ruie_components.errors import RuieError
 from ruie_components.extraction import ExtractionResult, Extractor
 from ruie_components.langchain.chat_models import to_runnable
@@ -157,16 +158,15 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
         yield from self.transform(iter([input]), config, **kwargs)
 
     @override
-    async def astream(
+    def astream(
         self, input: QueryInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AsyncIterator[ExtractionResult]:
-        """``stream`` without blocking the loop."""
+    ) -> ClosableStream[ExtractionResult]:
+        """``stream`` without blocking the loop. To end it early, ``break`` or ``aclose()`` it."""
 
         async def inputs() -> AsyncIterator[QueryInput]:
             yield input
 
-        async for result in self.atransform(inputs(), config, **kwargs):
-            yield result
+        return self.atransform(inputs(), config, **kwargs)
 
     @override
     def transform(
@@ -176,12 +176,16 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
         yield from self._transform_stream_with_config(input, self._transform, config, **kwargs)
 
     @override
-    async def atransform(
+    def atransform(
         self, input: AsyncIterator[QueryInput], config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AsyncIterator[ExtractionResult]:
+    ) -> ClosableStream[ExtractionResult]:
         """``transform`` without blocking the loop."""
-        async for result in self._atransform_stream_with_config(input, self._atransform, config, **kwargs):
-            yield result
+
+        async def results() -> AsyncGenerator[ExtractionResult, None]:
+            async for result in self._atransform_stream_with_config(input, self._atransform, config, **kwargs):
+                yield result
+
+        return ClosableStream(results())
 
     # Inside LangChain's runs.
 

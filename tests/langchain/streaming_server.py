@@ -1,0 +1,75 @@
+"""A loopback server that speaks OpenAI's protocol, writes an answer slowly, and notes when a client hangs up."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+
+
+class StreamingServer:
+    """``with StreamingServer(["person: Ada; ", "place: Oslo"]) as server`` serves one model, ``slow``.
+
+    Args:
+        pieces: The answer. It is written piece by piece, and after the last one again from the first, without an end.
+        pause: Seconds between two pieces.
+    """
+
+    def __init__(self, pieces: list[str], pause: float = 0.02) -> None:
+        self.pieces, self.pause = pieces, pause
+        self.requests: list[dict[str, Any]] = []
+        """The bodies of the chat requests so far."""
+        self.hung_up = threading.Event()
+        """Set when a client closes the connection of an answer that is being written."""
+        self.ends = threading.Event()
+
+        class Handler(_Handler):
+            server_of = self
+
+        self._http = _Http(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
+
+    def __enter__(self) -> "StreamingServer":
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ends.set()
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_of: StreamingServer
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        server = self.server_of
+        server.requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        sent = 0
+        try:
+            while not server.ends.wait(server.pause):
+                self._send(server.pieces[sent % len(server.pieces)])
+                sent += 1
+        except ConnectionError:
+            server.hung_up.set()
+        self.close_connection = True
+
+    def _send(self, piece: str) -> None:
+        choice = {"index": 0, "delta": {"role": "assistant", "content": piece}, "finish_reason": None}
+        row = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "slow", "choices": [choice]}
+        event = f"data: {json.dumps(row)}\n\n".encode()
+        self.wfile.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
+        self.wfile.flush()
