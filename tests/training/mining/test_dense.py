@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ruie_training.data.candidates import Candidates, by_id
 from ruie_training.errors import TrainingError
+from ruie_training.mining.bm25 import mine_sets
 from ruie_training.mining.dense import add_random, by_set, mine_dense
 
 from ruie_components import Example
@@ -55,3 +56,18 @@ def test_random_candidates_come_last_from_the_own_set_and_are_no_repeats(rows):
     assert more == add_random(mined, examples, by_set(rows).values(), 10, seed=0)
     assert more != add_random(mined, examples, by_set(rows).values(), 10, seed=1)
     assert len(add_random(mined, examples, by_set(rows).values(), 1000, seed=0).candidate_ids[0]) == 29
+
+
+def test_a_row_of_two_sets_has_candidates_of_the_first_alone(rows, encoder):
+    first, second = ([row.model_copy(update={"dataset": name}) for row in rows[:20]] for name in ("first", "second"))
+    others = [row.model_copy(update={"dataset": "second"}) for row in rows[20:30]]
+    pool = [*first, *second, *others]
+    examples = by_id(pool)
+    mined = mine_sets(pool, pool, k=3, progress=False)
+    more = add_random(mined, examples, by_set(pool).values(), 10, seed=0)
+    dense = mine_dense(pool, pool, encoder, k=30, progress=False)
+    for candidates in (more, dense):
+        assert len(candidates) == 30
+        for query, ids, _ in candidates:
+            assert {examples[name].dataset for name in ids} == {examples[query].dataset}
+    assert dense.dropped == {"candidate: in an earlier set too": 20, "query: in an earlier set too": 20}

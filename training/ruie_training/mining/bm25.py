@@ -21,6 +21,7 @@ from ruie_training.data.candidates import Candidates
 from ruie_training.errors import TrainingError
 
 Backend = Literal["bm25s", "rank_bm25"]
+SetName = tuple[Task, str | None]  # task and ``dataset``
 Ranked = tuple[NDArray[np.int64], NDArray[np.float32]]  # documents and scores, (queries, k)
 Row = tuple[tuple[str, ...], tuple[float, ...]]  # ids and scores of one query's candidates
 Advance = Callable[[int], None]
@@ -79,9 +80,9 @@ def mine_sets(
         TrainingError: No set has a query with ``minimum`` candidates.
     """
     dropped: Counter[str] = Counter()
-    homes: dict[str, tuple[Task, str | None]] = {}
-    pools = _by_set(pool, homes, dropped, "candidate")
-    query_sets = _by_set(queries, homes, dropped, "query")
+    homes: dict[str, SetName] = {}
+    pools = rows_of_sets(pool, homes, dropped, "candidate")
+    query_sets = rows_of_sets(queries, homes, dropped, "query")
     parts = []
     with track("BM25 candidates", total=sum(map(len, query_sets.values())), enabled=progress) as advance:
         for name, rows in query_sets.items():
@@ -98,10 +99,18 @@ def mine_sets(
     return Candidates.join(parts)
 
 
-def _by_set(
-    examples: Iterable[Example], homes: dict[str, tuple[Task, str | None]], dropped: Counter[str], role: str
-) -> dict[tuple[Task, str | None], list[Example]]:
-    sets: dict[tuple[Task, str | None], list[Example]] = {}
+def rows_of_sets(
+    examples: Iterable[Example], homes: dict[str, SetName], dropped: Counter[str], role: str
+) -> dict[SetName, list[Example]]:
+    """The rows of each set, without those whose content an earlier set has.
+
+    Args:
+        examples: The rows of all sets.
+        homes: The set of each ``content_id`` that has occurred; it is extended.
+        dropped: Counts the rows that are left out.
+        role: ``query`` or ``candidate``, for the reason in ``dropped``.
+    """
+    sets: dict[SetName, list[Example]] = {}
     for example in examples:
         name = example.task, example.dataset
         if homes.setdefault(example.content_id, name) == name:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,16 +13,24 @@ from ruie_components.progress import track
 from ruie_components.selection.candidates import MatrixSource
 from ruie_components.tokenization import text_hash
 from ruie_components.types import Example
-from ruie_training.data.candidates import Candidates
+from ruie_training.data.candidates import Candidates, by_id
 from ruie_training.errors import TrainingError
+from ruie_training.mining.bm25 import SetName, rows_of_sets
 
 
-def by_set(examples: Iterable[Example]) -> dict[Hashable, list[Example]]:
-    """The examples of each task and data set, without repeats."""
-    sets: dict[Hashable, dict[str, Example]] = {}
-    for example in examples:
-        sets.setdefault((example.task, example.dataset), {}).setdefault(example.content_id, example)
-    return {name: list(rows.values()) for name, rows in sets.items()}
+def by_set(
+    examples: Iterable[Example],
+    homes: dict[str, SetName] | None = None,
+    dropped: Counter[str] | None = None,
+    role: str = "candidate",
+) -> dict[SetName, list[Example]]:
+    """The examples of each task and data set, without repeats; arguments as for ``bm25.rows_of_sets``.
+
+    As in ``mine_sets``, an example of several sets counts only in the first: a candidate that is read as one of another
+    set gets the penalty ``preferences.OTHER_SET``.
+    """
+    sets = rows_of_sets(examples, {} if homes is None else homes, Counter() if dropped is None else dropped, role)
+    return {name: list(by_id(rows).values()) for name, rows in sets.items()}
 
 
 def mine_dense(
@@ -43,15 +51,16 @@ def mine_dense(
         progress: Show a bar on stderr.
 
     Returns:
-        Candidates best first, scored by cosine; ``dropped`` counts queries without any.
+        Candidates best first, scored by cosine; ``dropped`` counts queries without any, and rows that are in an earlier set, too.
 
     Raises:
         TrainingError: No query has a candidate.
     """
-    pools, query_sets = by_set(pool), by_set(queries)
     ids: dict[str, tuple[str, ...]] = {}
     scores: dict[str, tuple[float, ...]] = {}
     dropped: Counter[str] = Counter()
+    homes: dict[str, SetName] = {}
+    pools, query_sets = by_set(pool, homes, dropped), by_set(queries, homes, dropped, "query")
     with track("dense candidates", total=sum(map(len, query_sets.values())), enabled=progress) as advance:
         for name, rows in query_sets.items():
             candidates = pools.get(name, [])
