@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,15 @@ from ruie_components.types import Task
 
 _LARGEST = 1 << 30  # maximum bytes of an unpacked file
 _GROUP = "sc"  # spaCy's name of the span group for its span categorizer
+_TAGS = ("ENT_IOB", "ENT_TYPE")
 _IOB = {0: "", 1: "I", 2: "O", 3: "B"}
 _ID, _META = "ruie_id", "ruie_metadata"
 
 
 class DocbinFormat:
     """Entities of ``doc.ents``, and the spans of ``doc.spans["sc"]``, which may overlap.
+
+    If no document of a file has entities, its only span group is read, whatever its name.
 
     The file is msgpack; reading runs no code, and at most 1 GiB is unpacked. Documents are rebuilt from their words
     only, because wrong numbers in other attributes can crash spaCy. Those that were never annotated are left out.
@@ -43,8 +46,9 @@ class DocbinFormat:
         message = _unpack(path)
         try:
             strings = StringStore(message["strings"])
-            docs = list(_token_rows(message, path))
+            docs = list(_token_rows(message))
             groups = list(message.get("span_groups") or [b""] * len(docs))
+            key = _group_to_read(path, message["attrs"], docs, groups)
             user = list(message.get("user_data") or [None] * len(docs))
         except RowError:
             raise
@@ -55,8 +59,9 @@ class DocbinFormat:
             location = f"{path}, document {number}"
             try:
                 document = _document(location, columns, spaces, strings)
-                grouped = _add_spans(document, vocab, columns, spaces, strings, groups[number - 1], reading)
-                if not grouped and not any(columns["ENT_IOB"]):
+                spans = _groups_of(vocab, columns, spaces, strings, groups[number - 1])
+                _add_spans(document, spans, key, reading)
+                if key not in spans and not any(columns["ENT_IOB"]):
                     reading.notes["documents without annotations of entities are left out"] += 1
                     continue
                 _add_own(document, user[number - 1] if number <= len(user) else None)
@@ -148,23 +153,20 @@ def _load_msgpack(data: bytes) -> Any:
     return unpackb(data, raw=False, object_pairs_hook=readable)
 
 
-def _token_rows(message: dict[str, Any], path: Path) -> Iterator[tuple[dict[str, list[int]], list[bool]]]:
+def _token_rows(message: dict[str, Any]) -> Iterator[tuple[dict[str, list[int]], list[bool]]]:
     """The relevant columns of each document by attribute, and its flags of spaces.
 
+    Attributes that the file does not have are 0.
+
     Raises:
-        RowError: There are no entities.
         ValueError: The arrays are inconsistent.
     """
     import numpy as np
     from spacy.attrs import intify_attr
 
     attributes = list(message["attrs"])
-    if not {intify_attr("ENT_IOB"), intify_attr("ENT_TYPE")} <= set(attributes):
-        raise RowError(
-            f"{path}: it holds no entities. Write it with their attributes: "
-            f'DocBin(attrs=["ENT_IOB", "ENT_TYPE"], docs=docs).'
-        )
-    wanted = {name: attributes.index(intify_attr(name)) for name in ("ORTH", "ENT_IOB", "ENT_TYPE")}
+    held = [name for name in _TAGS if intify_attr(name) in attributes]
+    wanted = {name: attributes.index(intify_attr(name)) for name in ("ORTH", *held)}
     lengths = np.frombuffer(message["lengths"], "int32")
     tokens = np.frombuffer(message["tokens"], "uint64").reshape(-1, len(attributes))
     spaces = np.frombuffer(message["spaces"], "bool").reshape(-1)
@@ -172,7 +174,9 @@ def _token_rows(message: dict[str, Any], path: Path) -> Iterator[tuple[dict[str,
         raise ValueError("its arrays have different lengths")
     ends = np.cumsum(lengths)
     for start, end in zip(ends - lengths, ends, strict=True):
-        yield {name: tokens[start:end, at].tolist() for name, at in wanted.items()}, spaces[start:end].tolist()
+        columns = {name: tokens[start:end, at].tolist() for name, at in wanted.items()}
+        absent = {name: [0] * int(end - start) for name in _TAGS if name not in held}
+        yield columns | absent, spaces[start:end].tolist()
 
 
 def _document(location: str, columns: dict[str, list[int]], spaces: list[bool], strings: Any) -> Document:
@@ -198,21 +202,57 @@ def _starts(words: list[str], spaces: list[bool]) -> list[int]:
     return starts
 
 
-def _add_spans(
-    document: Document,
-    vocab: Any,
-    columns: dict[str, list[int]],
-    spaces: list[bool],
-    strings: Any,
-    packed: Any,
-    reading: Reading,
-) -> bool:
-    """Add the spans of the span categorizer; returns whether the document has their group, even an empty one."""
+def _group_to_read(
+    path: Path,
+    attributes: Iterable[int],
+    docs: Iterable[tuple[dict[str, list[int]], list[bool]]],
+    groups: Iterable[Any],
+) -> str:
+    """The key of the span group that holds entities: the usual one, or the only one of a file without entities.
+
+    Raises:
+        RowError: The file has neither entities nor such a group.
+    """
+    from spacy.attrs import intify_attr
+
+    names = sorted({name for packed in groups for name in _group_names(packed)})
+    if _GROUP in names or any(any(columns["ENT_IOB"]) for columns, _ in docs):
+        return _GROUP
+    if len(names) > 1:
+        raise RowError(
+            f"{path}: it holds no entities, and several span groups: {', '.join(map(repr, names)):.200}. Save the one "
+            f'to read under the name {_GROUP!r}: doc.spans["{_GROUP}"] = doc.spans[{names[0]!r:.40}].'
+        )
+    if not names and not {intify_attr(name) for name in _TAGS} <= set(attributes):
+        raise RowError(
+            f"{path}: it holds no entities and no span groups. Write it with the attributes of entities: "
+            f'DocBin(attrs=["ENT_IOB", "ENT_TYPE"], docs=docs).'
+        )
+    return names[0] if names else _GROUP
+
+
+def _group_names(packed: Any) -> list[str]:
+    """The keys of a document's span groups; none if they are damaged, which reading them reports."""
+    try:
+        groups = _load_msgpack(packed) if packed else []
+        if isinstance(groups, dict):
+            names = [key for keys in groups.values() for key in keys]
+        else:  # files of older versions
+            names = [_load_msgpack(group)["name"] for group in groups]
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError, MemoryError):
+        return []
+    return [name for name in names if isinstance(name, str)]
+
+
+def _groups_of(
+    vocab: Any, columns: dict[str, list[int]], spaces: list[bool], strings: Any, packed: Any
+) -> dict[str, list[tuple[str, int, int]]]:
+    """The span groups of a document by their keys, each span with its label and offsets."""
     from spacy.tokens import Doc
     from spacy.tokens._dict_proxies import SpanGroups
 
     if not packed or packed == SpanGroups._EMPTY_BYTES:
-        return False
+        return {}
     doc = Doc(vocab, words=[strings[value] for value in columns["ORTH"]], spaces=spaces)
     collects = gc.isenabled()
     try:
@@ -220,16 +260,22 @@ def _add_spans(
     finally:
         if collects:
             gc.enable()  # srsly turns it off, and leaves it off if the bytes are damaged
+    return {name: [(span.label_, span.start_char, span.end_char) for span in group] for name, group in groups.items()}
+
+
+def _add_spans(
+    document: Document, groups: Mapping[str, list[tuple[str, int, int]]], key: str, reading: Reading
+) -> None:
+    """Add the spans of a group that are not entities yet."""
     known = {document.mentions[index] for index in document.entities}
-    for name, group in groups.items():
-        if name != _GROUP:
-            reading.notes[f"spans of group {name!r:.40} are left out"] += len(group)
+    for name, spans in groups.items():
+        if name != key:
+            reading.notes[f"spans of group {name!r:.40} are left out"] += len(spans)
             continue
-        for span in group:
-            mention = (span.label_, span.start_char, span.end_char)
-            if mention not in known and span.label_ and span.start_char < span.end_char:
-                document.add_entity(*mention)
-    return _GROUP in groups
+        reading.notes[f"spans of group {name!r:.40} were read as entities"] += len(spans) * (name != _GROUP)
+        for kind, start, end in spans:
+            if (kind, start, end) not in known and kind and start < end:
+                document.add_entity(kind, start, end)
 
 
 def _add_own(document: Document, packed: Any) -> None:
