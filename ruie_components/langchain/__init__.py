@@ -1,6 +1,6 @@
 """The LangChain components: retriever, example selector, output parser, extraction chain, embeddings, chat models."""
 
-from ruie_components.langchain.chain import ExtractionChain, create_extraction_chain
+from ruie_components.langchain.chain import ExtractionChain, ExtractionInput, create_extraction_chain
 from ruie_components.langchain.chat_models import RUIEChatModel, load_chat_model
 from ruie_components.langchain.embeddings import RUIEEmbeddings
 from ruie_components.langchain.example_selector import RUIEExampleSelector
@@ -9,6 +9,7 @@ from ruie_components.langchain.retriever import RUIERetriever
 
 __all__ = [
     "ExtractionChain",
+    "ExtractionInput",
     "RUIEChatModel",
     "RUIEEmbeddings",
     "RUIEExampleSelector",

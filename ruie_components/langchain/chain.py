@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForChainRun,
     CallbackManagerForChainRun,
+    Callbacks,
 )
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import get_executor_for_config, patch_config
 from langchain_core.runnables.utils import gather_with_concurrency
+from langchain_core.tools import BaseTool, StructuredTool
+from pydantic import BaseModel, Field, create_model
 from typing_extensions import override
 
 from ruie_components import answers
@@ -96,6 +100,20 @@ def create_extraction_chain(
             retries=retries,
         )
     )
+
+
+class ExtractionInput(BaseModel):
+    """The arguments of the tool that ``ExtractionChain.as_tool`` makes."""
+
+    text: str = Field(description="The text to extract from.")
+    task: Task | None = Field(
+        default=None, description="NER: entities, RE: relations, ED: events, EAE: arguments of a given event."
+    )
+    labels: list[str] | None = Field(default=None, description="The labels to extract. Default: all known ones.")
+    event: EventQuery | None = Field(default=None, description="For EAE: the event whose arguments to extract.")
+
+
+_TOOL = "Extract entities, relations, events or event arguments as spans of a text. Offsets count characters from 0."
 
 
 class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
@@ -186,6 +204,47 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
                 yield result
 
         return ClosableStream(results())
+
+    @override
+    def as_tool(
+        self,
+        args_schema: type[BaseModel] | None = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        arg_types: dict[str, type] | None = None,
+    ) -> BaseTool:
+        """The chain as a tool for an agent's model.
+
+        The model reads the spans and the rejected parts of the answer as JSON; the tool message's ``artifact`` is the
+        ``ExtractionResult``.
+
+        Args:
+            args_schema: The arguments. Default: ``ExtractionInput``, a text and perhaps its task, labels and event.
+            name: Default: "extract".
+            description: What the model is told about it.
+            arg_types: The arguments by their names, instead of ``args_schema``; among them is ``text``.
+        """
+        if arg_types is not None:
+            fields: dict[str, Any] = {argument: (kind, ...) for argument, kind in arg_types.items()}
+            args_schema = create_model("Arguments", **fields)
+
+        def extract(callbacks: Callbacks = None, **arguments: Any) -> tuple[str, ExtractionResult]:
+            result = self.invoke(_given(arguments), {"callbacks": callbacks})
+            return _for_model(result), result
+
+        async def aextract(callbacks: Callbacks = None, **arguments: Any) -> tuple[str, ExtractionResult]:
+            result = await self.ainvoke(_given(arguments), {"callbacks": callbacks})
+            return _for_model(result), result
+
+        return StructuredTool.from_function(
+            func=extract,
+            coroutine=aextract,
+            name=name or "extract",
+            description=description or _TOOL,
+            args_schema=ExtractionInput if args_schema is None else args_schema,
+            response_format="content_and_artifact",
+        )
 
     # Inside LangChain's runs.
 
@@ -283,6 +342,22 @@ class ExtractionChain(Runnable[QueryInput, ExtractionResult]):
             return self.extractor.retriever.query(value)
         except (RuieError, ValueError, TypeError) as error:
             return error
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a tool call without empty ones, which models write for those that they leave out."""
+    return {name: value for name, value in arguments.items() if value not in (None, [], {})}
+
+
+def _for_model(result: ExtractionResult) -> str:
+    """What a model that calls the tool reads of a result."""
+    spans = [{name: row[name] for name in _SPAN} for row in result.to_rows()]
+    rejected = [{"reason": str(part.reason), "answer": part.answer} for part in result.extraction.rejected]
+    more = {"rejected": rejected, "truncated": result.usage.truncated}
+    return json.dumps({"spans": spans, **{name: value for name, value in more.items() if value}}, ensure_ascii=False)
+
+
+_SPAN = ("item", "type", "role", "span", "start", "end")
 
 
 def _whole(pieces: list[Any]) -> Any:

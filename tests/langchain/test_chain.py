@@ -1,8 +1,13 @@
+import json
+from typing import Literal
+
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda, RunnableParallel
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import BaseModel
 
 from ruie_components import ChatModelError, PromptTooLongError, StoreError
 from ruie_components.chat import CopyBaseline
@@ -179,6 +184,49 @@ def test_it_can_be_described(chain):
     assert chain.get_name() == "ExtractionChain"
     assert "anyOf" in chain.get_input_jsonschema()
     assert "ExtractionChain" in str(chain.get_graph().nodes)
+
+
+async def test_an_agents_model_calls_it_as_a_tool(chain):
+    tool = chain.as_tool()
+    assert tool.name == "extract"
+    schema = tool.tool_call_schema.model_json_schema()
+    assert (list(schema["properties"]), schema["required"]) == (["text", "task", "labels", "event"], ["text"])
+    assert convert_to_openai_tool(tool)["function"]["parameters"]["required"] == ["text"]
+    runs = Runs()
+    arguments = {"text": NER.text, "task": "NER", "labels": [], "event": None}
+    call = {"type": "tool_call", "name": "extract", "id": "1", "args": arguments}
+    expected = chain.invoke(NER)
+    for message in (tool.invoke(call, {"callbacks": [runs]}), await tool.ainvoke(call)):
+        assert same(message.artifact, expected)
+        assert [span["span"] for span in json.loads(message.content)["spans"]] == ["Oslo", "Ada", "Dan"]
+    assert runs.names == ["ExtractionChain"]
+    query = QUERIES["EAE"]
+    arguments = {"text": query.text, "task": "EAE", "labels": ["place"], "event": query.event.model_dump()}
+    spans = json.loads(tool.invoke(arguments))["spans"]
+    assert {"item": 0, "type": "sale", "role": "place", "span": "Rome", "start": 24, "end": 28} in spans
+    with pytest.raises(ValueError, match="text is empty"):
+        tool.invoke({"text": " "})
+
+
+def test_what_was_rejected_is_told_to_an_agents_model(store):
+    tool = create_extraction_chain(lambda messages: "person: Mars", store, task="NER").as_tool(name="find")
+    assert tool.name == "find"
+    assert json.loads(tool.invoke({"text": "Ada slept."})) == {
+        "spans": [],
+        "rejected": [{"reason": "ungrounded", "answer": "person: Mars"}],
+    }
+
+
+def test_the_arguments_of_a_tool_may_be_other_ones(chain):
+    assert list(chain.as_tool(arg_types={"text": str}).args) == ["text"]
+
+    class Arguments(BaseModel):
+        text: str
+        labels: list[Literal["person", "place"]]
+
+    tool = chain.as_tool(Arguments, description="Find names.")
+    assert tool.description == "Find names."
+    assert len(json.loads(tool.invoke({"text": NER.text, "labels": ["place"]}))["spans"]) == 1
 
 
 async def test_any_chat_model_will_do(store):
