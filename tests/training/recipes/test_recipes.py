@@ -70,6 +70,26 @@ def test_ablations_change_what_they_name():
         ('extends = "small-labels"\nname = "x"\n[evaluate]\nlikelihood = true', "needs an LLM for log-likelihoods"),
         ('extends = "small-labels"\nname = "x"\n[preferences]\nkeywords = "plain"', '"label-overlap" shows no tags'),
         ("name = ", "not a TOML"),
+        ('extends = ["small"]\nname = "x"', "extends must be the name of one recipe"),
+        ('extends = "small"\nname = "x"\ndrop = "evaluate"', "drop must be a list of names"),
+        ('extends = "small"\nname = "x"\ndrop = [1]', "drop must be a list of names"),
+        ('extends = "small"\nname = "x"\ndrop = ["name.x"]', "drops name.x, and small has no such section"),
+        ('name = "x"\ndrop = ["evaluate"]', "drops evaluate, but extends no recipe"),
+        ('extends = "small"\nname = "x"\nseed = -1', "seed: Input should be greater than or equal to 0"),
+        ('extends = "small"\nname = "x"\n[reward]\nseed = 4294967296', "reward.seed: Input should be less than"),
+        ('extends = "small"\nname = "x"\n[preferences]\nper_query = 9', r"\[reward\] groups take 10 .* at most 9"),
+        ('extends = "small"\nname = "x"\n[mine]\nk = 2\nrandom = 3', r"\[reward\] groups take 10 .* at most 5"),
+        ('extends = "small-labels"\nname = "x"\n[preferences]\nper_query = 5', r"\[distil\] groups take 6 .* most 5"),
+        ('extends = "small"\nname = "x"\n[reward]\nmax_length = 512', "max_length is 512, and .* reads 256 tokens"),
+        (
+            'extends = "small"\nname = "x"\n[models.encoder]\nkind = "transformer"\nmax_length = 128',
+            r"\[distil\] max_length is 256, and \[models.encoder\] reads 128 tokens",
+        ),
+        ('extends = "small"\nname = "x"\n[models.cross_encoder]\nhidden = 30', "hidden must be a multiple of heads"),
+        (
+            'extends = "small"\nname = "x"\n[distil]\ncontrastive_weight = 0\ndivergence_weight = 0',
+            "nothing would be learned",
+        ),
     ],
 )
 def test_a_wrong_recipe_names_file_and_key(tmp_path, text, message):
@@ -78,6 +98,12 @@ def test_a_wrong_recipe_names_file_and_key(tmp_path, text, message):
     with pytest.raises(RecipeError, match=message) as caught:
         read_recipe(path)
     assert "recipe" in str(caught.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_recipe(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text('extends = "small"\nname = "x"', "utf-8-sig")
+    assert read_recipe(path).name == "x"
 
 
 def test_a_part_of_a_section_can_be_dropped():

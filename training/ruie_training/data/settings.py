@@ -17,6 +17,8 @@ SCRATCH = "scratch"
 """The model name for the one that the stage ``models`` makes."""
 
 Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""The seeds that numpy takes."""
 
 
 class Section(BaseModel):

@@ -51,7 +51,8 @@ def mine_dense(
         progress: Show a bar on stderr.
 
     Returns:
-        Candidates best first, scored by cosine; ``dropped`` counts queries without any, and rows that are in an earlier set, too.
+        Candidates best first, scored by cosine; ``dropped`` counts queries without any, and rows that an earlier set
+        has, too.
 
     Raises:
         TrainingError: No query has a candidate.

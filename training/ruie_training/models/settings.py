@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from ruie_components.keywords import KeywordStrategy
 from ruie_components.prompts import Layout
-from ruie_training.data.settings import Positive, Section
+from ruie_training.data.settings import Positive, Section, Seed
 
 
 class Optimisation(Section):
@@ -72,7 +72,7 @@ class Reward(Section):
     """Steps, batch size, learning rate."""
     score_batch: Positive = 256
     """Pairs scored at a time."""
-    seed: int | None = None
+    seed: Seed | None = None
     """None: the recipe's."""
     parameters: float | None = None
     """In billions, for the time estimate only."""
@@ -113,6 +113,12 @@ class Distil(Section):
     """Steps, batch size, learning rate."""
     parameters: float | None = None
     """In billions, for the time estimate only."""
+
+    @model_validator(mode="after")
+    def _has_a_loss(self) -> Distil:
+        if not self.contrastive_weight and not self.divergence_weight:
+            raise ValueError("contrastive_weight and divergence_weight are both 0, so nothing would be learned")
+        return self
 
 
 class Export(Section):
@@ -173,6 +179,12 @@ class TransformerModel(Section):
     """Attention heads of a layer."""
     max_length: Positive = 512
     """The longest input, in tokens."""
+
+    @model_validator(mode="after")
+    def _heads_divide_a_layer(self) -> TransformerModel:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden must be a multiple of heads, got {self.hidden} and {self.heads}")
+        return self
 
 
 class LanguageModel(TransformerModel):

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import Field
 
-from ruie_training.data.settings import Data, Section
+from ruie_training.data.settings import Data, Section, Seed
 
 Settings = TypeVar("Settings", bound=Section)
 
@@ -23,7 +23,7 @@ class Recipe(Section):
     """The recipe's name; a run folder belongs to one recipe."""
     description: str = ""
     """One or two sentences for the model card."""
-    seed: int = 123
+    seed: Seed = 123
     """The seed of all random draws."""
     data: Data = Data()
     """The section ``[data]``."""

@@ -40,24 +40,31 @@ def read_tables(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any
     """A recipe's tables, merged over those of the recipe that it extends, without dropped sections.
 
     Raises:
-        RecipeError: The file is not TOML, extends itself, or drops a section that doesn't exist.
+        RecipeError: The file is not TOML, extends itself, drops a section that doesn't exist, or has a value of another
+            type for ``extends`` or ``drop``.
     """
     if path in extended_by:
         raise RecipeError(f"{path} extends itself, through {' and '.join(map(str, extended_by))}")
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        tables = tomllib.loads(path.read_text("utf-8-sig"))  # some editors put a byte order mark at the start
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not a TOML file: {error}") from error
     base, dropped = tables.pop("extends", None), tables.pop("drop", [])
+    if base is not None and not isinstance(base, str):
+        raise RecipeError(f"{path}: extends must be the name of one recipe, got {base!r}")
+    if not isinstance(dropped, list) or not all(isinstance(name, str) for name in dropped):
+        raise RecipeError(f'{path}: drop must be a list of names, such as drop = ["evaluate"], got {dropped!r}')
     if base is None:
+        if dropped:
+            raise RecipeError(f"{path} drops {', '.join(dropped)}, but extends no recipe: leave out these sections")
         return tables
     extended = read_tables(find_recipe(base, path.parent), (*extended_by, path))
     for name in dropped:
         *parents, last = name.split(".")
-        table = extended
+        table: Any = extended
         for parent in parents:
-            table = table.get(parent, {})
-        if table.pop(last, None) is None:
+            table = table.get(parent) if isinstance(table, dict) else None
+        if not isinstance(table, dict) or table.pop(last, None) is None:
             raise RecipeError(f"{path} drops {name}, and {base} has no such section")
     return _merge(extended, tables)
 

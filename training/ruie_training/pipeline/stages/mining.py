@@ -9,6 +9,9 @@ from ruie_training.pipeline.context import CANDIDATES, Context
 from ruie_training.pipeline.stage import Estimate, Report, Stage, Workload
 from ruie_training.recipes import Recipe
 
+MINED_KEYS = "k or random of [mine]"
+"""The keys that determine ``mined_per_query``, for error messages."""
+
 _SECONDS = 2e-4  # per query, against tens of thousands of demonstrations
 
 
@@ -54,3 +57,9 @@ class MiningStage(Stage[Mine]):
             "pairs": mined.pairs,
             "dropped": {**material.dropped, **mined.dropped},
         }
+
+
+def mined_per_query(recipe: Recipe) -> int:
+    """The largest number of candidates of a query."""
+    settings = recipe.section(Mine) or Mine()
+    return settings.k + settings.random

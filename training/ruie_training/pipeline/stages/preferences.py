@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from ruie_training.data.candidates import Candidates
 from ruie_training.data.settings import SCRATCH
-from ruie_training.mining.settings import Mine
 from ruie_training.models.settings import Models
 from ruie_training.pipeline.context import CANDIDATES, Context
 from ruie_training.pipeline.shards import score_in_shards
 from ruie_training.pipeline.speed import PROMPT_TOKENS, parameters
 from ruie_training.pipeline.stage import Estimate, Report, Stage, Workload
+from ruie_training.pipeline.stages.mining import MINED_KEYS, mined_per_query
 from ruie_training.preferences import check_scored, choose_candidates, label_f1_of_ends, prefer
 from ruie_training.preferences.loading import check_scorer, load_scorer
 from ruie_training.preferences.settings import LocalModel, NoModel, Preferences
 from ruie_training.recipes import Recipe
+
+SCORED_KEYS = f"per_query of [preferences] and {MINED_KEYS}"
+"""The keys that determine ``scored_per_query``, for error messages."""
 
 SHARD_PAIRS = 1000
 """About how many pairs an interrupted run loses: a quarter of an hour of a small LLM on a CPU."""
@@ -41,7 +44,7 @@ class PreferencesStage(Stage[Preferences]):
     def estimate(self, work: Workload) -> Estimate:
         """The number of pairs; seconds unless a server determines them."""
         settings, models = self.settings(work.recipe), work.recipe.section(Models)
-        pairs = work.queries * min(settings.per_query, _mined(work.recipe))
+        pairs = work.queries * scored_per_query(work.recipe)
         seconds = None
         if isinstance(settings.scorer, NoModel):
             seconds = pairs * 1e-5
@@ -97,10 +100,10 @@ class PreferencesStage(Stage[Preferences]):
         """Queries of a shard: with an LLM about ``SHARD_PAIRS`` pairs."""
         if isinstance(settings.scorer, NoModel):
             return 500
-        return max(1, SHARD_PAIRS // min(settings.per_query, _mined(recipe)))
+        return max(1, SHARD_PAIRS // scored_per_query(recipe))
 
 
-def _mined(recipe: Recipe) -> int:
-    """Candidates of each query."""
-    settings = recipe.section(Mine) or Mine()
-    return settings.k + settings.random
+def scored_per_query(recipe: Recipe) -> int:
+    """The largest number of candidates of a query that get a score."""
+    settings = recipe.section(Preferences) or Preferences(scorer=NoModel(kind="bm25"))
+    return min(settings.per_query, mined_per_query(recipe))

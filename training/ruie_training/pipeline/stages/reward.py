@@ -8,13 +8,14 @@ from typing import Any
 
 from ruie_components.files import atomic_write
 from ruie_training.data.settings import SCRATCH
-from ruie_training.mining.settings import Mine
 from ruie_training.models.settings import Models, Reward
 from ruie_training.pipeline.context import CANDIDATES, Context
 from ruie_training.pipeline.shards import score_in_shards
-from ruie_training.pipeline.sources import check_queries, check_source
+from ruie_training.pipeline.sources import check_groups, check_queries, check_source
 from ruie_training.pipeline.speed import PAIR_TOKENS, parameters, trained_queries
 from ruie_training.pipeline.stage import Estimate, Report, Stage, Workload
+from ruie_training.pipeline.stages.mining import mined_per_query
+from ruie_training.pipeline.stages.preferences import SCORED_KEYS, scored_per_query
 from ruie_training.preferences import label_f1_of_ends
 from ruie_training.preferences.settings import Preferences
 from ruie_training.recipes import Recipe
@@ -29,25 +30,31 @@ class RewardStage(Stage[Reward]):
     shared = True
 
     def validate(self, recipe: Recipe) -> None:
-        """It needs preferences; a model from scratch needs its section."""
-        models = recipe.section(Models)
+        """It needs preferences, enough of each query; a model from scratch needs its section."""
+        settings, models = self.settings(recipe), recipe.section(Models)
         if recipe.section(Preferences) is None:
             raise ValueError("[reward] learns from preferences: add a section [preferences]")
-        if self.settings(recipe).model == SCRATCH and (models is None or models.cross_encoder is None):
+        if settings.model == SCRATCH and (models is None or models.cross_encoder is None):
             raise ValueError(f'[reward] has model = "{SCRATCH}": add a section [models.cross_encoder]')
+        start = models.cross_encoder if models and settings.model == SCRATCH else None
+        if start and start.max_length < settings.max_length:
+            raise ValueError(
+                f"[reward] max_length is {settings.max_length}, and [models.cross_encoder] reads {start.max_length} "
+                "tokens"
+            )
+        check_groups(settings.groups, scored_per_query(recipe), self.name, SCORED_KEYS)
 
     def check(self, context: Context) -> None:
         """The starting model must exist, and there must be queries for one step."""
         settings = self.settings(context.recipe)
-        check_source(settings.model, "[reward] model")
+        check_source(settings.model, "[reward] model", own=(SCRATCH,))
         check_queries(context, self.name, settings.optimisation.batch_size)
 
     def estimate(self, work: Workload) -> Estimate:
         """The numbers of pairs to train on and to score."""
         settings, models = self.settings(work.recipe), work.recipe.section(Models)
         size = parameters(settings.model, settings.parameters, models.cross_encoder if models else None)
-        mine = work.recipe.section(Mine) or Mine()
-        mined = work.queries * (mine.k + mine.random)
+        mined = work.queries * mined_per_query(work.recipe)
         trained = trained_queries(settings.optimisation) * settings.groups.size
         seconds = (3 * trained + mined) * PAIR_TOKENS * 2 * size / work.speed
         return Estimate(trained + mined, f"pairs, {trained:,} of them to train on", seconds)
