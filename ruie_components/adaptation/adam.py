@@ -16,7 +16,7 @@ class LazyAdam:
 
     Plain Adam keeps moving a row after its last gradient, by its decaying moments. This class applies these steps at
     once when the row is used again: after ``j`` steps without a gradient the moments are ``m a^j`` and ``v b^j``, so
-    the steps differ by one factor for the whole row (apart from Adam's tiny epsilon).
+    the steps differ by one factor for the whole row (apart from Adam's tiny epsilon): ``r^j`` with ``r = a / sqrt(b)``.
 
     Args:
         values: The matrix, changed in place.
@@ -30,7 +30,7 @@ class LazyAdam:
         first, second = betas
         self._sizes = rates * np.sqrt(1 - second**number) / (1 - first**number)  # with the bias correction
         self._ratio = first / np.sqrt(second)
-        self._sums = np.concatenate([[0], np.cumsum(self._sizes * self._ratio ** np.arange(len(rates)))])
+        self._pending = _discounted_sums(self._sizes, self._ratio)
         # Both moments are kept without their factors 1 - beta, which a step then multiplies in once for all.
         self._mean, self._square = np.zeros_like(values), np.zeros_like(values)
         self._factor = (1 - first) / np.sqrt(1 - second)
@@ -43,7 +43,7 @@ class LazyAdam:
         last = self._last[rows]
         late = np.flatnonzero((last >= 0) & (last < step - 1))  # others have no pending step
         last = last[late]
-        factor = (self._sums[step] - self._sums[last + 1]) * self._ratio ** -last.astype(float)
+        factor = self._pending[last] - self._ratio ** (step - 1 - last) * self._pending[step - 1]
         factors = (factor * self._factor).astype(np.float32)[:, None]
         for block in _blocks(len(late)):
             chosen = rows[late[block]]
@@ -91,6 +91,18 @@ class LazyAdam:
         np.sqrt(square, out=square)
         square += self._epsilon
         np.divide(mean, square, out=out)
+
+
+def _discounted_sums(sizes: NDArray[np.float64], ratio: float) -> NDArray[np.float64]:
+    """For each step i the sum over all later steps j of ``sizes[j] ratio^(j - i)``, (steps,).
+
+    Computed from the last step backwards: in differences of sums from the first step on, the powers of ``ratio`` would
+    vanish beside the sums after some 300 steps.
+    """
+    sums = np.zeros(len(sizes))
+    for i in range(len(sizes) - 2, -1, -1):
+        sums[i] = ratio * (sizes[i + 1] + sums[i + 1])
+    return sums
 
 
 def _blocks(size: int) -> list[slice]:
