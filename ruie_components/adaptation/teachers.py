@@ -71,27 +71,30 @@ class LabelTeacher:
 class ScoredTeacher:
     """Scores of candidates, for each query with mean 0 and standard deviation ``scale``.
 
+    A repeated query or candidate counts once, with its last score: files of several runs may be joined.
+
     Raises:
         AdaptationError: No query of the pool has two candidates with different scores.
     """
 
     def __init__(self, pool: Pool, scored: ScoredCandidates, scale: float = _DEVIATION) -> None:
         row_of = {example.content_id: row for row, example in enumerate(pool.examples)}
+        of_query: dict[int, dict[int, float]] = {}  # a sparse matrix would add up repeats
+        for query, ids, scores in scored:
+            if query in row_of:
+                of_query.setdefault(row_of[query], {}).update(
+                    (row_of[name], score)
+                    for name, score in zip(ids, scores, strict=True)
+                    if name in row_of and math.isfinite(score)
+                )
         rows: list[int] = []
         columns: list[int] = []
         values: list[float] = []
-        for query, ids, scores in scored:
-            known = [
-                (row_of[name], score)
-                for name, score in zip(ids, scores, strict=True)
-                if name in row_of and math.isfinite(score)
-            ]
-            if query not in row_of or len(known) < 2:
-                continue
-            raw = np.array([score for _, score in known])
-            if (deviation := raw.std()) > 0:
-                rows += [row_of[query]] * len(known)
-                columns += [row for row, _ in known]
+        for row, known in of_query.items():
+            raw = np.array(list(known.values()))
+            if len(known) > 1 and (deviation := raw.std()) > 0:
+                rows += [row] * len(known)
+                columns += known
                 values += (scale * (raw - raw.mean()) / deviation).tolist()
         if not rows:
             raise AdaptationError(

@@ -249,6 +249,15 @@ def test_a_file_of_scored_candidates_teaches(make_store, tmp_path):
         ScoredTeacher(Pool(rows(relation)), zip(ids, others, scores, strict=True))
 
 
+def test_a_repeated_query_or_candidate_counts_once_with_its_last_score():
+    pool = Pool(rows(places=PLACES[:2])[:4])
+    query, *others = (example.content_id for example in pool.examples)
+    once = ScoredTeacher(pool, [(query, others, [1.0, 2.0, 4.0])])
+    joined = [(query, others, [1.0, 2.0, 3.0]), (query, [others[2], others[2]], [0.0, 4.0])]
+    every = np.arange(4)
+    np.testing.assert_array_equal(ScoredTeacher(pool, joined).scores(every, every), once.scores(every, every))
+
+
 class Constant:
     def __init__(self, score):
         self.value = score

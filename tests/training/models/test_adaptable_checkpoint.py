@@ -1,14 +1,17 @@
 """Adapting sentence-transformers checkpoints, and the gradient of the numpy training beside torch's."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 import torch
+from ruie_training.models.adaptable_checkpoint import AdaptableCheckpoint
 from scipy.sparse import random_array
 from torch.nn import functional
 
 from ruie_components import DemonstrationStore
+from ruie_components.adaptation import Pool
 from ruie_components.adaptation.adam import LazyAdam
 from ruie_components.adaptation.training import divergence
 from ruie_components.encoders import load_encoder
@@ -28,6 +31,21 @@ def test_a_checkpoint_is_trained_by_the_same_call(kind, request, starter_rows, t
         with DemonstrationStore.open(path) as store:
             assert store.encoder.fingerprint == fingerprint
             assert json.loads((tmp_path / "out" / "encoder.json").read_text())["adapted_from"] == source.name
+
+
+def test_a_checkpoint_reads_the_teacher_s_files_that_static_vectors_read(transformer_folder, starter_rows, tmp_path):
+    pool = starter_rows("NER")[:40]
+    ids = [example.content_id for example in pool]
+    rows = [
+        {"query": query, "ids": [name for name in ids if name != query], "scores": [math.nan, *range(38)]}
+        for query in ids
+    ]
+    path = tmp_path / "scores.jsonl"  # without a header, and twice the same rows
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *rows]), "utf-8")
+    encoder = AdaptableCheckpoint(load_encoder(str(transformer_folder)), Pool(pool), path, steps=1)
+    assert [len(names) for names in encoder._scored.candidate_ids] == [38] * 40
+    assert encoder._scored.scores[0] == tuple(range(37, -1, -1))
+    encoder.train(np.arange(40), lambda _: None)
 
 
 def bags(rows, tokens, seed):

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ruie_components.adaptation import PairScorer, Pool, TeacherSource, score_candidates
+from ruie_components.adaptation import PairScorer, Pool, ScoredCandidates, TeacherSource, score_candidates
+from ruie_components.adaptation.teachers import read_scored
 from ruie_components.encoders import SentenceTransformersEncoder
 from ruie_components.encoders.folder import EncoderConfig
 from ruie_training.data.candidates import Candidates, best_first, by_id
@@ -149,17 +150,16 @@ def _length(encoder: SentenceTransformersEncoder) -> int | None:
 
 def _scored(pool: Pool, teacher: TeacherSource, *, seed: int, progress: bool) -> tuple[Candidates, float]:
     """Candidates with the teacher's scores, and the factor of the scores."""
-    if isinstance(teacher, str | Path):
-        return Candidates.load(teacher), 1.0
-    if isinstance(teacher, Candidates):
-        return teacher, 1.0
     scorer = LabelOverlap() if teacher is None else teacher
-    rows = score_candidates(pool, scorer, seed, progress=progress) if isinstance(scorer, PairScorer) else scorer
-    kept = [
-        (query, *best_first(*zip(*known, strict=True)))
-        for query, ids, scores in rows
-        if (known := [pair for pair in zip(ids, scores, strict=True) if math.isfinite(pair[1])])
-    ]
+    if isinstance(scorer, str | Path):
+        rows: ScoredCandidates = read_scored(Path(scorer))
+    else:
+        rows = score_candidates(pool, scorer, seed, progress=progress) if isinstance(scorer, PairScorer) else scorer
+    of_query: dict[str, dict[str, float]] = {}  # a repeated query or candidate counts once, with its last score
+    for query, ids, scores in rows:
+        finite = {name: score for name, score in zip(ids, scores, strict=True) if math.isfinite(score)}
+        of_query.setdefault(query, {}).update(finite)
+    kept = [(query, *best_first(tuple(known), tuple(known.values()))) for query, known in of_query.items() if known]
     if not kept:
         raise TrainingError("the teacher has no finite score for any pair of this pool")
     queries, names, scores = zip(*kept, strict=True)
