@@ -162,6 +162,8 @@ class LangChainModel:
         self._classes = _class_names(_bound(model))
         wrapped = getattr(self._inner, "chat_model", None)
         self._wrapped = wrapped if isinstance(wrapped, ChatModel) else None  # made by RUIEChatModel
+        self.tells_cut_prompts = "OllamaChat" in self._classes
+        """Whether the model itself warns of a prompt that was cut, knowing its context."""
 
     def __repr__(self) -> str:
         return f"LangChainModel({self.name})"

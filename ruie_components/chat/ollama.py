@@ -21,18 +21,14 @@ from langchain_ollama import ChatOllama
 from ollama import ResponseError
 from pydantic import Field, PrivateAttr, model_validator
 
+from ruie_components.chat.cut_prompts import PromptCutWarning, describe_cut, is_cut, prompt_size
 from ruie_components.chat.servers import client_options, ollama_url
 from ruie_components.errors import ChatModelError, PromptTooLongError
-from ruie_components.prompts import MESSAGE_OVERHEAD, estimate_tokens
 
 _SMALLEST_CONTEXT = 4096  # tokens; the server's default on small machines
 _OPEN_END = 1024  # tokens reserved for an answer of any length
 _LONGEST_TOKEN = 5  # characters, on average over a whole prompt: no tokenizer of a chat model does better
 _NO_LIMIT = 2**31
-
-
-class PromptCutWarning(UserWarning):
-    """The server read only part of the prompt."""
 
 
 class OllamaChat(ChatOllama):
@@ -171,13 +167,11 @@ class OllamaChat(ChatOllama):
     def _warn_if_cut(self, messages: Sequence[BaseMessage], generation: ChatGeneration) -> None:
         usage = getattr(generation.message, "usage_metadata", None)
         read = usage["input_tokens"] if usage else 0
-        size = _size(messages)
-        # Every word takes at least one token; if the prompt is not known to fit, fewer than usual is suspicious, too.
-        least = 0.7 * size if size > (self.num_ctx or 0) else sum(len(str(one.text).split()) for one in messages)
-        if 0 < read < least:
+        contents = _contents(messages)
+        if is_cut(read, contents, context=self.num_ctx):
+            told = describe_cut("Ollama", read, contents, "at the front")
             warnings.warn(
-                f"Ollama read {read:,} tokens of a prompt of about {size:,}: it was truncated at the front, where "
-                f"the instruction and the demonstrations are. The context has {self.num_ctx:,} tokens: raise num_ctx "
+                f"{told} The context has {self.num_ctx:,} tokens: raise num_ctx "
                 "(and OLLAMA_CONTEXT_LENGTH), show fewer demonstrations, or set max_tokens.",
                 PromptCutWarning,
                 stacklevel=2,
@@ -207,6 +201,10 @@ class OllamaChat(ChatOllama):
         return f"Ollama at {self.base_url} could not answer with {self.model!r}: {error.error}"
 
 
+def _contents(messages: Sequence[BaseMessage]) -> list[str]:
+    return [str(message.text) for message in messages]
+
+
 def _size(messages: Sequence[BaseMessage]) -> int:
     """The estimated tokens of a prompt."""
-    return sum(estimate_tokens(str(message.text)) + MESSAGE_OVERHEAD for message in messages)
+    return prompt_size(_contents(messages))

@@ -27,6 +27,7 @@ _REFUSED = re.compile(r"filter|safety|refus|blocklist|prohibited|guardrail|recit
 _LONGEST_CHARACTER = 4  # bytes in UTF-8
 # OpenAI, Anthropic, Google, Ollama
 _INPUT_TOKENS = ("prompt_tokens", "input_tokens", "prompt_token_count", "prompt_eval_count")
+_CACHED_TOKENS = ("cache_read_input_tokens", "cache_creation_input_tokens")
 _OUTPUT_TOKENS = ("completion_tokens", "output_tokens", "candidates_token_count", "eval_count")
 
 
@@ -156,13 +157,23 @@ def is_truncated(metadata: Any) -> bool:
 
 
 def usage_in(*sources: Any) -> tuple[int | None, int | None]:
-    """The token counts of prompt and answer, from the first source that has them under any provider's keys."""
+    """The token counts of prompt and answer, from the first source that has them under any provider's keys.
+
+    >>> usage_in({"input_tokens": 7, "cache_read_input_tokens": 900, "output_tokens": 2})
+    (907, 2)
+    """
     mappings = [as_mapping(source) for source in sources]
     counts = (
-        next((mapping[key] for mapping in mappings for key in keys if isinstance(mapping.get(key), int)), None)
+        next((_count(mapping, key) for mapping in mappings for key in keys if isinstance(mapping.get(key), int)), None)
         for keys in (_INPUT_TOKENS, _OUTPUT_TOKENS)
     )
     return next(counts), next(counts)
+
+
+def _count(usage: Mapping[str, Any], key: str) -> int:
+    """A count of tokens. Anthropic leaves those in its cache out of ``input_tokens``."""
+    others = _CACHED_TOKENS if key == "input_tokens" else ()
+    return sum(usage[each] for each in (key, *others) if isinstance(usage.get(each), int))
 
 
 def _is_structured(answer: Any) -> bool:

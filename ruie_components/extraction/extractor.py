@@ -19,7 +19,15 @@ from ruie_components.errors import ChatModelError, RuieError, StoreError
 from ruie_components.extraction import batch, documents, streaming
 from ruie_components.extraction.confidence import agreement, from_tokens
 from ruie_components.extraction.documents import Chunking, DocumentResult, Plan
-from ruie_components.extraction.results import Estimate, ExtractionResult, Usage, identified, usage_of, warn_truncated
+from ruie_components.extraction.results import (
+    Estimate,
+    ExtractionResult,
+    Usage,
+    identified,
+    usage_of,
+    warn_if_cut,
+    warn_truncated,
+)
 from ruie_components.extraction.resume import ResumeFile
 from ruie_components.extraction.streaming import GrowingAnswer
 from ruie_components.integers import whole_number
@@ -427,6 +435,8 @@ class Extractor:
         )
         if response.truncated:
             warn_truncated(response.text)
+        if not partial and not getattr(self.model, "tells_cut_prompts", False):
+            warn_if_cut(self.model.name, prompt, response.input_tokens)
         usage = usage_of(
             prompt,
             input_tokens=response.input_tokens,

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import ValidationError
 
+from ruie_components.chat.cut_prompts import PromptCutWarning, describe_cut, is_cut
 from ruie_components.errors import RowError, explain
 from ruie_components.extraction.confidence import Confidence
 from ruie_components.files import read_lines
@@ -368,3 +369,21 @@ def warn_truncated(answer: str) -> None:
         AnswerTruncatedWarning,
         stacklevel=3,
     )
+
+
+def warn_if_cut(model: str, prompt: Prompt, read: int | None) -> None:
+    """Warn if a model has read only part of a prompt.
+
+    Args:
+        model: The model's name.
+        prompt: The prompt.
+        read: Its tokens by the model's count.
+    """
+    contents = [content for _, content in prompt.messages]
+    if read is not None and is_cut(read, contents):
+        warnings.warn(
+            f"{describe_cut(repr(model), read, contents)} Give the server a larger context (OLLAMA_CONTEXT_LENGTH for "
+            "Ollama), show fewer demonstrations, or set max_tokens.",
+            PromptCutWarning,
+            stacklevel=3,
+        )

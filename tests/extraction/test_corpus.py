@@ -74,10 +74,10 @@ def test_rows_are_in_order_with_ids_and_metadata(run, tmp_path):
 
 def test_shared_tokens_are_of_the_tokens_as_the_model_counts_them(run):
     copier = Copier()
-    usage = {"input_tokens": 10, "output_tokens": 1}
+    usage = {"input_tokens": 1000, "output_tokens": 1}
     summary, rows = run(lambda messages: SimpleNamespace(text=copier(messages), usage_metadata=usage))
-    assert all(row["shared_tokens"] <= row["usage"]["input_tokens"] == 10 for row in rows)
-    assert 0 < summary.shared_tokens < summary.input_tokens == 100
+    assert all(row["shared_tokens"] <= row["usage"]["input_tokens"] == 1000 for row in rows)
+    assert 0 < summary.shared_tokens < summary.input_tokens == 10_000
 
 
 def test_the_chunks_of_a_document_do_not_depend_on_fixed_demonstrations(store):

@@ -289,8 +289,8 @@ def test_finished_chunks_are_taken_from_a_file_and_asyncio_gives_the_same(store,
 
 def test_usage_is_the_sum_over_the_chunks(store):
     def model(messages):
-        return SimpleNamespace(text="None", usage_metadata={"input_tokens": 10, "output_tokens": 2})
+        return SimpleNamespace(text="None", usage_metadata={"input_tokens": 1000, "output_tokens": 2})
 
     result = Extractor(store, model, k=1).extract_document(names(TEXT), SMALL)
-    assert (result.usage.input_tokens, result.usage.output_tokens) == (90, 18)
+    assert (result.usage.input_tokens, result.usage.output_tokens) == (9000, 18)
     assert result.usage.demonstrations == 9

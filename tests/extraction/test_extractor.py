@@ -68,7 +68,7 @@ def test_demonstrations_come_back_best_first_as_the_selector_chose_them(store):
 @pytest.mark.parametrize(
     ("message", "tokens"),
     [
-        (SimpleNamespace(text="person: Ada", usage_metadata={"input_tokens": 7, "output_tokens": 3}), (7, 3)),
+        (SimpleNamespace(text="person: Ada", usage_metadata={"input_tokens": 700, "output_tokens": 3}), (700, 3)),
         (SimpleNamespace(content="person: Ada"), (None, None)),
         (SimpleNamespace(content=["blocks"], text="person: Ada", usage_metadata=None), (None, None)),
     ],

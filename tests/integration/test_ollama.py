@@ -175,7 +175,7 @@ LONG = Query(task="NER", text="Ada met Bob in Oslo. " * 10, labels=["person", "p
 async def test_a_cut_prompt_is_a_warning(server, store, way):
     model = load_chat_model("ollama:tiny:1b", num_ctx=200)
     messages = build_prompt(LONG, store.search(LONG)).messages
-    with pytest.warns(PromptCutWarning, match=r"truncated at the front.*The context has 200 tokens: raise num_ctx"):
+    with pytest.warns(PromptCutWarning, match=r"truncated, at the front.*The context has 200 tokens: raise num_ctx"):
         await ask(model, way, messages)
     assert len(server.fitted(server.chats[0])) < len(messages)
 
@@ -221,6 +221,24 @@ async def extract(extractor, way, query):
             return list(extractor.stream(extractor.prompt(query)))[-1]
         case "astream":
             return [one async for one in extractor.astream(extractor.prompt(query))][-1]
+
+
+@pytest.mark.parametrize("way", ["extract", "aextract", "stream", "astream"])
+async def test_a_cut_prompt_is_a_warning_with_langchains_own_model_too(server, store, way):
+    def extractor(context):
+        return Extractor(store, ChatOllama(model="tiny:1b", base_url=server.url, num_ctx=context))
+
+    with pytest.warns(PromptCutWarning, match=r"'ollama:tiny:1b' read \d+ tokens of a prompt of about.*max_tokens"):
+        await extract(extractor(100), way, LONG)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PromptCutWarning)
+        await extract(extractor(4096), way, LONG)
+
+
+def test_a_cut_prompt_is_told_once(server, store):
+    with pytest.warns(PromptCutWarning) as told:
+        Extractor(store, load_chat_model("ollama:tiny:1b", num_ctx=100)).extract(LONG)
+    assert len(told) == 1
 
 
 def test_a_prompt_that_fits_is_no_warning(server, model, store):

@@ -1,14 +1,15 @@
-"""Streams that a caller ends early, from a real endpoint that never stops writing."""
+"""Streams of a real endpoint: what is left of one that a caller ends early, and the tokens that it counts."""
 
 import asyncio
 import gc
 import threading
-from contextlib import aclosing, suppress
+from contextlib import aclosing, nullcontext, suppress
 
 import pytest
 
 from ruie_components import Extractor
 from ruie_components.chat import load_chat_model
+from ruie_components.chat.cut_prompts import PromptCutWarning
 from ruie_components.langchain import create_extraction_chain
 
 from .streaming_server import StreamingServer
@@ -32,6 +33,20 @@ def begin(request, server, store):
     if request.param == "extractor":
         return lambda: Extractor(store, model, task="NER").astream(TEXT)
     return lambda: create_extraction_chain(model, store, task="NER").astream(TEXT)
+
+
+@pytest.mark.parametrize(("read", "is_cut"), [(64, True), (2000, False)])
+async def test_a_prompt_that_an_endpoint_cut_is_a_warning(store, read, is_cut):
+    with StreamingServer(["person: Ada; ", "place: Oslo"], pause=0.001, read=read) as server:
+        extractor = Extractor(store, load_chat_model("openai:slow", base_url=server.url), task="NER")
+        for way in ("stream", "astream"):
+            with pytest.warns(PromptCutWarning, match="read 64 tokens") if is_cut else nullcontext():
+                if way == "stream":
+                    last = list(extractor.stream(TEXT))[-1]
+                else:
+                    last = [result async for result in extractor.astream(TEXT)][-1]
+            assert last.usage.input_tokens == read
+            assert [entity.text for entity in last.extraction.entities] == ["Ada", "Oslo"]
 
 
 def own_threads():

@@ -27,6 +27,7 @@ from pydantic import BaseModel, Field
 
 from ruie_components import AnswerError, DemonstrationStore, Example, Extractor, Query, prompts
 from ruie_components.answers import json_schema
+from ruie_components.chat.cut_prompts import PromptCutWarning
 from ruie_components.extraction import AnswerTruncatedWarning
 from ruie_components.llama_index import (
     RUIEEmbedding,
@@ -381,17 +382,18 @@ class OpenAIResponse(BaseModel):
 @pytest.mark.parametrize(
     ("response", "tokens"),
     [
-        ({"additional_kwargs": {"prompt_tokens": 7, "completion_tokens": 2}}, (7, 2)),
-        ({"raw": OpenAIResponse(usage=OpenAIUsage(prompt_tokens=7, completion_tokens=2))}, (7, 2)),
-        ({"raw": {"usage": {"input_tokens": 7, "output_tokens": 2}}}, (7, 2)),
-        ({"raw": {"usage_metadata": {"prompt_token_count": 7, "candidates_token_count": 2}}}, (7, 2)),
-        ({"raw": {"prompt_eval_count": 7, "eval_count": 2}}, (7, 2)),
-        ({"raw": {"usage": {"prompt_tokens": 7}}}, (7, None)),
+        ({"additional_kwargs": {"prompt_tokens": 700, "completion_tokens": 2}}, (700, 2)),
+        ({"raw": OpenAIResponse(usage=OpenAIUsage(prompt_tokens=700, completion_tokens=2))}, (700, 2)),
+        ({"raw": {"usage": {"input_tokens": 700, "output_tokens": 2}}}, (700, 2)),
+        ({"raw": {"usage_metadata": {"prompt_token_count": 700, "candidates_token_count": 2}}}, (700, 2)),
+        ({"raw": {"prompt_eval_count": 700, "eval_count": 2}}, (700, 2)),
+        ({"raw": {"usage": {"input_tokens": 7, "cache_read_input_tokens": 693, "output_tokens": 2}}}, (700, 2)),
+        ({"raw": {"usage": {"prompt_tokens": 700}}}, (700, None)),
         ({"raw": OpenAIResponse(usage=None)}, (None, None)),
         ({"raw": SimpleNamespace(usage=None)}, (None, None)),
         ({}, (None, None)),
     ],
-    ids=["kwargs", "openai", "anthropic", "google", "ollama", "half", "no usage", "strange", "nothing"],
+    ids=["kwargs", "openai", "anthropic", "google", "ollama", "cached", "half", "no usage", "strange", "nothing"],
 )
 def test_the_tokens_that_a_provider_counts_are_passed_on(store, response, tokens):
     class Answering(EchoLLM):
@@ -400,6 +402,16 @@ def test_the_tokens_that_a_provider_counts_are_passed_on(store, response, tokens
 
     usage = Extractor(store, Answering()).extract(QUERY).usage
     assert (usage.input_tokens, usage.output_tokens) == tokens
+
+
+def test_a_cut_prompt_is_a_warning(store):
+    class Small(EchoLLM):
+        def chat(self, messages, **kwargs) -> ChatResponse:
+            usage = {"prompt_tokens": 64, "completion_tokens": 2}
+            return ChatResponse(message=ChatMessage(role="assistant", content="person: Bob"), additional_kwargs=usage)
+
+    with pytest.warns(PromptCutWarning, match="'echo' read 64 tokens of a prompt of about 2"):
+        Extractor(store, Small()).extract(QUERY)
 
 
 @pytest.mark.parametrize(
