@@ -9,6 +9,7 @@ from html.entities import html5
 from typing import NamedTuple, TypeVar
 
 from ruie_components.answers.items import Item, ParsedAnswer
+from ruie_components.answers.json_keys import LABEL_RANKS, PAIR_NAMES, SPAN_NAMES, key_name
 from ruie_components.answers.label_matcher import (
     LabelMatch,
     LabelMatcher,
@@ -26,6 +27,14 @@ _RULES = " \t`~-=_*#|>.:"  # a line of only these is a separator: a rule, an emp
 _FENCE = re.compile(r"```\w{0,20}")
 _MARKUP = "*_`\"'# \t"
 _SEMICOLONS = (";", "\uff1b")
+_SPACE = re.compile(r"[ \t]*")
+_KEYED = re.compile(r"(?P<key>[^\W\d_](?:\w|[ -](?=\w)){0,24})[*_`\"']{0,3} ?[:\uff1a][*_`\"' \t]{0,4}(?=\S)")
+_TYPED = re.compile(rf"{_KEYED.pattern}(?P<label>.{{1,200}})")
+_SPAN_KEYS = frozenset((*SPAN_NAMES, *PAIR_NAMES))
+_SENTENCE_ENDS = (".", "!", "?", "\u3002", "\uff01", "\uff1f")
+_MOST_WORDS = 12  # of a span that is not in the text
+_OTHER_LABEL = re.compile(r"[\w/&-]+(?: [\w/&-]+){0,5}")  # words of a label that is not in the schema
+_MARK = re.compile(r"(#){1,6}[ \t]|(\*)\*(?=[^*])[^\n]*\*\*[:\uff1a]?$|[^\n]*(:)[*_]{0,2}$")
 _MOST_KNOWN, _LONGEST_KNOWN = 10_000, 1_000  # segments that are remembered, and their longest, in characters
 
 _Value = TypeVar("_Value")
@@ -42,12 +51,21 @@ class _Open:
     end: int
 
 
+class _Header(NamedTuple):
+    """The label of the lines below it."""
+
+    label: str
+    known: bool = True
+    key: str = ""  # before the label, as in "Type: person"
+    mark: str = ""  # "#" or "*" of Markdown, or ":"
+
+
 class _Loose(NamedTuple):
     """A line that may be a heading, a tuple or the row of a table."""
 
     bare: str
     name: str  # without bullet, colon and bold
-    heading: str | None  # the label that it consists of
+    heading: _Header | None  # what it consists of
 
 
 class _Words(NamedTuple):
@@ -64,7 +82,9 @@ class _Reader:
         self._loose = LooseLines(task, matcher, contains)
         self._pairs = task is Task.RE
         self._open: _Open | None = None
-        self._header: str | None = None  # a label alone on its line, for the lines below it
+        self._header: _Header | None = None
+        self._before_header = 0  # how many items were read before the header
+        self._spans_first = False  # types follow their spans: "1. Ada", and below it "Type: person"
         self._loose_lines: dict[str, _Loose | None] = {}
         self._line_heads: dict[str, LabelMatch | None] = {}
         self._segment_heads: dict[str, LabelMatch | None] = {}
@@ -118,8 +138,10 @@ class _Reader:
         line = self._remember(self._loose_lines, start, end, self._loose_line)
         if line is None:
             return False
+        if line.heading and line.heading.key:
+            return self._typed(line.heading, start, end)
         if line.heading:
-            self._header = line.heading
+            self._set_header(line.heading)
             return True
         rows = self._loose.read(line.bare)
         if rows is None or (rows and self._header and self._contains(line.name)):
@@ -130,10 +152,65 @@ class _Reader:
 
     def _loose_line(self, start: int, end: int) -> _Loose | None:
         bare = self._text[start:end].strip()
-        if not bare or not (self._matcher.may_be_in(bare) or "|" in bare) or self._matcher.at(self._text, start, end):
+        if not bare:
             return None
         name = bare[skip_bullet(bare, 0, len(bare)) :].rstrip(":\uff1a \t*_`")
-        return _Loose(bare, name, self._matcher.plural(name))  # "**Person**", "## Persons:"
+        typed = self._typed_heading(name)
+        if not (typed or self._matcher.may_be_in(bare) or "|" in bare) or self._matcher.at(self._text, start, end):
+            return None
+        label = self._matcher.plural(name)  # "**Person**", "## Persons:"
+        return _Loose(bare, name, _Header(label, mark=_mark(bare)) if label else typed)
+
+    def _typed_heading(self, name: str) -> _Header | None:
+        """The heading of a line such as ``Type: person``; none if its key may be a span: ``Class: product``."""
+        typed = _TYPED.fullmatch(name)
+        if typed is None or key_name(typed["key"]) not in LABEL_RANKS or self._contains(typed["key"]):
+            return None
+        label = self._matcher.plural(typed["label"])
+        if label is None and (says_nothing(typed["label"]) or not _OTHER_LABEL.fullmatch(typed["label"])):
+            return None
+        return _Header(label or typed["label"], label is not None, typed["key"])
+
+    def _typed(self, heading: _Header, start: int, end: int) -> bool:
+        """Read ``Type: person``: a heading, or the label of the span above it; False if it is neither.
+
+        Below a span it is no heading, as the next span would get its label.
+        """
+        above = self.items[-1] if self.items and self._header is None else None
+        if above and not above.known and self._may_be_span(above):
+            self._spans_first = True
+            return self._label_above(above, heading, start, end)
+        if self._spans_first or (self._header and not self._header.key and not heading.known):
+            return False
+        if not heading.known:
+            self._add(heading.key, (heading.label,), start, end, known=False)
+        self._set_header(heading)
+        return True
+
+    def _set_header(self, header: _Header | None) -> None:
+        self._header, self._before_header = header, len(self.items)
+
+    def _may_be_span(self, item: Item) -> bool:
+        """Whether an item that is no result may be a span: it is in the text, or a few words that end no sentence."""
+        if item.label:
+            return key_name(item.label) in _SPAN_KEYS
+        if len(item.raw) > _LONGEST_KNOWN:
+            return False
+        is_sentence = item.raw.endswith(_SENTENCE_ENDS) or len(item.raw.split()) > _MOST_WORDS
+        return not is_sentence or self._contains(_bare(item.raw))
+
+    def _label_above(self, above: Item, heading: _Header, start: int, end: int) -> bool:
+        """Label the span of the line above, if that has a bullet, and the label's line is indented more, or bold."""
+        first, last = above.answer_range
+        marks = above.raw[: skip_bullet(above.raw, 0, len(above.raw))].rstrip()
+        is_below = self._text.count("\n", last, start) == 1 and not self._text[last:start].strip()
+        belongs = marks.endswith(("*", "_", "#")) and len(marks) > 1
+        belongs = belongs or (bool(marks) and _indent(self._text, start) > _indent(self._text, first))
+        if above.label or self._pairs or not (is_below and belongs):
+            return False
+        self.items.pop()
+        self._add(heading.label, (_bare(above.raw),), first, end, known=heading.known)
+        return True
 
     def line_start(self, start: int, end: int) -> None:
         self.close()
@@ -153,7 +230,8 @@ class _Reader:
 
     def line_end(self) -> None:
         if self._open and not self._text[self._open.body : self._open.end].strip(_MARKUP):
-            self._header = self._open.label if self._open.known else None
+            line = self._text[self._open.start : self._open.end]
+            self._set_header(_Header(self._open.label, mark=_mark(line.strip())) if self._open.known else None)
             self._open = None
 
     def go_on(self, start: int, end: int, *, at_semicolon: bool) -> None:
@@ -195,17 +273,36 @@ class _Reader:
 
     def _unlabelled(self, start: int, end: int) -> None:
         words = self._remember(self._words, start, end, self._read_words)
-        if words.says_nothing and not self._header:
-            self.nothing = True
+        if words.says_nothing and not (self._header and self._header.known):
+            self.nothing = self.nothing or self._header is None
+        elif self._header and self._is_other_heading(self._header, start, end):
+            line = self._text[start:end].strip()
+            self._add("", (), start, end, known=False)
+            self._set_header(_Header(_bare(line), known=False, mark=_mark(line)))
         elif words.is_markup:
             return
         elif words.is_sentence:
             self.nothing = True
         elif self._header:
-            span = self._text[skip_bullet(self._text, start, end) : end].strip()
-            self._add(self._header, (span,), start, end)
+            span = self._without_key(self._text[skip_bullet(self._text, start, end) : end].strip())
+            self._add(self._header.label, (span,), start, end, known=self._header.known)
         else:
             self._add("", (), start, end, known=False)
+
+    def _is_other_heading(self, header: _Header, start: int, end: int) -> bool:
+        """Whether a line is a heading that is no label of the schema, and is marked as the header is: ``**Other**``."""
+        line = self._text[start:end].strip()
+        mark, name = _mark(line), _bare(line)
+        if mark not in ("#", header.mark) or not mark or key_name(name) in _SPAN_KEYS or self._contains(name):
+            return False
+        return mark != ":" or (len(self.items) > self._before_header and bool(_OTHER_LABEL.fullmatch(name)))
+
+    def _without_key(self, span: str) -> str:
+        """The span of a line that names it: ``Text: Ada``."""
+        keyed = _KEYED.match(span)
+        if keyed is None or key_name(keyed["key"]) not in _SPAN_KEYS or self._contains(span):
+            return span
+        return span[keyed.end() :]
 
     def _read_words(self, start: int, end: int) -> _Words:
         line = self._text[start:end].strip()
@@ -215,6 +312,24 @@ class _Reader:
             or (line[0] == "`" and bool(_FENCE.fullmatch(line)))
         )
         return _Words(says_nothing(line), not is_markup and is_nothing_sentence(line), is_markup)
+
+
+def _indent(text: str, offset: int) -> int:
+    """The white space at the beginning of the line of an offset."""
+    start = text.rfind("\n", 0, offset) + 1
+    match = _SPACE.match(text, start)
+    return match.end() - start if match else 0
+
+
+def _mark(line: str) -> str:
+    """What marks a whole line as a heading: ``#``, ``*`` if it is bold, or a colon at its end."""
+    match = _MARK.match(line)
+    return (match[1] or match[2] or match[3]) if match else ""
+
+
+def _bare(line: str) -> str:
+    """A line without its bullet, and without the colon and the bold at its end."""
+    return line[skip_bullet(line, 0, len(line)) :].rstrip(_MARKUP + ":\uff1a")
 
 
 def _counted_from(start: int, head: LabelMatch | None) -> LabelMatch | None:
@@ -247,8 +362,8 @@ def read_items(
 
     A span may contain semicolons: an item ends only where a label of the schema with its colon follows, or text that
     looks like a label of another schema, unless the input contains both parts literally. Lines without a leading label
-    are read as tuples, table rows or ``span (label)`` if possible; a label alone on its line is the heading of the
-    lines below it.
+    are read as tuples, table rows or ``span (label)`` if possible; a label alone on its line, also with a key as in
+    ``Type: person``, is the heading of the lines below it.
 
     Args:
         text: The answer.

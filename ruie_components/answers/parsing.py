@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ruie_components.answers import json_items, linear, loose_json, records
+from ruie_components.answers import json_items, linear, loose_json, records, thoughts
 from ruie_components.answers.cleaning import clean
 from ruie_components.answers.extraction_builder import ExtractionBuilder, MentionMode
 from ruie_components.answers.grounding import FUZZY_THRESHOLD, Grounder
@@ -17,6 +17,7 @@ from ruie_components.answers.items import Item, ParsedAnswer
 from ruie_components.answers.json_items import JsonBlock
 from ruie_components.answers.label_matcher import LabelMatcher, skip_bullet
 from ruie_components.answers.loose_json import Value
+from ruie_components.answers.thoughts import Thought
 from ruie_components.errors import AnswerError
 from ruie_components.prompts import NOTHING, one_line
 from ruie_components.types import Demonstration, Extraction, Query, Rejected, Rejection
@@ -25,7 +26,8 @@ _FINAL = re.compile(
     r"^[ \t*#_>]{0,9}(?:(?:so|thus|therefore|ok|okay)[ ,]{1,3})?(?:(?:here is |here's )?(?:the |my )?"
     r"(?:final|corrected|revised|actual|real|updated|improved)\b"
     r"(?: (?:answer|output|result|response|version|extraction|list)s?)?"
-    r"|answer|correction|on second thoughts?|on reflection)[^:\uff1a;\n]{0,20}[:\uff1a]",
+    r"|answer|correction|on second thoughts?|on reflection)[^:\uff1a;\n]{0,20}[:\uff1a]"
+    r"|^(?:#{1,6}[ \t]{0,3}|\*\*|__)(?:(?:the|my) )?(?:final )?(?:answer|output|result|response)s?[ \t\r*_#]{0,9}$",
     re.IGNORECASE | re.MULTILINE,
 )
 _WORD = re.compile(r"\w")
@@ -64,7 +66,14 @@ def parse(
 
     Nothing of an answer is lost: everything except white space, markup, reasoning and prose around the items is a
     result or in ``rejected``. Of several complete answers the last counts, and the items of earlier drafts are rejected
-    as superseded. An answer that has no item and does not say ``None``, even an empty one, is rejected as unreadable.
+    as superseded.
+
+    Reasoning in a tag, such as ``<think>``, ends at its closing tag. Reasoning under a heading, such as
+    ``**Thinking:**``, ends at a line that announces the answer, or else before the last paragraphs if they hold nothing
+    but items; its first paragraph is always reasoning. Reasoning without an end holds no result, as the model has only
+    shown drafts, or was cut off: the answer is rejected as unreadable.
+
+    An answer that has no item and does not say ``None``, even an empty one, is rejected as unreadable.
 
     A gold answer is read with its exact strings, unless the linear format itself is ambiguous: a span with
     white space or a semicolon at its end, or one that contains ``; label:`` of the schema.
@@ -211,7 +220,30 @@ class _Reader:
                 later = _moved(self._read_format(part[final.end() :], partial=partial), final.end())
                 drafts = self._known(part[: final.start()])
                 return ParsedAnswer((*_superseded(drafts), *later.items), later.says_nothing)
+        thought = thoughts.find(part, self._matcher)
+        if thought and self.json_start(part) is None and not self._known(part[: thought.start]):
+            return self._read_thought(part, thought, partial=partial)
         return self._read_format(part, partial=partial)
+
+    def _read_thought(self, part: str, thought: Thought, *, partial: bool) -> ParsedAnswer:
+        """The items of an answer that begins with reasoning under a heading, and has no line that announces a result.
+
+        While the answer is being written, its last paragraph may still be reasoning.
+        """
+        if thought.rest:  # the reasoning is the line
+            end = thought.end + len(part[thought.end :].partition("\n")[0])
+            drafts = self._known(part[thought.end : end])
+            if not drafts:
+                return self._read_format(part, partial=partial)
+        else:
+            whole = _moved(self._read_format(part[thought.end :], partial=partial), thought.end)
+            begin = None if partial else thoughts.answer_after(part, thought.end, whole.items, self._matcher)
+            end = len(part) if begin is None else begin
+            drafts = [item for item in whole.items if item.known and item.answer_range[0] < end]
+        later = _moved(self._read_format(part[end:], partial=partial), end)
+        if not later.has_known_labels and not later.says_nothing:
+            return ParsedAnswer(())
+        return ParsedAnswer((*_superseded(drafts), *later.items), later.says_nothing)
 
     def _known(self, part: str) -> list[Item]:
         return [item for item in self._read_format(part, partial=False).items if item.known]

@@ -33,7 +33,7 @@ def read(answer: str, matcher: LabelMatcher, *, partial: bool = False) -> list[O
     """The records of an answer; none unless one has a label of the schema and a span.
 
     A record ends before a bullet, after an empty line, and where a key repeats. Lines that begin with a label of the
-    schema are no part of a record.
+    schema are no part of a record. If the first label has no span, labels are headings of lists, and there are none.
 
     Args:
         answer: The answer.
@@ -44,12 +44,16 @@ def read(answer: str, matcher: LabelMatcher, *, partial: bool = False) -> list[O
     if not any(word in lower for word in _LABEL_WORDS):
         return []
     records: list[Object] = []
-    known = False
+    known = has_label = False
     last = len(answer.rstrip(" \t")) if partial else len(answer) + 1
     for record in _candidates(answer, matcher):
         record.closed = record.end < last
         records.append(record)
         keys = {key_name(key): value for key, value in record.pairs if isinstance(value, Text)}
+        if not has_label and not _LABELS.isdisjoint(keys):
+            has_label = True
+            if record.closed and _SPANS.isdisjoint(keys):
+                return []
         labels = [value for key, value in keys.items() if key in _LABELS and matcher.known(value.text)]
         known = known or not record.closed or (bool(labels) and not _SPANS.isdisjoint(keys))
     return records if known else []
@@ -59,18 +63,22 @@ def _candidates(answer: str, matcher: LabelMatcher) -> Iterator[Object]:
     """Runs of lines of keys and values that begin with a key of an item."""
     record: Object | None = None
     seen: set[str] = set()
+    stars = False  # each line of the record may have a star for a bullet
     start = 0
     while start < len(answer):
         end = answer.find("\n", start) + 1 or len(answer)
         begin = skip_bullet(answer, start, end)
         pairs = _pairs(answer, begin, end) if end - start <= _LONGEST and not matcher.at(answer, start, end) else []
         names = {key_name(key) for key, _ in pairs}
-        if record and (not pairs or answer[start:begin].strip(" \t*_`\"'") or names & seen & _KEYS):
+        before = answer[start:begin].strip(" \t_`\"'")
+        has_star = before.startswith("*") and answer[start:begin].lstrip()[1:2].isspace()  # else it is bold
+        is_next = before.strip("* \t") or (has_star and not stars) or names & seen & _KEYS
+        if record and (not pairs or is_next):
             yield record
             record = None
         if record or names & _KEYS:
             if record is None:
-                record, seen = Object(begin), set()
+                record, seen, stars = Object(begin), set(), has_star
             record.pairs += pairs
             record.end = pairs[-1][1].end
             seen |= names

@@ -19,17 +19,27 @@ LABELS = {
 }
 NAMES = {"NER": ("type", "text"), "RE": ("type", "head", "tail"), "ED": ("type", "trigger"), "EAE": ("role", "text")}
 LISTS = {"NER": "entities", "RE": "relations", "ED": "events", "EAE": "arguments"}
-PREFACES = ["", "", "Sure! Here you go:\n", "<think>\nhmm\n</think>\n", "<|im_start|>assistant\n", "```\n", "<answer>"]
+PREFACES = [
+    "",
+    "",
+    "Sure! Here you go:\n",
+    "<think>\nhmm\n</think>\n",
+    "**Thinking:**\nhmm\n\n**Answer:**\n",
+    "<|im_start|>assistant\n",
+    "```\n",
+    "<answer>",
+]
 ENDINGS = ["", "", "\n", "<|im_end|>", "\n```", "</answer>", "\n\n"]
 
 
 @dataclass
 class Generated:
-    """An answer, what was asked, and the words of its items, each of which is a result or is rejected."""
+    """An answer, what was asked, its items, and their words, each of which is a result or is rejected."""
 
     query: Query
     answer: str
     words: list[str]
+    items: list[tuple[str, list[str]]]
 
 
 def generate(random: Random, task: str | None = None) -> Generated:
@@ -47,8 +57,9 @@ def generate(random: Random, task: str | None = None) -> Generated:
         items.append((label, spans))
         used += spans
     forms = [_linear, _lines, _json, _json_other, _by_label, _tuples, _table, _records, _pairs if sides == 2 else _tags]
+    forms += [_headings, _headings, *([] if sides == 2 else [_types_below])]
     body = random.choice(forms)(random, task, items)
-    return Generated(query, random.choice(PREFACES) + body + random.choice(ENDINGS), used)
+    return Generated(query, random.choice(PREFACES) + body + random.choice(ENDINGS), used, items)
 
 
 def _linear(random: Random, task: str, items: list) -> str:
@@ -107,6 +118,24 @@ def _records(random: Random, task: str, items: list) -> str:
         random.shuffle(pairs)
         records.append(first + between.join(f"{bold}{key}{bold}: {quote}{value}{quote}" for key, value in pairs))
     return random.choice(["\n", "\n\n"]).join(records)
+
+
+def _headings(random: Random, task: str, items: list) -> str:
+    """Labels, some of them with a key, above lists of their spans."""
+    heading = random.choice(["{}:", "**{}**", "**{}:**", "### {}", "## {}:", "Type: {}", "**Type:** {}", "- Type: {}"])
+    by_label: dict[str, list] = {}
+    for label, spans in items:
+        by_label.setdefault(label, []).append(", ".join(spans))
+    bullet = random.choice(["- ", "* ", "1. ", "  - "]) + random.choice(["", "Text: "] if "Type" in heading else [""])
+    parts = [
+        f"{heading.format(label)}\n" + "\n".join(bullet + span for span in spans) for label, spans in by_label.items()
+    ]
+    return random.choice(["\n", "\n\n"]).join(parts)
+
+
+def _types_below(random: Random, task: str, items: list) -> str:
+    form = random.choice(["1. {1}\n   - Type: {0}", "**{1}**\n- Type: {0}", "- {1}\n  Type: {0}", "{1}\nType: {0}"])
+    return random.choice(["\n", "\n\n"]).join(form.format(label, spans[0]) for label, spans in items)
 
 
 def _tags(random: Random, task: str, items: list) -> str:

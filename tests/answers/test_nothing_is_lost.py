@@ -1,4 +1,7 @@
-"""The law: every part of an answer is a result, or rejected with its text, or white space, markup or prose."""
+"""The law: every part of an answer is a result, or rejected with its text, or white space, markup or prose.
+
+And every result is an item of the answer, with its label.
+"""
 
 import os
 from random import Random
@@ -28,6 +31,9 @@ def check(generated: Generated) -> None:
     for (_, spans), (start, end) in zip(extraction.annotations, extraction.answer_ranges, strict=True):
         for span in spans:
             assert span.text.lower() in generated.answer[start:end].lower(), (span, generated.answer[start:end])
+    said = {(label, *spans) for label, spans in generated.items}
+    for label, spans in extraction.annotations:
+        assert (label, *(span.text for span in spans)) in said, (label, spans, generated.answer)
     unreadable = any(part.reason is Rejection.UNREADABLE for part in extraction.rejected)
     try:
         strict = parse(generated.answer, generated.query, strict=True)

@@ -492,6 +492,15 @@ NASTY += [
     '[{"type": "person", "text": "Ada"}]\nperson: Ada\n',
     "Final answer:\n",
     "Final answer: person: Ada\n",
+    "Type: person\n",
+    "Type: person\n- Ada\n",
+    "- Ada\n  Type: person\n",
+    "Ada\nType: planet\n",
+    "**person**\n- Ada\n**planet**\n",
+    "**Thinking:**\n",
+    "**Thinking:**\n\nperson: Ada\n\n",
+    "Thinking: person: Ada\n",
+    "## Answer\n",
 ]
 
 
@@ -531,7 +540,9 @@ def test_json_that_nests_too_deep_is_rejected_from_there_on():
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("piece", [";", "person: Ada, ", "[{", '"', "long", "\n", "Answer:\n", "[{}] and\n"])
+@pytest.mark.parametrize(
+    "piece", [";", "person: Ada, ", "[{", '"', "long", "\n", "Answer:\n", "[{}] and\n", "Type: a\n"]
+)
 def test_a_long_answer_is_read(piece):
     """What calls do not show: copying and searching. Were it quadratic, the time-out would strike."""
     size = 200_000 if piece in ("[{", "person: Ada, ", "Answer:\n", "[{}] and\n") else 1_000_000
