@@ -2,7 +2,7 @@ import gzip
 import json
 
 import pytest
-from ruie_training.data.catalog import DataError, Role, choose, read_catalog, read_sets, training_sets
+from ruie_training.data.catalog import DataError, Role, choose, measurable, read_catalog, read_sets, training_sets
 
 from ruie_components import DemonstrationStore, Example
 from ruie_components.errors import RowError
@@ -105,6 +105,12 @@ def test_a_missing_or_broken_catalog_is_an_error(tmp_path, content):
         read_catalog(tmp_path)
 
 
+def test_a_catalog_in_another_encoding_is_an_error(tmp_path):
+    (tmp_path / "catalog.json").write_bytes('[{"task": "NER", "dataset": "café", "role": "extra"}]'.encode("latin-1"))
+    with pytest.raises(DataError, match="not a valid catalog: 'utf-8' codec"):
+        read_catalog(tmp_path)
+
+
 def test_the_real_catalog_holds_nothing_out_of_training_by_mistake(data_folder):
     sets = training_sets(data_folder)
     assert all(found.permissive and found.role is not Role.HELD_OUT for found in sets)
@@ -133,6 +139,53 @@ def test_a_pool_of_a_store_is_a_set(tmp_path):
     (found,) = read_sets(tmp_path / "store", "people")
     assert found.name == "NER/people"
     assert found.size("train") + found.size("dev") == 30
+
+
+def test_a_set_of_few_texts_is_trained_on_and_not_measured(tmp_path):
+    rows = [{**row(f"Ada met Bob {number}."), "dataset": "large"} for number in range(40)]
+    rows += [{**row(f"Ada ran {number}."), "dataset": f"small {number}"} for number in range(10)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows), "utf-8")
+    sets = read_sets(tmp_path)
+    assert sum(found.size("train") + found.size("dev") for found in sets) == 50
+    assert all(found.size("train") for found in sets)
+    assert [found.dataset for found in measurable(sets)] == ["large"]
+
+
+@pytest.mark.parametrize(
+    ("files", "train", "dev"),
+    [
+        (("train.jsonl", "dev.jsonl", "test.jsonl"), {"train"}, {"dev"}),
+        (("train.jsonl.gz", "validation.jsonl.gz", "test.jsonl.gz"), {"train"}, {"validation"}),
+        (("Train.jsonl", "test.jsonl", "more.jsonl"), {"Train", "more"}, {"Train", "more"}),  # dev: a fifth of them
+        (("first.jsonl", "test.jsonl"), {"first", "test"}, {"first", "test"}),  # without train they are no splits
+    ],
+)
+def test_files_named_after_splits_are_splits(tmp_path, files, train, dev):
+    for name in files:
+        stem = name.partition(".")[0]
+        rows = [{**row(f"Ada {stem} {number}."), "dataset": "x"} for number in range(30)]
+        with (gzip.open if name.endswith(".gz") else open)(tmp_path / name, "wt", encoding="utf-8") as lines:
+            lines.writelines(json.dumps(each) + "\n" for each in rows)
+    (found,) = read_sets(tmp_path)
+    for split, expected in (("train", train), ("dev", dev)):
+        assert {example.text.split()[1] for example in found.examples(split)} == expected
+
+
+def test_a_catalog_s_splits_may_be_uncompressed(folder):
+    (found,) = choose(read_catalog(folder), names=["NER/free"])
+    before = found.content_hash()
+    (found.folder / "dev.jsonl").write_text(json.dumps(row("Ada slept.")) + "\n", "utf-8")
+    assert [example.text for example in found.examples("dev")] == ["Ada slept."]
+    assert found.content_hash() != before
+    with pytest.raises(DataError, match=r"no file .*test\.jsonl\.gz or .*test\.jsonl"):
+        found.examples("test")
+
+
+def test_a_set_that_a_catalog_has_twice_is_refused(tmp_path):
+    entries = [entry("news", "held-in", True), entry("news", "held-out", True)]
+    (tmp_path / "catalog.json").write_text(json.dumps(entries), "utf-8")
+    with pytest.raises(DataError, match="lists NER/news more than once"):
+        read_catalog(tmp_path)
 
 
 def test_too_few_rows_and_no_rows_are_errors(tmp_path):

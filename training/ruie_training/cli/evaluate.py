@@ -85,7 +85,7 @@ def retrieval(
     Rows without a catalog, and pools of a store, have a fifth of their texts as dev split.
     """
     from ruie_components.encoders import EMBEDDED
-    from ruie_training.data.catalog import Role, choose, read_sets
+    from ruie_training.data.catalog import Role, choose, measurable, read_sets
     from ruie_training.evaluation.retrieval import default_retrievers, evaluate
     from ruie_training.evaluation.tables import table, write_results
 
@@ -95,7 +95,7 @@ def retrieval(
         raise typer.BadParameter("give at most one of --held-out, --held-in, --sets and --language")
     quiet_libraries()
     roles = {Role.HELD_OUT} if held_out else {Role.HELD_IN} if held_in else {Role.HELD_IN, Role.EXTRA}
-    known = read_sets(data or Path(str(store)), pool)
+    known = measurable(read_sets(data or Path(str(store)), pool))
     if len({each.role for each in known}) > 1 and not (held_out or held_in or sets or language):
         raise typer.BadParameter("the catalog has several roles: give one of --held-out, --held-in, --sets, --language")
     chosen = choose(known, names=sets or None, roles=None if sets else roles, languages=language or None)

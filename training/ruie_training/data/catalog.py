@@ -4,9 +4,11 @@ Three sources are understood (``read_sets``):
 
 1. **Your own rows**: a ``.jsonl`` or ``.jsonl.gz`` file, or a folder of such files, one ``Example`` per line. They
    become one set for each task and ``dataset`` of the rows. A fifth of the texts, chosen by a hash, is the dev split;
-   the rest is the train split.
+   the rest is the train split. In a folder with ``train.jsonl`` the files ``dev.jsonl`` (or ``valid.jsonl``,
+   ``validation.jsonl``) and ``test.jsonl`` are splits, too: dev replaces the fifth, and test is not read.
 2. **A store**: the folder of a ``DemonstrationStore``; one of its pools, split in the same way.
-3. **A folder with a catalog**, where sets have roles: ``catalog.json`` and ``TASK/NAME/{train,dev,test}.jsonl.gz``.
+3. **A folder with a catalog**, where sets have roles: ``catalog.json`` and ``TASK/NAME/{train,dev,test}.jsonl.gz``,
+   or ``.jsonl``.
    The catalog is a JSON list with an object for each set::
 
        [{"task": "NER", "dataset": "news", "role": "held-in", "language": "en", "permissive": true,
@@ -21,7 +23,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -36,6 +38,8 @@ from ruie_components.types import Example, Task
 
 CATALOG = "catalog.json"
 _DATABASE = "chroma.sqlite3"  # every store folder has this file
+_SUFFIXES = (".jsonl.gz", ".jsonl")
+_DEV_NAMES, _TEST_NAMES = frozenset({"dev", "valid", "validation"}), frozenset({"test"})  # of files beside train
 _DEV_SHARE = 5  # without splits, every fifth text is in the dev split
 
 
@@ -118,15 +122,19 @@ class DataSet(BaseModel):
             for split in splits or sorted(self.splits):
                 digest.update("\n".join(example.content_id for example in self.splits[split]).encode("utf-8"))
         else:
-            paths = [self._file(split) for split in splits] or sorted(self.folder.glob("*.jsonl.gz"))
+            every = (path for suffix in _SUFFIXES for path in self.folder.glob(f"*{suffix}"))
+            paths = [self._file(split) for split in splits] or sorted(every)
             for path in paths:
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
 
     def _file(self, split: str) -> Path:
-        path = self.folder / f"{split}.jsonl.gz"
-        if self.splits or not path.is_file():
-            known = ", ".join(sorted(self.splits)) if self.splits else f"there is no file {path}"
+        paths = [self.folder / f"{split}{suffix}" for suffix in _SUFFIXES]
+        path = next((path for path in paths if path.is_file()), None)
+        if self.splits or path is None:
+            known = (
+                ", ".join(sorted(self.splits)) if self.splits else f"there is no file {' or '.join(map(str, paths))}"
+            )
             raise DataError(f"{self.name} has no split {split!r}: {known}")
         return path
 
@@ -157,42 +165,70 @@ def read_sets(source: str | Path, pool: str = "default") -> list[DataSet]:
             f"{path} holds no data: expected a .jsonl or .jsonl.gz file or a folder of such files (one example per "
             f"line), a store, or a folder with {CATALOG}"
         )
-    return own_sets((example for file in files for example in read_examples(file)), path.name.partition(".")[0])
+    train, dev = _files_of_splits(files)
+    name = path.name.partition(".")[0]
+    return own_sets(_rows_of(train), name, dev=_rows_of(dev) if dev else None)
 
 
-def own_sets(examples: Iterable[Example], name: str) -> list[DataSet]:
+def _files_of_splits(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """The files to train on, and those of a dev split if there are any, by their names."""
+    names = {file: file.name.partition(".")[0].lower() for file in files}
+    if "train" not in names.values():
+        return list(files), []
+    train = [file for file, name in names.items() if name not in _DEV_NAMES | _TEST_NAMES]
+    return train, [file for file, name in names.items() if name in _DEV_NAMES]
+
+
+def _rows_of(files: Iterable[Path]) -> Iterable[Example]:
+    return (example for file in files for example in read_examples(file))
+
+
+def own_sets(examples: Iterable[Example], name: str, *, dev: Iterable[Example] | None = None) -> list[DataSet]:
     """Rows without a catalog as data sets, one for each task and ``dataset``.
+
+    A set of so few texts that none is in its dev split, or all are, is for training only; see ``measurable``.
 
     Args:
         examples: The rows.
         name: The set's name for rows without ``dataset``.
+        dev: The rows of the dev split. None: a fifth of the texts.
 
     Raises:
-        DataError: There are too few different texts for a train and a dev split.
+        DataError: No set has different texts for a train and a dev split.
     """
     groups: defaultdict[tuple[Task, str], dict[str, list[Example]]] = defaultdict(lambda: {"train": [], "dev": []})
     for example in examples:
         digest = hashlib.sha256(text_hash(example.text).encode("utf-8")).digest()
-        split = "dev" if digest[0] % _DEV_SHARE == 0 else "train"
+        split = "dev" if dev is None and digest[0] % _DEV_SHARE == 0 else "train"
         groups[example.task, example.dataset or name][split].append(example)
+    if dev is None:
+        for each in groups.values():
+            if not each["train"]:
+                each.update(train=each["dev"], dev=[])
+    for example in dev or ():
+        groups[example.task, example.dataset or name]["dev"].append(example)
     sets = [
         DataSet(task=task, dataset=dataset, role=Role.OWN, splits={split: tuple(rows) for split, rows in each.items()})
         for (task, dataset), each in groups.items()
     ]
-    usable = [each for each in sets if all(each.splits.values())]
-    if not usable:
+    if not measurable(sets):
         raise DataError(
             f"{name} has {sum(map(len, (rows for each in sets for rows in each.splits.values())))} rows, too few for a "
             "train and a dev split: give at least some tens of different texts"
         )
-    return usable
+    return sets
+
+
+def measurable(sets: Iterable[DataSet]) -> list[DataSet]:
+    """The sets without those rows without a catalog that are too few for a train and a dev split."""
+    return [each for each in sets if each.role is not Role.OWN or all(each.splits.values())]
 
 
 def read_catalog(folder: str | Path) -> list[DataSet]:
     """Every set of a data folder, in the catalog's order.
 
     Raises:
-        DataError: There is no catalog, or it is not valid; the message names the set and the field.
+        DataError: There is no catalog, it is not valid, or has a set twice; the message names the set and the field.
     """
     folder = Path(folder)
     path = folder / CATALOG
@@ -200,10 +236,13 @@ def read_catalog(folder: str | Path) -> list[DataSet]:
         raise DataError(f"{folder} has no {CATALOG}: give a folder of data sets with their catalog")
     try:
         sets = TypeAdapter(list[DataSet]).validate_python(json.loads(path.read_text("utf-8")))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not a valid catalog: {error}") from error
     except ValidationError as error:
         raise DataError(f"{path} is not a valid catalog: {explain(error)}") from error
+    repeated = [name for name, count in Counter(each.name for each in sets).items() if count > 1]
+    if repeated:  # with two roles, a set could be trained on and held out
+        raise DataError(f"{path} lists {', '.join(repeated)} more than once: give each set one entry")
     return [each.model_copy(update={"folder": folder / each.task / each.dataset}) for each in sets]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ruie_training.data.catalog import DataError, DataSet, choose
+from ruie_training.data.catalog import DataError, DataSet, choose, measurable
 from ruie_training.evaluation.settings import Evaluate
 from ruie_training.models.settings import Export
 from ruie_training.pipeline.context import ENCODER, UNTRAINED, Context, hash_sets
@@ -43,7 +43,7 @@ class EvaluationStage(Stage[Evaluate]):
         roles = None if settings.sets else settings.roles
         try:
             return choose(
-                context.all_sets,
+                measurable(context.all_sets),
                 names=settings.sets,
                 roles=roles,
                 tasks=settings.tasks,
