@@ -83,3 +83,10 @@ def test_words_are_cut_where_entities_begin_and_end(tmp_path):
     (row,) = json.loads((tmp_path / "a.json").read_text("utf-8"))
     assert row == {"tokenized_text": ["Ada", "is", "in", "(", "Rome", ")."], "ner": [[4, 4, "city"]]}
     assert notes == {"white space between tokens becomes one space": 1}
+
+
+def test_relations_between_spans_that_are_not_entities_are_named(tmp_path):
+    sides = {"head": {"text": "Ada", "start": 0, "end": 3}, "tail": {"text": "Bob", "start": 8, "end": 11}}
+    example = Example(task="RE", text="Ada met Bob", labels=["met"], relations=[{"type": "met", **sides}])
+    notes = export(tmp_path / "a.json", [example], "gliner")
+    assert notes == {"relations between spans that are not entities are left out": 1}

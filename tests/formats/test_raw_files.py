@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from ruie_components import Task
-from ruie_components.formats import Import
+from ruie_components.formats import Import, export
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,16 @@ def test_conll(raw):
     assert [example.text.split() for example in examples] == [
         [line.split("\t")[0] for line in block.split("\n")] for block in "\n".join(lines).strip().split("\n\n")
     ]
+
+
+def test_sentences_of_gliner(raw, tmp_path):
+    examples, _ = imported(raw / "conll" / "crossner_ai_dev.txt")
+    export(tmp_path / "a.json", examples, "gliner")
+    rows = json.loads((tmp_path / "a.json").read_text("utf-8"))
+    assert sum(len(row["ner"]) for row in rows) == 1549
+    again, report = imported(tmp_path / "a.json", strict=True)
+    assert set(report.formats.values()) == {"gliner"}
+    assert again == examples
 
 
 def test_doccano_sequence_labelling(raw):

@@ -104,11 +104,12 @@ def test_a_damaged_label_file_of_doccano_is_named(imported, tmp_path):
     assert report.problems[0].startswith(f"{tmp_path / 'label_config.json'}, line 1: ")
 
 
-def test_the_oldest_rows_of_doccano_have_other_names_of_ids(imported):
-    read, report = imported(
-        {"doc_id": 7, "text": TEXT, "entities": []}, {"doc_id": 8, "text": TEXT, "entities": [[0, 3, "p"]]}
-    )
+def test_the_oldest_rows_of_doccano_have_other_names_of_ids(imported, tmp_path):
+    empty = {"doc_id": 7, "text": TEXT, "entities": []}
+    assert imported(empty)[1].rows == 1
+    read, report = imported(empty, {"doc_id": 8, "text": TEXT, "entities": [[0, 3, "p"]]})
     assert (read, report.notes) == ([[], [("Ada", 0)]], {})
+    assert [each.id for each in Import([tmp_path / "a.jsonl"])] == [7, 8]
 
 
 def extraction(text, start=None, end=None, status=None):
