@@ -14,6 +14,7 @@ from ruie_training.data.groups import GroupRows, Groups
 from ruie_training.data.rendering import passage_of, search_query_of
 from ruie_training.errors import TrainingError
 from ruie_training.models.bi_encoder import freeze_positions, load_bi_encoder, prefixes, train_bi_encoder
+from ruie_training.models.cross_encoder import check_positions, load_cross_encoder
 from ruie_training.models.settings import Distil, Optimisation, Split
 from ruie_training.models.trainers import last_checkpoint
 
@@ -55,6 +56,21 @@ def test_rows_hold_query_positive_negatives_and_the_teachers_scores(agreed):
     assert rows["query"][0].endswith("Output:")
     assert "<Keyword>" not in rows["query"][0]
     assert "<Keyword>" in rows["positive"][0]
+
+
+def test_a_longest_text_beyond_the_positions_is_refused(transformer_folder, cross_encoder_folder):
+    message = "reads at most 256 tokens, and max_length is 257: lower max_length"
+    with pytest.raises(TrainingError, match=message):
+        load_bi_encoder(transformer_folder, settings(max_length=257))
+    with pytest.raises(TrainingError, match=message):
+        load_cross_encoder(cross_encoder_folder, keywords=KeywordStrategy.PLAIN, max_length=257)
+
+
+def test_positions_count_from_the_padding_on_where_the_model_does():
+    body = torch.nn.ModuleDict({"position_embeddings": torch.nn.Embedding(514, 2, padding_idx=1)})  # RoBERTa's
+    check_positions(body, 512, "roberta")
+    with pytest.raises(TrainingError, match="roberta reads at most 512 tokens"):
+        check_positions(body, 513, "roberta")
 
 
 def test_every_column_gets_its_prefix():

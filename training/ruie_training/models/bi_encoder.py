@@ -20,7 +20,7 @@ from ruie_training.data.candidates import Candidates
 from ruie_training.data.groups import GroupRows, Groups
 from ruie_training.data.rendering import passage_of, search_query_of
 from ruie_training.errors import TrainingError
-from ruie_training.models.cross_encoder import add_keyword_tokens
+from ruie_training.models.cross_encoder import add_keyword_tokens, check_positions
 from ruie_training.models.losses import RUIEDistillationLoss
 from ruie_training.models.settings import Distil
 from ruie_training.models.trainers import WithoutCard, callbacks, dataset_of, train, training_arguments
@@ -40,7 +40,7 @@ def load_bi_encoder(source: str | Path, settings: Distil, *, seed: int = 123) ->
         seed: Of the vectors of new tokens.
 
     Raises:
-        TrainingError: There is no such model.
+        TrainingError: There is no such model, or it has fewer positions than ``max_length`` of the settings.
     """
     torch.manual_seed(seed)
     try:
@@ -50,6 +50,7 @@ def load_bi_encoder(source: str | Path, settings: Distil, *, seed: int = 123) ->
     if isinstance(model[0], StaticEmbedding):  # has no maximum length itself, but the exported encoder will
         model[0].tokenizer.enable_truncation(settings.max_length)
     if model.transformers_model is not None:
+        check_positions(model, settings.max_length, str(source))
         model.max_seq_length = settings.max_length
         if settings.keywords is not KeywordStrategy.NONE:
             add_keyword_tokens(model)

@@ -26,6 +26,7 @@ from ruie_training.models.trainers import WithoutCard, callbacks, dataset_of, tr
 
 __all__ = [
     "add_keyword_tokens",
+    "check_positions",
     "count_cut_pairs",
     "load_cross_encoder",
     "score_candidates",
@@ -52,16 +53,38 @@ def load_cross_encoder(
         seed: Of weights that the checkpoint lacks: a head, vectors of new tokens.
 
     Raises:
-        TrainingError: There is no such model.
+        TrainingError: There is no such model, or it has fewer positions than ``max_length``.
     """
     torch.manual_seed(seed)
     try:
         model = CrossEncoder(str(source), num_labels=1, max_length=max_length, processor_kwargs=dict(_NO_TOKEN_TYPES))
     except (OSError, ValueError) as error:
         raise TrainingError(f"no cross-encoder can be loaded from {source}: {error}") from error
+    check_positions(model, max_length, str(source))
     if keywords is not KeywordStrategy.NONE:
         add_keyword_tokens(model)
     return model
+
+
+def check_positions(model: torch.nn.Module, max_length: int, source: str) -> None:
+    """Check that a model with position embeddings has one for each token of the longest text.
+
+    Args:
+        model: A ``CrossEncoder`` or ``SentenceTransformer``.
+        max_length: Tokens of the longest text.
+        source: Its path or hub name, for the error message.
+
+    Raises:
+        TrainingError: It has too few; the first batch with a longer text would fail.
+    """
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            first = 0 if module.padding_idx is None else module.padding_idx + 1  # RoBERTa counts from the padding on
+            if max_length > module.num_embeddings - first:
+                raise TrainingError(
+                    f"{source} reads at most {module.num_embeddings - first} tokens, and max_length is {max_length}: "
+                    "lower max_length, or take another model"
+                )
 
 
 def add_keyword_tokens(model: Any) -> int:
