@@ -13,6 +13,7 @@ import json
 import sqlite3
 import threading
 import time
+import warnings
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -42,6 +43,7 @@ class AnswerCache:
     def __init__(self, path: str | Path) -> None:
         if str(path) != ":memory:":
             Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._lock = threading.Lock()
         try:
             self._connection = _connect(path)
@@ -63,12 +65,22 @@ class AnswerCache:
         return Response(**values, tokens=tokens)
 
     def put(self, key: str, model: str, response: Response) -> None:
-        """Store a response."""
+        """Store a response.
+
+        Warns:
+            UserWarning: It can't be written, as on a full disk: an answer that was paid for is used all the same.
+        """
         tokens = [(token.text, token.logprob, token.alternatives) for token in response.tokens]
         values = {**asdict(replace(response, tokens=())), "tokens": tokens}
-        with self._lock:
-            self._connection.execute(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", (key, model, json.dumps(values), time.time())
+        row = (key, model, json.dumps(values), time.time())
+        try:
+            with self._lock:
+                self._connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", row)
+        except sqlite3.OperationalError as error:
+            warnings.warn(
+                f"answers can't be kept in {self._path} ({error}), so an interrupted run would ask the model again; "
+                "free some space, or give another file",
+                stacklevel=2,
             )
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ from ruie_components.extraction.budget import cost_of
 from ruie_components.files import atomic_write
 from ruie_components.scoring import Counts, Mode
 
-_LONGEST_NAME = 150  # characters of a file's name, of 255 bytes that a file system allows
+_LONGEST_NAME = 150  # bytes of a file's name, of 255 that a file system allows
 
 
 def rows(measurements: Sequence[Measurement], *, prices: tuple[float, float] | None = None) -> list[dict[str, Any]]:
@@ -294,8 +294,9 @@ def _write_errors(folder: Path, one: Measurement) -> Path:
     condition = one.condition
     named = f"{condition.dataset}-{condition.model}-{condition.setting}"
     name = re.sub(r"[^\w.-]+", "_", named)
-    if name != named.replace("/", "_").replace(" ", "_") or len(name) > _LONGEST_NAME:  # tells it from a similar one
-        name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(named.encode()).hexdigest()[:8]}"
+    encoded = name.encode()
+    if name != named.replace("/", "_").replace(" ", "_") or len(encoded) > _LONGEST_NAME:  # tells it from a similar one
+        name = f"{encoded[:_LONGEST_NAME].decode(errors='ignore')}-{hashlib.sha256(named.encode()).hexdigest()[:8]}"
     lead = f"{condition.dataset}, {condition.setting}, {condition.model}"
     return report.write(folder / f"{name}.html", one.results, gold=one.examples, title="Errors", lead=lead)
 

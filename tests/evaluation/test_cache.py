@@ -139,3 +139,15 @@ def test_a_file_of_something_else_is_an_error(tmp_path):
             AnswerCache(path)
         assert caught.tb is not None  # it keeps what the call left behind
         assert open_connections() <= before
+
+
+def test_a_full_disk_loses_no_answer(tmp_path):
+    model = Counting(name="x" * 100_000)  # kept beside each answer
+    with closing(AnswerCache(tmp_path / "answers.sqlite")) as cache:
+        cache._connection.execute("PRAGMA max_page_count = 3")
+        cached = CachedChatModel(model, cache)
+        with pytest.warns(UserWarning, match=r"can't be kept in .*answers\.sqlite \(database or disk is full\)"):
+            assert cached.complete(prompt()).text == "answer 1"
+        assert len(cache) == 0
+        cache._connection.execute("PRAGMA max_page_count = 1000")
+        assert cached.complete(prompt()).text == cached.complete(prompt()).text == "answer 2"

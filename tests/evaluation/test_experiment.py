@@ -305,11 +305,12 @@ def test_pages_of_similar_settings_do_not_replace_each_other(tmp_path, data):
         (one,) = measure(Plan([data], [model], ["zero-shot"]), progress=False)
         return one
 
-    models = [Failing(10**9), Failing(10**9), Failing(10**9), Failing(10**9)]
-    for model, name in zip(models, ("a:b", "a*b", "a" * 300, "a" * 301), strict=True):
+    names = ("a:b", "a*b", "a" * 300, "a" * 301, "模型" * 60, "模型" * 61)  # the last have 3 bytes a character
+    models = [Failing(10**9) for _ in names]
+    for model, name in zip(models, names, strict=True):
         model.name = name
     write_results(tmp_path, [named(model) for model in models])
-    assert len(list((tmp_path / "errors").iterdir())) == 4
+    assert len(list((tmp_path / "errors").iterdir())) == len(names)
 
 
 def test_a_dry_run_says_what_remains(tmp_path, data):
