@@ -221,15 +221,25 @@ def extract(
     ] = Chunking.context_sentences,
     passes: Annotated[int, typer.Option(min=1, help="Number of passes over a text, each with different chunks.")] = 1,
     max_calls: Annotated[
-        int | None, typer.Option(min=0, help="For a corpus: stop before more requests.", show_default=False)
+        int | None,
+        typer.Option(
+            min=0,
+            help="For a corpus: stop before more requests. This limit and the next two are of one command: what "
+            "earlier ones used for the same --out does not count.",
+            show_default=False,
+        ),
     ] = None,
     max_total_tokens: Annotated[
         int | None,
-        typer.Option(min=0, help="For a corpus: stop before more tokens read and written.", show_default=False),
+        typer.Option(
+            min=0, help="For a corpus: stop before more tokens read and written by this command.", show_default=False
+        ),
     ] = None,
     max_cost: Annotated[
         float | None,
-        typer.Option(min=0, help="For a corpus: stop before a higher cost, by --price.", show_default=False),
+        typer.Option(
+            min=0, help="For a corpus: stop before a higher cost of this command, by --price.", show_default=False
+        ),
     ] = None,
     price: Annotated[
         tuple[float, float] | None,

@@ -21,7 +21,10 @@ def cost_of(prices: tuple[float, float] | None, read: int, written: int) -> floa
 
 @dataclass(frozen=True)
 class Budget:
-    """The limits of a run, resumed parts included. It stops before the document that would exceed a limit.
+    """The limits of one call of ``extract_corpus``. It stops before the document that would exceed a limit.
+
+    What earlier calls used does not count: neither the rows that a call resumes after, nor those that a retry takes
+    over. The next call has the whole budget again.
 
     A document's tokens are estimated before its requests: its prompts by the extractor's ``count_tokens``, its answers
     as long as the longest so far (for several requests, their mean). The actual use counts, even if it is higher.
@@ -61,3 +64,16 @@ class Budget:
         if self.cost is not None and (self.price_of(read, written) or 0.0) > self.cost:
             return f"the budget of {self.cost:,} of money"
         return None
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a call has used of its budget: finished requests, tokens read and written."""
+
+    calls: int = 0
+    read: int = 0
+    written: int = 0
+
+    def plus(self, calls: int, read: int | None, written: int | None) -> Spent:
+        """The use with that of one more document; unknown tokens count as 0."""
+        return Spent(self.calls + calls, self.read + (read or 0), self.written + (written or 0))

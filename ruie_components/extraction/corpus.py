@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ruie_components.chat.retry import fails_for_all
 from ruie_components.extraction import documents
-from ruie_components.extraction.budget import Budget
+from ruie_components.extraction.budget import Budget, Spent
 from ruie_components.extraction.documents import Chunking
 from ruie_components.extraction.jobs import AT_ONCE, Document, Item, ItemWithRow, Job, JobMaker, Outcome
 from ruie_components.extraction.results import ExtractionResult, failed
@@ -78,7 +78,7 @@ def extract_corpus(
         out: The folder.
         chunking: How to cut long documents.
         concurrency: The number of concurrent requests.
-        budget: The limits of the run.
+        budget: The limits of this call.
         shard: ``(i, n)``: only documents whose number modulo ``n`` is ``i - 1``.
         retry_failed: Repeat documents whose row has an error, or whose answer was truncated or empty.
         overwrite: Start over if the folder has results.
@@ -168,6 +168,7 @@ class _Run:
         self._held: list[dict[str, Any]] = []
         self._file: IO[str] | None = None
         self._done = Summary()
+        self._spent = Spent()  # by this call; the rows of earlier ones don't count
         self._longest = 0.0  # tokens of an answer: the highest average over a document's requests
         self._stopped: str | None = None
         self._begin = time.monotonic()
@@ -264,10 +265,10 @@ class _Run:
 
     def _reason(self, calls: int, tokens: int) -> str | None:
         """Why further requests, which read these tokens, do not fit the budget."""
-        done = self._done
-        calls += done.calls + sum(job.calls for job in self._pending)
-        read = done.input_tokens + tokens + sum(job.tokens for job in self._pending)
-        return self._budget.exceeded(calls, read, done.output_tokens + math.ceil(self._longest * (calls - done.calls)))
+        spent = self._spent
+        calls += spent.calls + sum(job.calls for job in self._pending)
+        read = spent.read + tokens + sum(job.tokens for job in self._pending)
+        return self._budget.exceeded(calls, read, spent.written + math.ceil(self._longest * (calls - spent.calls)))
 
     def _ask(self, prompt: Prompt) -> Outcome:
         try:
@@ -348,9 +349,10 @@ class _Run:
             for query, prompt, outcome in zip(job.plan.queries, job.prompts, outcomes, strict=True)
         ]
         earlier = job.earlier
+        result = replace(documents.merge(job.plan, results), id=job.query.id)
+        self._spent = self._spent.plus(job.calls + again, result.usage.input_tokens, result.usage.output_tokens)
         if earlier and earlier["extraction"].get("answer", "").strip() and all(result.error for result in results):
             return {**earlier, "calls": earlier["calls"] + job.calls + again}, hopeless
-        result = replace(documents.merge(job.plan, results), id=job.query.id)
         shared = job.shared / max(job.tokens, 1) * (result.usage.input_tokens or 0)  # of the tokens as the model counts
         return row_of(result, job.calls + again, round(shared)), hopeless
 

@@ -353,15 +353,32 @@ def test_long_documents_are_cut_and_a_giant_one_does_not_hold_up_the_order(run):
     assert len(rows[0]["chunks"]) > 10
 
 
-def test_a_budget_of_calls_is_never_passed_and_the_run_goes_on_with_a_larger_one(run):
+def test_a_budget_of_calls_is_never_passed_and_the_next_call_has_it_again(run):
     model = Copier()
     summary, rows = run(model, budget=Budget(calls=4))
     assert (len(model.asked), len(rows), summary.complete) == (4, 4, False)
     assert summary.stopped == "the budget of 4 calls"
-    summary, _ = run(model, budget=Budget(calls=4))
-    assert (len(model.asked), summary.documents) == (4, 4)
-    summary, rows = run(model, budget=Budget(calls=100))
+    summary, rows = run(model, budget=Budget(calls=4))
+    assert (len(model.asked), len(rows), summary.calls) == (8, 8, 8)
+    assert summary.stopped == "the budget of 4 calls"
+    summary, rows = run(model, budget=Budget(calls=4))
     assert (len(rows), summary.complete, len(model.asked)) == (10, True, 10)
+    assert run(model, budget=Budget(calls=0))[0].complete  # nothing is left to ask
+
+
+@pytest.mark.parametrize("failing", [["Ada", "Cy", "Jo"], ["Hal", "Ida", "Jo"]])
+def test_rows_that_a_retry_takes_over_do_not_count_towards_its_budget(run, failing):
+    first, _ = run(Copier(*failing))
+    each = (first.input_tokens + first.output_tokens) // 7  # tokens of a document that was answered
+    for out, budget in (("run", Budget(calls=2)), ("tokens", Budget(tokens=5 * each // 2))):
+        run(Copier(*failing), out=out)
+        model = Copier()
+        summary, rows = run(model, out=out, retry_failed=True, budget=budget)
+        assert (sorted(model.asked), summary.failed, len(rows)) == (failing[:2], 1, 10)
+        assert summary.stopped.startswith("the budget of")
+        summary, rows = run(model, out=out, retry_failed=True, budget=budget)
+        assert (sorted(model.asked), summary.failed, summary.stopped) == (failing, 0, None)
+        assert names_in(rows) == [[name] for name in NAMES]
 
 
 def test_a_repeated_request_counts_towards_the_budget(run):
