@@ -3,7 +3,7 @@
 Both resample inputs (percentile bootstrap), within each data set, because the sets are fixed and the inputs are a
 sample. The p-value is twice the share of resampled differences on the other side of 0, so it is below 0.05 where the
 interval leaves out 0. Berg-Kirkpatrick et al. (2012) count resampled differences above twice the measured one instead,
-which is the same for a symmetric distribution. Interval and p-value need some tens of inputs; a handful varies too little.
+which is the same for a symmetric distribution. A handful of inputs varies too little for either.
 """
 
 from __future__ import annotations

@@ -381,3 +381,13 @@ def test_an_llm_that_is_not_there_is_told(starter_data, tmp_path):
     result = CliRunner().invoke(app, ["evaluate", "retrieval", *options])
     assert isinstance(result.exception, TrainingError)
     assert "no language model can be loaded" in str(result.exception)
+
+
+def test_queries_without_labels_have_no_recall_in_table_and_json(tmp_path):
+    none, one = np.array([np.nan, np.nan]), np.array([1.0, 0.5])
+    figures = summarise({"NER/a": Measured({("BM25", 8): one}, {("BM25", 8): none}, {"BM25": 0.1}, 2, 9)})
+    assert "| NER/a | 2 | 9 | 75.0 / none |" in table(figures, 8)
+    write_results(figures, tmp_path)
+    written = (tmp_path / "results.json").read_text("utf-8")
+    (first, _) = json.loads(written, parse_constant=pytest.fail)  # NaN is no JSON
+    assert (first["label_recall"], first["label_recall_interval"]) == (None, [None, None])

@@ -1,5 +1,6 @@
 """Run folders, and tiny.toml from nothing to an exported and evaluated encoder."""
 
+import errno
 import gzip
 import json
 import math
@@ -18,6 +19,7 @@ from ruie_training.pipeline.stages import STAGES, preferences
 from safetensors.torch import load_file
 
 from ruie_components.encoders import load_encoder
+from ruie_components.files import atomic_path
 from ruie_components.prompts import Layout
 
 ALL = ["mine", "models", "preferences", "reward", "distil", "export", "evaluate"]
@@ -288,8 +290,22 @@ def test_a_folder_that_is_no_run_is_refused(tiny, starter_data, tmp_path):
 
 def test_a_folder_whose_manifest_is_just_being_written_is_taken(tiny, starter_data, tmp_path):
     """Of several processes the first one may be at it while another one looks."""
-    (tmp_path / "manifest.json.123.part").write_text("{", "utf-8")
-    assert actions(Context(tiny, starter_data, tmp_path))["mine"] == "run"
+    with atomic_path(tmp_path / "manifest.json") as part:
+        part.write_text("{", "utf-8")
+        assert actions(Context(tiny, starter_data, tmp_path))["mine"] == "run"
+
+
+@pytest.mark.parametrize(
+    ("function", "what"),
+    [("pathlib.Path.mkdir", "created"), ("ruie_training.pipeline.manifest.atomic_write", "written")],
+)
+def test_a_folder_without_permission_is_told(function, what, tiny, starter_data, tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(function, refuse)
+    with pytest.raises(RunError, match=f"run can't be {what}: Permission denied; .*--out"):
+        run(Context(tiny, starter_data, tmp_path / "run", progress=False), until="mine")
 
 
 def test_a_disk_that_takes_no_more_is_told_and_the_run_goes_on_later(tiny, starter_data, tmp_path):

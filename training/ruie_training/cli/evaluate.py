@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -87,7 +86,7 @@ def retrieval(
     from ruie_components.encoders import EMBEDDED
     from ruie_training.data.catalog import Role, choose, measurable, read_sets
     from ruie_training.evaluation.retrieval import default_retrievers, evaluate
-    from ruie_training.evaluation.tables import table, write_results
+    from ruie_training.evaluation.tables import rows, table, write_results
 
     if (data is None) == (store is None):
         raise typer.BadParameter("give one of --data and --store")
@@ -119,6 +118,6 @@ def retrieval(
     if out:
         write_results(figures, out)
     if as_json:
-        typer.echo(json.dumps([asdict(figure) for figure in figures]))
+        typer.echo(json.dumps(rows(figures)))
     else:
         typer.echo("\n\n".join(table(figures, at) for at in ks))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,14 +39,25 @@ class Figure:
     """The number of queries that the LLM has scored: their prompts fit its context with every method."""
 
 
+def rows(figures: Sequence[Figure]) -> list[dict[str, Any]]:
+    """The figures as JSON values; None instead of NaN, which a set without labels has and JSON can't represent."""
+    return [{name: _known(value) for name, value in asdict(figure).items()} for figure in figures]
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_known(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
 def table(figures: Sequence[Figure], k: int) -> str:
     """A Markdown table at one k: a row per set, label F1 / label recall (/ likelihood) per method, the average last."""
     methods = list(dict.fromkeys(figure.method for figure in figures))
-    rows: dict[str, dict[str, Figure]] = {}
+    by_set: dict[str, dict[str, Figure]] = {}
     for figure in figures:
         if figure.k == k:
-            rows.setdefault(figure.dataset, {})[figure.method] = figure
-    ordered = [name for name in rows if name != AVERAGE] + [AVERAGE]
+            by_set.setdefault(figure.dataset, {})[figure.method] = figure
+    ordered = [name for name in by_set if name != AVERAGE] + [AVERAGE]
     measures = _measures(figures)
     with_llm = "likelihood" in measures
     counts = ["queries", *(["LLM queries"] if with_llm else []), "pool"]
@@ -54,11 +66,11 @@ def table(figures: Sequence[Figure], k: int) -> str:
         "|---|" + "---:|" * (len(counts) + len(methods)),
     ]
     for name in ordered:
-        first = rows[name][methods[0]]
-        cells = [" / ".join(_value(rows[name][method], measure) for measure in measures) for method in methods]
+        first = by_set[name][methods[0]]
+        cells = [" / ".join(_value(by_set[name][method], measure) for measure in measures) for method in methods]
         sizes = [first.queries, *([first.likelihood_queries] if with_llm else []), first.pool]
         lines.append(f"| {name} | " + " | ".join([*(f"{size:,}" for size in sizes), *cells]) + " |")
-    spans = [" / ".join(_span(rows[AVERAGE][method], measure) for measure in measures) for method in methods]
+    spans = [" / ".join(_span(by_set[AVERAGE][method], measure) for measure in measures) for method in methods]
     lines.append("| 95% interval of the average |" + " |" * len(counts) + f" {' | '.join(spans)} |")
     return "\n".join(lines)
 
@@ -69,12 +81,12 @@ def seconds_table(figures: Sequence[Figure]) -> str:
     Methods that share scores count their time once, at the first method.
     """
     methods = list(dict.fromkeys(figure.method for figure in figures))
-    rows: dict[str, dict[str, float]] = {}
+    by_set: dict[str, dict[str, float]] = {}
     for figure in figures:
-        rows.setdefault(figure.dataset, {})[figure.method] = figure.seconds
-    total = rows.pop(AVERAGE)
+        by_set.setdefault(figure.dataset, {})[figure.method] = figure.seconds
+    total = by_set.pop(AVERAGE)
     lines = [f"| seconds | {' | '.join(methods)} |", "|---|" + "---:|" * len(methods)]
-    for name, seconds in [*rows.items(), ("together", total)]:
+    for name, seconds in [*by_set.items(), ("together", total)]:
         lines.append(f"| {name} | " + " | ".join(f"{seconds[method]:.1f}" for method in methods) + " |")
     return "\n".join(lines)
 
@@ -100,13 +112,13 @@ def _measures(figures: Sequence[Figure]) -> list[str]:
 
 
 def _value(figure: Figure, measure: str) -> str:
-    value = getattr(figure, measure)
+    value = _known(getattr(figure, measure))
     return "none" if value is None else format(value, _UNITS[measure].format)
 
 
 def _span(figure: Figure, measure: str) -> str:
     bounds = getattr(figure, f"{measure}_interval")
-    if bounds is None:
+    if bounds is None or math.isnan(bounds[0]):
         return "none"
     low, high = (format(bound, _UNITS[measure].format) for bound in bounds)
     return f"{low} to {high}" if measure == "likelihood" else f"{low}-{high}"  # likelihoods are negative
@@ -123,8 +135,7 @@ def write_results(figures: Sequence[Figure], folder: str | Path) -> Path:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [asdict(figure) for figure in figures]
-    atomic_write(folder / "results.json", json.dumps(rows, indent=1) + "\n")
+    atomic_write(folder / "results.json", json.dumps(rows(figures), indent=1) + "\n")
     ks = sorted({figure.k for figure in figures})
     tables = [*(table(figures, k) for k in ks), seconds_table(figures)]
     atomic_write(folder / "results.md", "\n\n".join(tables) + "\n")

@@ -74,19 +74,21 @@ def open_run(folder: Path, recipe: Recipe, *, write: bool) -> None:
     A changed recipe with the same name may resume: stages affected by the change run again.
 
     Raises:
-        RunError: The folder belongs to another recipe, or is not a run folder.
+        RunError: The folder belongs to another recipe, is not a run folder, or can't be written.
     """
     path = folder / MANIFEST
     if path.is_file():
         _check_owner(path, recipe)
-    elif folder.is_dir() and any(not path.name.startswith(f"{MANIFEST}.") for path in folder.iterdir()):
+    elif folder.is_dir() and not all(map(_is_unfinished_manifest, folder.iterdir())):
         raise RunError(f"{folder} is not empty and not a run folder: it has no {MANIFEST}. Give another folder.")
     if not write:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"the run folder {folder} can't be created: {error.strerror}") from error
+        raise RunError(
+            f"the run folder {folder} can't be created: {error.strerror}; give another with --out"
+        ) from error
     content = {
         "recipe": recipe.name,
         "recipe_hash": recipe.content_hash(),
@@ -95,7 +97,17 @@ def open_run(folder: Path, recipe: Recipe, *, write: bool) -> None:
         "versions": versions(),
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    atomic_write(path, json.dumps(content, indent=1) + "\n")
+    try:
+        atomic_write(path, json.dumps(content, indent=1) + "\n")
+    except OSError as error:
+        raise RunError(
+            f"the run folder {folder} can't be written: {error.strerror}; free some space, or give another with --out"
+        ) from error
+
+
+def _is_unfinished_manifest(path: Path) -> bool:
+    """Whether ``atomic_write`` is at it in another process, or was when it was killed."""
+    return path.name.startswith(".") and path.name.endswith(f"-{MANIFEST}")
 
 
 def _check_owner(path: Path, recipe: Recipe) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from ruie_training.data.catalog import DataError, DataSet, choose, measurable
@@ -67,7 +66,7 @@ class EvaluationStage(Stage[Evaluate]):
     def run(self, context: Context) -> Report:
         """Measure, write the tables, and put the figures into the model card."""
         from ruie_training.evaluation.retrieval import evaluate
-        from ruie_training.evaluation.tables import AVERAGE, table, write_results
+        from ruie_training.evaluation.tables import AVERAGE, rows, table, write_results
         from ruie_training.models.model_card import add_figures
 
         settings, sets = self.settings(context.recipe), self.sets(context)
@@ -84,7 +83,7 @@ class EvaluationStage(Stage[Evaluate]):
         write_results(figures, context.folder(self.name))
         if context.recipe.section(Export):
             add_figures(context.folder("export") / ENCODER, table(figures, settings.k))
-        averages = [asdict(figure) for figure in figures if figure.dataset == AVERAGE]
+        averages = rows([figure for figure in figures if figure.dataset == AVERAGE])
         return {"sets": [dataset.name for dataset in sets], "averages": averages}
 
 
