@@ -81,6 +81,8 @@ def serve(
         if transport is Transport.STDIO:
             server.run("stdio")
             return
-        shown = f"[{host}]" if ":" in host and not host.startswith("[") else host
-        errors.print(f"MCP server on http://{shown}:{port}/mcp; end it with Ctrl+C", markup=False, soft_wrap=True)
-        serve_http(server, host, port, token)
+        serve_http(server, host, port, token, announce=_announce)
+
+
+def _announce(url: str) -> None:
+    errors.print(f"MCP server on {url}; end it with Ctrl+C", markup=False, soft_wrap=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+import socket
+from collections.abc import Callable
 from typing import Any
 
 from mcp.server import MCPServer
@@ -78,12 +80,37 @@ def _transport_security(host: str) -> TransportSecuritySettings:
     return TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=[f"http://{each}" for each in hosts])
 
 
-def serve_http(server: MCPServer[Any], host: str = "127.0.0.1", port: int = 8321, token: str | None = None) -> None:
+def serve_http(
+    server: MCPServer[Any],
+    host: str = "127.0.0.1",
+    port: int = 8321,
+    token: str | None = None,
+    *,
+    announce: Callable[[str], None] | None = None,
+) -> None:
     """Serve until the process is interrupted. Arguments as in ``http_app``.
 
+    Args:
+        server: From ``create_server``.
+        host: The address to listen on.
+        port: The port.
+        token: The bearer token of requests.
+        announce: Called with the server's URL once the port is open.
+
     Raises:
-        RuieError: As in ``http_app``.
+        RuieError: As in ``http_app``, or the address or the port can't be used.
     """
     import uvicorn
 
-    uvicorn.run(http_app(server, host, token), host=host.strip("[]"), port=port, log_level="warning")
+    app = http_app(server, host, token)
+    host = host.strip("[]")
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/mcp"
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise RuieError(f"cannot listen on {host}, port {port}: {error.strerror or error}; give another") from error
+    with listening:
+        if announce:
+            announce(url)
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([listening])

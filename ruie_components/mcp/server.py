@@ -16,12 +16,15 @@ from pydantic import BaseModel, Field
 from ruie_components._version import __version__
 from ruie_components.errors import RuieError
 from ruie_components.extraction import ExtractionResult, Extractor
+from ruie_components.store import DemonstrationStore
 from ruie_components.tokenization import tokenize
 from ruie_components.types import EventQuery, Example, Query, Task
 
 _READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 _ASKS = ToolAnnotations(read_only_hint=True, open_world_hint=True)  # the chat model may be on another machine
 _ADDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+
+_NAMED_LABELS = 50  # labels of a task in the instructions, which a client's model reads
 
 
 class ExtractedSpan(BaseModel):
@@ -115,8 +118,8 @@ def create_server(extractor: Extractor, *, read_only: bool = False) -> MCPServer
         version=__version__,
         instructions=(
             "Information extraction with demonstrations from a pool of labelled examples. The pool "
-            f"{store.pool!r} holds {', '.join(f'{store.count(task)} {task}' for task in store.tasks) or 'nothing'}. "
-            "Give a task if the pool holds several. For EAE give the event."
+            f"{store.pool!r} holds {'; '.join(_held(store, task) for task in store.tasks) or 'nothing'}. "
+            "Give a task if the pool holds several. Give labels of the pool, or none for all. For EAE give the event."
         ),
         log_level="WARNING",
     )
@@ -142,14 +145,14 @@ def create_server(extractor: Extractor, *, read_only: bool = False) -> MCPServer
             ]
         )
 
-    @server.tool(annotations=_ASKS)
+    @server.tool(
+        description="Extract entities, relations, events or event arguments as spans of a text, with the server's chat "
+        "model. A text longer than the pool's examples is cut at sentence ends; offsets are those of the whole text.",
+        annotations=_ASKS,
+    )
     async def extract(
         text: str, task: Task | None = None, labels: list[str] | None = None, event: EventQuery | None = None
     ) -> Extracted:
-        """Extract entities, relations, events or event arguments as spans of a text, with the server's chat model.
-
-        A text longer than the pool's examples is cut at sentence ends; offsets are those of the whole text.
-        """
         with _tool_errors():
             request = await asyncio.to_thread(query, text, task, labels, event)
             result = await extractor.aextract_document(request, progress=False)
@@ -176,6 +179,13 @@ def create_server(extractor: Extractor, *, read_only: bool = False) -> MCPServer
             return Added(id=example.content_id, new=bool(new))
 
     return server
+
+
+def _held(store: DemonstrationStore, task: Task) -> str:
+    """The number of examples of a task, and their labels."""
+    labels = store.labels(task)
+    more = f" and {len(labels) - _NAMED_LABELS} more" if len(labels) > _NAMED_LABELS else ""
+    return f"{store.count(task)} {task} (labels: {', '.join(labels[:_NAMED_LABELS])}{more})"
 
 
 @contextmanager
@@ -209,7 +219,7 @@ def _explain(extractor: Extractor, query: Query) -> Explanation:
     return Explanation(
         task=query.task.value,
         labels=list(query.labels),
-        selector=repr(extractor.selector),
+        selector=f"{extractor.selector.method}, k={extractor.selector.k}",
         encoder=extractor.store.encoder.name,
         demonstrations=[
             Explained(

@@ -20,7 +20,7 @@ from mcp.client.streamable_http import streamable_http_client
 from ruie_components import DemonstrationStore, Extractor
 from ruie_components.errors import RuieError
 from ruie_components.hosts import is_loopback
-from ruie_components.mcp import create_server, http_app
+from ruie_components.mcp import create_server, http_app, serve_http
 from ruie_components.starter import starter_examples
 from ruie_components.tokenization import tokenize
 
@@ -207,3 +207,25 @@ async def test_what_a_model_fails_at_is_told(extractor):
         answer = await client.call_tool("extract", {"text": TEXT})
         assert answer.is_error
         assert "KeyError: 'out of memory'" in answer.content[0].text
+
+
+async def test_a_client_learns_the_labels_of_the_pool(extractor):
+    async with Client(create_server(extractor)) as client:
+        assert "NER (labels: " in client.instructions
+        assert "airline" in client.instructions
+        why = (await client.call_tool("explain", {"text": TEXT})).structured_content
+    assert why["selector"] == "similarity, k=4"
+
+
+def test_nothing_is_announced_where_the_server_cannot_start(extractor):
+    announced = []
+    server = create_server(extractor)
+    with pytest.raises(RuieError, match="needs a token"):
+        serve_http(server, "0.0.0.0", announce=announced.append)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(RuieError, match=f"cannot listen on 127.0.0.1, port {port}: Address already in use"):
+            serve_http(server, port=port, announce=announced.append)
+    assert announced == []
