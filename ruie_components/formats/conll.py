@@ -1,9 +1,10 @@
-"""CoNLL: one token and its tag per line, blank lines between sentences; BIO, IOB1, IO, BIOES."""
+"""CoNLL: one token and its tag per line, blank lines between sentences; BIO, IOB1, IO, BIOES, bare types."""
 
 from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import chain
@@ -23,11 +24,16 @@ _LONGEST = 100_000  # maximum tokens of a sentence; more means that blank lines 
 
 
 class _Layout(NamedTuple):
-    """The columns of the token and of its tag, and whether more columns of tags follow."""
+    """The columns of the token and of its tag, whether more columns of tags follow, and whether tags are bare types."""
 
     token: int = 0
     tag: int = -1
     more: bool = False
+    bare: bool = False
+
+    def tags(self, cells: Iterable[str]) -> list[str]:
+        """The tags in a scheme: a bare type is that of a token inside an entity."""
+        return [f"I-{cell}" if self.bare and cell not in (OUTSIDE, "") else cell for cell in cells]
 
 
 _PLAIN = _Layout()
@@ -37,7 +43,7 @@ class ConllFormat:
     """Sentences of token lines. The first column is the token, the last one its tag.
 
     A first column that counts the tokens of each sentence is left out. Of several columns of tags after it the first is
-    read, as in GermEval 2014 and Universal NER.
+    read, as in GermEval 2014 and Universal NER. Tags may be types without B- and I-, as in Few-NERD.
     """
 
     name = "conll"
@@ -49,13 +55,15 @@ class ConllFormat:
         lines = [_columns(line) for line in sample.start.split("\n")[:500] if line.strip()]
         lines = lines[:-1] or lines  # the last line of the sample may be incomplete
         lines = [columns for columns in lines if columns[0] != _DOCUMENT and not _is_comment(columns)]
-        tagged = sum(len(columns) > layout.token + 1 and _is_tag(columns[layout.tag]) for columns in lines)
+        rows = [columns[layout.tag] for columns in lines if len(columns) > layout.token + 1]
+        tagged = sum(map(_is_tag, layout.tags(rows)))
         return bool(lines) and tagged >= 0.9 * len(lines)
 
     def read(self, path: Path, reading: Reading) -> Iterator[Document]:
         """Read one document per sentence."""
         layout, blocks = _with_layout(path, reading.encoding)
         reading.notes["further columns of tags are left out"] += layout.more
+        reading.notes["tags have no B- and I-: neighbours of one type are one entity"] += layout.bare
         texts = _sentences(blocks)
         number = 0
         for text in texts:
@@ -73,7 +81,8 @@ class ConllFormat:
         tags: set[str] = set()
         for block in blocks:
             if layout != _PLAIN:
-                tags.update([columns[layout.tag] for columns in map(_columns, block.split("\n")) if len(columns) > 2])
+                rows = [columns for columns in map(_columns, block.split("\n")) if len(columns) > layout.token + 1]
+                tags.update(layout.tags({columns[layout.tag] for columns in rows}))
                 continue
             ends = _AFTER_LAST_TAB.findall(block)
             tags.update(ends)
@@ -129,7 +138,8 @@ def _layout(start: str) -> _Layout:
     rows: list[list[str]] = []
     number = longest = 0  # of the token in its sentence
     lines = start.split("\n")
-    for line in lines[:-1] or lines:  # the last one may be incomplete
+    lines = lines[:-1] or lines  # the last one may be incomplete
+    for line in lines:
         columns = _columns(line)
         if not line.strip() or columns[0] == _DOCUMENT:
             number = 0
@@ -137,13 +147,23 @@ def _layout(start: str) -> _Layout:
             number += 1
             longest = max(longest, number)
             if columns[0] != str(number) or len(columns) < 3:
-                return _PLAIN
+                return _Layout(bare=_are_bare(lines))
             rows.append(columns)
     if longest < 2:
-        return _PLAIN
+        return _Layout(bare=_are_bare(lines))
     if not all(_is_tag(columns[2]) for columns in rows):
         return _Layout(1, -1)
     return _Layout(1, 2, all(len(columns) > 3 and _is_tag(columns[3]) for columns in rows))
+
+
+def _are_bare(lines: Iterable[str]) -> bool:
+    """Whether lines have a token, a tab and a type or O, mostly O: other tags, such as parts of speech, have no O."""
+    rows = [line.split("\t") for line in lines if line.strip()]
+    if any(len(columns) != 2 for columns in rows):
+        return False
+    tags = Counter(columns[1].strip(_BLANK) for columns in rows)
+    others = [tag for tag in tags if tag != OUTSIDE]
+    return bool(others) and not any(map(TAG.fullmatch, others)) and tags[OUTSIDE] == max(tags.values())
 
 
 def _sentences(blocks: Iterable[str]) -> Iterator[str]:
@@ -196,7 +216,7 @@ def _documents(path: Path, text: str, before: int, reading: Reading, layout: _La
     cells = body.replace("\n", "\t").replace("\r\t", "\t").split("\t") if tabs else body.split()
     number = before + 1 + text.count("\n", 0, text.find(body))
     tokens, tags = cells[layout.token :: columns], cells[layout.tag % columns :: columns]
-    return _sentence(path, number, tokens, tags, "", reading)
+    return _sentence(path, number, tokens, layout.tags(tags) if layout.bare else tags, "", reading)
 
 
 @lru_cache(64)
@@ -232,7 +252,7 @@ def _careful(
         if not tokens:
             first = number
         tokens.append(word if word.strip() else "")
-        tags.append(tag)
+        tags += layout.tags([tag])
         if len(tokens) >= _LONGEST:
             wrong = wrong or f"{path}, line {first}: a sentence of {_LONGEST:,} tokens is not followed by a blank line"
             tokens, tags = tokens[:1], tags[:1]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ruie_components.formats import Import
 from ruie_components.formats.base import Reading
-from ruie_components.formats.conll import ConllFormat, _careful, _documents, _sentences
+from ruie_components.formats.conll import ConllFormat, _careful, _documents, _layout, _sentences
 
 CELLS = st.sampled_from(
     ["Ada", "O", "B-a", "I-a", "S-b c", "E-d", "日本", "#", "# x", "", " ", "\u00a0", "-DOCSTART-", "x\r"]
@@ -104,6 +104,33 @@ def test_a_column_that_counts_is_not_the_token(tmp_path, content, entities, note
     assert [own for _, own in read] == entities
     assert (report.notes, report.problems) == (notes, [])
     assert report.labels["NER"] == sorted({kind for own in entities for kind, _ in own})
+
+
+FEW_NERD = "Ada\tperson-scholar\nLee\tperson-scholar\nleft\tO\nOslo\tlocation-GPE\nwith\tO\nBob\tperson-other\n\n.\tO\n"
+
+
+def test_types_without_a_scheme_are_tags(tmp_path):
+    read, report = imported(tmp_path / "a.txt", FEW_NERD)
+    entities = [("person-scholar", "Ada Lee"), ("location-GPE", "Oslo"), ("person-other", "Bob")]
+    assert read == [("Ada Lee left Oslo with Bob", entities), (".", [])]
+    assert report.labels["NER"] == ["location-GPE", "person-other", "person-scholar"]
+    assert report.notes == {"tags have no B- and I-: neighbours of one type are one entity": 1}
+    spaced = FEW_NERD.replace("left\t", "left  \t")  # lines that are not read together
+    assert imported(tmp_path / "b.txt", spaced)[0] == read
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["Ada\tNNP\nslept\tVBD\n.\t.\n", "Ada\tNNP\nand\tNNP\nO\tO\n", FEW_NERD.replace("\t", " "), "Ada\tO\nLee\tO\n"],
+    ids=["parts of speech", "O is rare", "spaces", "no type"],
+)
+def test_other_columns_are_no_types(tmp_path, content):
+    assert not _layout(content).bare
+
+
+def test_one_tag_without_a_scheme_is_a_problem(tmp_path):
+    _, report = imported(tmp_path / "a.conll", "Ada\tB-PER\n" + 20 * "saw\tO\n" + "Bob\tPER\n")
+    assert report.problems == [f"{tmp_path / 'a.conll'}, line 22: tag: 'PER' is neither O nor one such as B-person"]
 
 
 def test_only_spaces_and_tabs_separate_columns(tmp_path):
