@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import entry_points, version
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -72,6 +74,7 @@ def main() -> None:
     """Run the command; user errors are one message on standard error, without a traceback."""
     write_any_character()
     warnings.simplefilter("ignore", AnswerTruncatedWarning)  # the commands show it with the result
+    warnings.showwarning = partial(_show_warning, warnings.showwarning)
     try:
         app()
     except ImportError as error:
@@ -96,6 +99,14 @@ def _with_pip_line(error: ImportError) -> str:
     return (
         f'{error}: pip install "ruie-components[train]"' if lacking and "pip install" not in str(error) else str(error)
     )
+
+
+def _show_warning(others: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any) -> None:
+    """Show a warning of this package as one message, without its place in the code."""
+    if category.__module__.startswith("ruie_components."):
+        errors.print(f"[yellow]warning:[/] {escape(str(message))}", soft_wrap=True)
+    else:
+        others(message, category, *where)
 
 
 def _complain(message: str, status: int) -> NoReturn:

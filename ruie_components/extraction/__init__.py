@@ -3,6 +3,7 @@
 from ruie_components.extraction.confidence import Confidence
 from ruie_components.extraction.documents import Chunk, Chunking, ChunkResult, DocumentResult
 from ruie_components.extraction.extractor import Extractor
+from ruie_components.extraction.pool_state import PoolChangedWarning
 from ruie_components.extraction.results import (
     AnswerTruncatedWarning,
     ChunkDemonstrations,
@@ -23,6 +24,7 @@ __all__ = [
     "Estimate",
     "ExtractionResult",
     "Extractor",
+    "PoolChangedWarning",
     "Usage",
     "read_results",
 ]

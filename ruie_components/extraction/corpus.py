@@ -19,6 +19,7 @@ from ruie_components.extraction import documents
 from ruie_components.extraction.budget import Budget, Spent
 from ruie_components.extraction.documents import Chunking
 from ruie_components.extraction.jobs import AT_ONCE, Document, Item, ItemWithRow, Job, JobMaker, Outcome
+from ruie_components.extraction.pool_state import pool_state, warn_if_changed
 from ruie_components.extraction.results import ExtractionResult, failed
 from ruie_components.extraction.run_folder import (
     RESULTS,
@@ -27,6 +28,7 @@ from ruie_components.extraction.run_folder import (
     changed,
     check_same,
     check_settings,
+    keep_settings,
     locked,
     remove_results,
     retry_file,
@@ -71,6 +73,9 @@ def extract_corpus(
     there is no server, no such model or no permission; these get no row. With ``retry_failed`` a document keeps its
     earlier row until there is a new one, and also where only the earlier one has an answer.
 
+    ``out/run.json`` keeps the settings, and which rows the pool had. If it has others in a later call, that call warns
+    (``PoolChangedWarning``) and goes on.
+
     Args:
         extractor: The extractor.
         corpus: Documents, as ``formats.corpora.read_corpus`` reads them; the same ones in every call. A row's ``id`` is
@@ -96,9 +101,12 @@ def extract_corpus(
     run = _Run(extractor, Path(out), chunking or Chunking(), budget or Budget(), concurrency)
     own = _settings(extractor, chunking or Chunking(), shard)
     with locked(run.folder):
-        check_settings(run.folder, own, overwrite=overwrite)
+        earlier = check_settings(run.folder, own, overwrite=overwrite)
+        now = pool_state(extractor.store, extractor.retriever.task)
+        warn_if_changed(str(run.folder), extractor.store.pool, earlier, now)
         if overwrite:
             remove_results(run.folder)
+        keep_settings(run.folder, own, [*earlier, now])
         with track("extract", total=total and _share(total, shard), enabled=progress, rate=True) as advance:
             try:
                 run.go(_numbered(corpus, shard), retry_file(run.folder, retry_failed=retry_failed), advance)

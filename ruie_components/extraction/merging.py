@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from ruie_components.errors import RuieError
+from ruie_components.extraction.pool_state import warn_if_merged
 from ruie_components.extraction.run_folder import (
+    POOL,
     RESULTS,
     RUN,
     SUMMARY,
     Summary,
     check_settings,
     differences,
+    keep_settings,
     locked,
     whole_rows,
 )
@@ -29,7 +32,8 @@ def merge_runs(
 ) -> Summary:
     """Merge the rows of all shards into one folder, in the order of the corpus.
 
-    The result is deterministic, so merging again changes nothing. Rows are read one at a time.
+    The result is deterministic, so merging again changes nothing. Rows are read one at a time. A ``PoolChangedWarning``
+    says that the pool was not the same for all.
 
     Args:
         folders: The folders of the shards 1/n to n/n, in any order.
@@ -51,11 +55,14 @@ def merge_runs(
     if any(out.resolve() == folder.resolve() for folder, _, _ in runs):
         raise RuieError(f"{out} is one of the shards, whose rows would be lost: give another folder for the whole run")
     runs.sort(key=lambda run: run[1]["shard"][0])  # the settings of shard 1, whatever the order of the folders
-    settings = runs[0][1]
+    settings = {name: value for name, value in runs[0][1].items() if name != POOL}
+    warn_if_merged([(folder, run) for folder, run, _ in runs], POOL)
+    states = [state for _, run, _ in runs for state in run.get(POOL, ())]
     ordered = [folder for folder, _, _ in runs]
     summary = _sum([summary for _, _, summary in runs])
     with locked(out):
         check_settings(out, {**settings, "shard": None}, overwrite=overwrite)
+        keep_settings(out, {**settings, "shard": None}, states)
         _merge(ordered, out, summary["documents"], overwrite=overwrite, progress=progress)
         atomic_write(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
     return Summary(**summary)
@@ -121,7 +128,8 @@ def _same_settings(runs: Sequence[tuple[Path, dict[str, Any], dict[str, Any]]]) 
                 f"{first} is one of {settings['shard'][1]} shards, and {folder} one of {other['shard'][1]}: give the "
                 "shards of one corpus"
             )
-        names = set(differences({**settings, "shard": None}, {**other, "shard": None}))
+        left_out = {"shard": None, POOL: None}
+        names = set(differences({**settings, **left_out}, {**other, **left_out}))
         if different := sorted(names - {_SERVER}):
             raise RuieError(
                 f"{first} and {folder} were extracted with different settings ({', '.join(different)}): extract one of "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from ruie_components.errors import RuieError
 from ruie_components.extraction.documents import DocumentResult
+from ruie_components.extraction.pool_state import PoolState, distinct
 from ruie_components.files import atomic_write, json_object
 from ruie_components.types import Task
 
@@ -20,6 +21,9 @@ RESULTS, RUN, SUMMARY = "results.jsonl", "run.json", "summary.json"
 """The files of a run's folder."""
 
 _RETRY = ".retry.jsonl"
+
+POOL = "pool"
+"""The key of the states of the pool in the file of settings; they are no settings."""
 
 
 @dataclass(frozen=True)
@@ -115,20 +119,25 @@ def locked(folder: Path) -> Iterator[None]:
         raise RuieError(f"another process is writing its results to {folder}: wait for it") from error
 
 
-def check_settings(folder: Path, own: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Keep a run's settings in its folder, if it has none of other settings.
+def check_settings(folder: Path, own: Mapping[str, Any], *, overwrite: bool) -> list[PoolState]:
+    """Check that a folder has no run of other settings.
 
     Args:
         folder: The folder, locked.
         own: The settings; what JSON can hold.
         overwrite: Remove the results of other settings.
 
+    Returns:
+        The states of the pool that the folder's rows were made with, as far as they are known.
+
     Raises:
         RuieError: The folder has results of other settings, or results without settings.
     """
     path = folder / RUN
+    states: list[PoolState] = []
     if path.exists():
         known = json_object(str(path), path.read_text("utf-8"))
+        states = known.pop(POOL, [])
         if different := sorted(differences(known, own)):
             if not overwrite:
                 raise RuieError(
@@ -138,7 +147,21 @@ def check_settings(folder: Path, own: Mapping[str, Any], *, overwrite: bool) -> 
             remove_results(folder)
     elif (folder / RESULTS).exists():
         raise RuieError(f"{folder} has a {RESULTS} that is not of a run, or lost its {RUN}: give another folder")
-    atomic_write(path, json.dumps(own, ensure_ascii=False, indent=1))
+    has_rows = _has_rows(folder / RESULTS) or _has_rows(folder / _RETRY)
+    return states if has_rows and not overwrite else []
+
+
+def _has_rows(path: Path) -> bool:
+    if not path.exists():
+        return False
+    with path.open("rb") as lines:
+        return next(lines, b"").endswith(b"\n")
+
+
+def keep_settings(folder: Path, own: Mapping[str, Any], states: Sequence[PoolState]) -> None:
+    """Keep a run's settings, and the states of the pool that its rows are made with, in its folder."""
+    kept = {**own, POOL: distinct(states)}
+    atomic_write(folder / RUN, json.dumps(kept, ensure_ascii=False, indent=1))
 
 
 def remove_results(folder: Path) -> None:

@@ -21,6 +21,7 @@ from ruie_components.store.index_check import IndexCheck
 from ruie_components.store.open_pool import OpenPool
 from ruie_components.store.opening import open_pool
 from ruie_components.store.records import Hit
+from ruie_components.store.state import row_state
 from ruie_components.store.syncing import SyncResult, apply_plans, group_by_task, make_plans
 from ruie_components.store.tuned import TunedSettings, set_tuned_settings, tuned_settings
 from ruie_components.store.writing import batch_size, writing
@@ -251,6 +252,15 @@ class DemonstrationStore:
     def count(self, task: Task | str | None = None) -> int:
         """How many examples there are, of one task or of all."""
         return reading.count(self._pool, self._pool.tasks if task is None else [Task(task)])
+
+    def row_state(self, task: Task | str) -> tuple[int, str]:
+        """How many examples a task has, and a digest that differs where any was added, deleted or replaced.
+
+        Raises:
+            StoreError: The pool can't be read.
+        """
+        self._pool.check_open()
+        return row_state(self._pool, Task(task))
 
     def get(self, ids: Iterable[str]) -> list[Example]:
         """The examples with these ids, in this order; unknown ids are skipped."""

@@ -42,6 +42,26 @@ def test_extract_takes_a_corpus_in_parts_with_a_budget_and_shards(ruie, tmp_path
     assert (status, "expected I/N" in err) == (2, True), err
 
 
+@pytest.mark.filterwarnings("default::ruie_components.extraction.PoolChangedWarning")
+def test_a_pool_that_changes_between_two_commands_is_told_in_one_line(ruie, pool, tmp_path):
+    lines = pool.read_text("utf-8").splitlines(keepends=True)
+    (tmp_path / "fewer.jsonl").write_text("".join(lines[1:]), "utf-8")
+    (tmp_path / "in.txt").write_text("Fly me to Oslo.\nFly me to Lima.\nFly me to Rome.\n", "utf-8")
+    extract = ["extract", "in.txt", "--out", "run", "--store", "store", "-m", "baseline", "--label", "city"]
+    assert ruie("index", pool, "--store", "store")[0] == 0
+    for calls in ("1", "1"):
+        status, _, err = ruie(*extract, "--max-calls", calls)
+        assert (status, "warning" in err) == (1, False), err
+    assert ruie("sync", "fewer.jsonl", "--store", "store")[0] == 0
+    status, _, err = ruie(*extract)
+    told = (
+        "warning: the pool 'default' has changed since rows in run were made "
+        f"(NER: {len(lines)} examples then, {len(lines) - 1} now), so earlier and later rows come from different "
+        "demonstrations: to make all with the pool as it is, start over with --overwrite (overwrite=True)"
+    )
+    assert (status, told in err.splitlines()) == (0, True), err
+
+
 def test_openai_batch_files_are_written_and_read_back(ruie, tmp_path):
     (tmp_path / "docs.txt").write_text("Fly me to Oslo.\nFly me to Lima.\n")
     status, _, err = ruie("extract", "docs.txt", "--out", "batch", *WITHOUT_MODEL, "--openai-batch", "gpt-x")

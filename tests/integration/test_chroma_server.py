@@ -73,6 +73,24 @@ def test_a_store_on_a_server_does_what_a_local_one_does(server, encoder):
         assert remote.get([EXAMPLES[1].content_id]) == [EXAMPLES[1]]
 
 
+def test_a_row_that_another_client_replaces_is_another_state(server, encoder):
+    with (
+        DemonstrationStore.create(EXAMPLES[:5], server, pool="state", encoder=encoder, progress=False) as store,
+        DemonstrationStore.create(EXAMPLES[:5], encoder=encoder, progress=False) as local,
+        DemonstrationStore.open(server, pool="state", encoder=encoder) as other,
+    ):
+        before = store.row_state("NER")
+        assert before == local.row_state("NER")
+        assert (before[0], store.row_state("RE")[0]) == (5, 0)
+        other.delete([EXAMPLES[0].content_id])
+        other.add([EXAMPLES[5]])
+        after = store.row_state("NER")
+        assert (after[0], after[1] != before[1]) == (5, True)
+        other.add([EXAMPLES[0]])
+        other.delete([EXAMPLES[5].content_id])
+        assert store.row_state("NER") == before
+
+
 def test_two_clients_write_to_one_server(server, encoder):
     host, port = server.removeprefix("http://").split(":")
     with (
