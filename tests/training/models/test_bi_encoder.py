@@ -13,8 +13,10 @@ import torch
 from ruie_training.data.groups import GroupRows, Groups
 from ruie_training.data.rendering import passage_of, search_query_of
 from ruie_training.errors import TrainingError
+from ruie_training.models import losses
 from ruie_training.models.bi_encoder import freeze_positions, load_bi_encoder, prefixes, train_bi_encoder
 from ruie_training.models.cross_encoder import check_positions, load_cross_encoder
+from ruie_training.models.losses import distillation_loss
 from ruie_training.models.settings import Distil, Optimisation, Split
 from ruie_training.models.trainers import last_checkpoint
 
@@ -71,6 +73,19 @@ def test_positions_count_from_the_padding_on_where_the_model_does():
     check_positions(body, 512, "roberta")
     with pytest.raises(TrainingError, match="roberta reads at most 512 tokens"):
         check_positions(body, 513, "roberta")
+
+
+def test_bf16_trains_without_a_gpu_and_its_loss_is_exact(transformer_folder, agreed, tmp_path, monkeypatch):
+    """Scores are divided by a small temperature, which cosines of 8 significant bits would not survive."""
+    scores = []
+
+    def seen(queries, passages, *rest):
+        scores.append(queries @ passages[:, 0].T)
+        return distillation_loss(queries, passages, *rest)
+
+    monkeypatch.setattr(losses, "distillation_loss", seen)
+    trained(transformer_folder, agreed, tmp_path, settings(optimisation={"precision": "bf16", "steps": 1}))
+    assert {each.dtype for each in scores} == {torch.float32}
 
 
 def test_every_column_gets_its_prefix():

@@ -52,10 +52,19 @@ def training_arguments(
         "report_to": ["tensorboard"] if tensorboard else [],
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
-        # otherwise accelerate does not join processes on CPUs, and each trains separately
-        "use_cpu": Process.from_environment().world > 1 and not torch.cuda.is_available(),
+        "use_cpu": _uses_cpu(),
     }
     return {**arguments, **more}
+
+
+def _uses_cpu() -> bool:
+    """Whether to tell the trainer that it is on a CPU.
+
+    Otherwise accelerate does not join processes on CPUs, and each trains separately; and bf16 is refused.
+    """
+    if torch.cuda.is_available():
+        return False
+    return Process.from_environment().world > 1 or not torch.accelerator.is_available()
 
 
 def check_batch(rows: int, what: str, batch_size: int) -> None:
