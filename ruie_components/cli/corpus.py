@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ruie_components.cli import show
-from ruie_components.cli.console import console, errors, write_json
+from ruie_components.cli.console import console, counted, errors, write_json
 from ruie_components.cli.options import AsJson
 from ruie_components.errors import ChatModelError
 from ruie_components.progress import track
@@ -172,13 +172,14 @@ def _write_requests(
         extractor, documents, chunking=chunking or Chunking(max_tokens=_NEVER), shard=options.shard_of
     )
     with track("write requests") as advance:
-        counted = (prompt for prompt in prompts if advance(1) is None)
-        paths = write_requests(counted, out, options.openai_batch or "", options=body)
+        passed = (prompt for prompt in prompts if advance(1) is None)
+        paths = write_requests(passed, out, options.openai_batch or "", options=body)
     if as_json:
         write_json(console, [str(path) for path in paths])
     errors.print(
-        f"{len(paths):,} files of requests in {out}. Send them as batches, put the answers into a folder, and read "
-        "them with the same command and -m openai-batch:FOLDER instead of --openai-batch and any --model-option.",
+        f"{counted(len(paths), 'file')} of requests in {out}. Send them as batches, put the answers into a folder, "
+        "and read them with the same command and -m openai-batch:FOLDER instead of --openai-batch and any "
+        "--model-option.",
         markup=False,
         soft_wrap=True,
     )
@@ -216,22 +217,34 @@ def _say_kept(count: int, out: Path, *, overwrite: bool) -> None:
         )
 
 
+def _first_error(out: Path) -> str:
+    """Why the first document failed that has an error; empty if none has."""
+    from ruie_components.extraction.run_folder import RESULTS
+
+    with (out / RESULTS).open(encoding="utf-8") as lines:
+        return next((error for line in lines if '"error"' in line and (error := json.loads(line).get("error"))), "")
+
+
 def _say(summary: Summary, out: Path, *, as_json: bool) -> None:
     if as_json:
         write_json(console, json.loads(json.dumps(asdict(summary))), indent=1)
         return
     rate = (summary.documents - summary.resumed) / summary.seconds if summary.seconds else 0.0
-    parts = [f"{summary.documents:,} documents in {out}"]
+    parts = [f"{counted(summary.documents, 'document')} in {out}"]
     parts += [f"{summary.resumed:,} of them from before"] if summary.resumed else []
-    parts += [f"{summary.annotations:,} annotations"]
+    parts += [counted(summary.annotations, "annotation")]
     unfinished = show.counts(summary.failed, summary.truncated, summary.unanswered)
     parts += [f"{unfinished} (repeat them with --retry-failed)"] if unfinished else []
     parts += [f"{summary.empty:,} without a text"] if summary.empty else []
-    parts += [f"{summary.calls:,} calls, {summary.input_tokens:,} tokens read, {summary.output_tokens:,} written"]
+    parts += [
+        f"{counted(summary.calls, 'call')}, {summary.input_tokens:,} tokens read, {summary.output_tokens:,} written"
+    ]
     if summary.shared_tokens:
         parts += [f"{summary.shared_tokens:,} of the tokens read repeat the beginning of the previous prompt"]
     parts += [f"cost {summary.cost:,.4f}"] if summary.cost is not None else []
     parts += [f"{summary.seconds:,.1f} s, {rate:,.1f} documents/s"] if rate else []
     errors.print("; ".join(parts), markup=False, soft_wrap=True)
+    if summary.failed and (error := _first_error(out)):
+        errors.print(f"the first failure: {error}", style="yellow", markup=False, soft_wrap=True)
     if summary.stopped:
         errors.print(f"stopped by {summary.stopped}; the same command resumes", style="yellow", markup=False)

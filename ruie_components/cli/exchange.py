@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from ruie_components.cli.console import console, errors, write_csv, write_json
-from ruie_components.cli.options import AsJson, EncoderOption, Pool
+from ruie_components.cli.console import console, counted, errors, write_csv, write_json
+from ruie_components.cli.options import AsJson, EncoderOption, Pool, results_file
 from ruie_components.cli.pools import descriptions_beside
 from ruie_components.errors import RowError, RuieError
 from ruie_components.files import read_rows
@@ -154,9 +154,9 @@ def export(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="Results of `ruie extract --out`, or labelled examples (.jsonl). Not with --store.",
+            help="Results of `ruie extract --out`: a .jsonl file, or the folder of a corpus. Or labelled examples "
+            "(.jsonl). Not with --store.",
             exists=True,
-            dir_okay=False,
             show_default=False,
         ),
     ] = None,
@@ -191,7 +191,11 @@ def export(
     name = format or next((each for end, each in _ENDINGS.items() if to.name.lower().endswith(end)), None)
     if name is None or name not in (*formats(), *_OUT_ONLY):
         known = ", ".join([*formats(), *_OUT_ONLY])
-        raise typer.BadParameter(f"formats are {known}" if name else f"name one of {known}", param_hint="--format")
+        if name is None:
+            raise typer.BadParameter(
+                f"the name {to.name} does not say which format to write: name one of {known}", param_hint="--format"
+            )
+        raise typer.BadParameter(f"there is no format {name!r}; formats are {known}", param_hint="--format")
     interface = interface_beside(to) if name == LabelStudioFormat.name else None
     if not overwrite:
         if to.exists() and (not to.is_dir() or any(to.iterdir())):
@@ -201,7 +205,7 @@ def export(
     failed = 0
     descriptions: dict[str, str] = {}
     if file is not None:
-        examples, failed = _of_file(file)
+        examples, failed = _of_file(results_file(file))
     else:
         examples, descriptions = _of_store(store, pool, encoder)
     if task:
@@ -219,7 +223,7 @@ def export(
         errors.print(f"note: {note} ({count:,})", markup=False, soft_wrap=True)
     if failed:
         errors.print(f"{failed:,} results have an error and are left out")
-    console.print(f"{len(examples):,} examples in {to} ({name}).", markup=False, soft_wrap=True)
+    console.print(f"{counted(len(examples), 'example')} in {to} ({name}).", markup=False, soft_wrap=True)
     if interface:
         console.print(f"The labelling interface for their project is in {interface}.", markup=False, soft_wrap=True)
 

@@ -16,7 +16,7 @@ import typer
 from pydantic import ValidationError
 
 from ruie_components.answers import Hold
-from ruie_components.cli.console import errors
+from ruie_components.cli.console import counted, errors
 from ruie_components.errors import RowError, RuieError, explain
 from ruie_components.formats.texts import guess_layout, read_texts
 from ruie_components.retrieval import DemonstrationRetriever
@@ -164,7 +164,25 @@ def defaults(
             f"an event is given for event arguments (EAE), and this is {', '.join(sorted(tasks))}: leave --event out",
             param_hint="--event",
         )
+    if labels:
+        _note_unknown(labels, [label for each in sorted(tasks) for label in store.labels(each)], store.pool)
     return DemonstrationRetriever(store, selector(method), k, task=task, labels=labels or None, event=_event(event))
+
+
+def _note_unknown(labels: list[str], known: list[str], pool: str) -> None:
+    """Say which labels no example of the pool was annotated for: they may be typing errors."""
+    unknown = [label for label in dict.fromkeys(labels) if label not in known]
+    if unknown and known:
+        more = ", ..." if len(known) > _NAMED_LABELS else ""
+        errors.print(
+            f"note: pool {pool!r} has no label {', '.join(map(repr, unknown))}, so no demonstration shows it; its "
+            f"labels are {', '.join(known[:_NAMED_LABELS])}{more}",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+_NAMED_LABELS = 30
 
 
 def _event(event: str | None) -> EventQuery | None:
@@ -239,6 +257,21 @@ def refuse_overwriting(option: str, out: Path, others: Mapping[str, Path | None]
             )
 
 
+def results_file(path: Path) -> Path:
+    """The file of results: the path, or the one in the folder of a corpus.
+
+    Raises:
+        RuieError: It is a folder without such a file.
+    """
+    from ruie_components.extraction.run_folder import RESULTS
+
+    if not path.is_dir():
+        return path
+    if not (path / RESULTS).is_file():
+        raise RuieError(f"{path} is a folder without {RESULTS}: give a file of results, or the --out of a corpus")
+    return path / RESULTS
+
+
 def _exist_as_one(path: Path, other: Path) -> bool:
     return path.exists() and other.exists() and path.samefile(other)
 
@@ -281,7 +314,8 @@ def queries_in(
     rows = list(read_texts(path, layout, text_key=text_key, encoding=encoding))
     queries = [_row_query(location, row, retriever) for location, row in rows if row["text"].strip()]
     empty = f", rows without a text left out: {len(rows) - len(queries):,}" if len(queries) < len(rows) else ""
-    errors.print(f"{path}: {layout.value}, {len(queries):,} texts{empty}", style="dim", markup=False, soft_wrap=True)
+    texts = counted(len(queries), "text")
+    errors.print(f"{path}: {layout.value}, {texts}{empty}", style="dim", markup=False, soft_wrap=True)
     return queries
 
 

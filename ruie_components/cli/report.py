@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ruie_components import scoring
-from ruie_components.cli.console import console, errors, write_json
-from ruie_components.cli.options import AsJson, EncoderOption, Pool, refuse_overwriting
+from ruie_components.cli.console import console, counted, errors, write_json
+from ruie_components.cli.options import AsJson, EncoderOption, Pool, refuse_overwriting, results_file
 from ruie_components.errors import RuieError
 from ruie_components.formats import read_examples
 from ruie_components.store import DemonstrationStore
@@ -25,7 +25,8 @@ _Key = tuple[Task, str, object]
 
 def report(
     results: Annotated[
-        Path, typer.Argument(help="Results of `ruie extract --out` (.jsonl).", exists=True, dir_okay=False)
+        Path,
+        typer.Argument(help="Results of `ruie extract --out`: a .jsonl file, or the folder of a corpus.", exists=True),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.", dir_okay=False)] = Path("report.html"),
     gold: Annotated[
@@ -61,6 +62,7 @@ def report(
     from ruie_components import report as pages
     from ruie_components.extraction import read_results
 
+    results = results_file(results)
     refuse_overwriting("--out", out, {"RESULTS": results, "--gold": gold})
     with ExitStack() as stack:
         opened = stack.enter_context(DemonstrationStore.open(store, pool=pool, encoder=encoder)) if store else None
@@ -94,7 +96,7 @@ def report(
             markup=False,
             soft_wrap=True,
         )
-    console.print(f"{len(read):,} results in {out}. {lead}".rstrip(), markup=False, soft_wrap=True)
+    console.print(f"{counted(len(read), 'result')} in {out}. {lead}".rstrip(), markup=False, soft_wrap=True)
 
 
 def _lacks_demonstrations(result: ExtractionResult) -> bool:

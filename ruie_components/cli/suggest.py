@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ruie_components.cli.console import console, errors, write_json
+from ruie_components.cli.console import console, counted, errors, write_json
 from ruie_components.cli.options import AsJson, EncoderOption, Encoding, Pool, TaskOption, defaults, opened, queries_in
 from ruie_components.errors import RuieError
 from ruie_components.suggestion import Suggestion
@@ -50,7 +50,9 @@ def suggest(
         text = " ".join(each.query.text.split())
         console.print(f"{each.novelty:.2f}  {each.doubt:.2f}  {own}{text}", markup=False, soft_wrap=True)
     beside = f"Means {_means(suggestions.chosen)}; of as many random ones {_means(suggestions.random)}."
-    told = f"{len(suggestions.chosen):,} texts, best first: novelty, doubt, text. {beside}"
+    told = f"{counted(len(suggestions.chosen), 'text')}, best first: novelty, doubt, text. {beside}"
+    if len(suggestions.chosen) < min(n, len(queries)):
+        told += " All others are in the pool, or repeat a text."
     errors.print(told, style="dim", markup=False, soft_wrap=True)
 
 

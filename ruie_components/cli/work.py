@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from ruie_components.cli import corpus, show
-from ruie_components.cli.console import console, errors, write_csv, write_json
+from ruie_components.cli.console import console, counted, errors, write_csv, write_json
 from ruie_components.cli.options import (
     AsJson,
     EncoderOption,
@@ -56,6 +56,9 @@ Format = Annotated[
         "--answer-format", help="How answers are written. Default: as tuned, else linear.", show_default=False
     ),
 ]
+
+
+_NOT_WRITTEN = (".xlsx", ".xls", ".ods", ".parquet", ".html")  # kinds of files that the results are not
 
 
 class Mentions(StrEnum):
@@ -283,11 +286,18 @@ def extract(
         beside = {} if out is None else {"--out": out, "the complete results of --out": _complete_results(out)}
         refuse_overwriting("--report", report, {"--file": file, **beside})
     of_corpus = corpus.chosen(text, out)
+    if out is not None and not of_corpus and out.suffix.lower() in _NOT_WRITTEN:
+        raise typer.BadParameter(
+            f"results are JSON Lines (.jsonl), or a table of spans (.csv, .tsv), and not {out.suffix}",
+            param_hint="--out",
+        )
     options = corpus.CorpusOptions(
         max_calls, max_total_tokens, max_cost, price, shard, retry_failed, parquet, openai_batch
     )
     if options.given and not of_corpus:
         raise typer.BadParameter(f"{options.given} is for a corpus: give one, and --out RUN", param_hint="TEXT")
+    if max_cost is not None and price is None and openai_batch is None:
+        raise typer.BadParameter("it needs --price too, such as --price 0.15 0.60", param_hint="--max-cost")
     if encoding is not None and text is not None and (not of_corpus or text.startswith(HUGGING_FACE)):
         raise typer.BadParameter("it is for files and standard input", param_hint="--encoding")
     others = [("--overwrite", overwrite), ("--model", model)]
@@ -415,4 +425,4 @@ def _say_where(out: Path, resume: Path, count: int) -> None:
         others = sum(1 for _ in lines) - count
     after = f", after {others:,} of other texts" if others > 0 and resume == out else ""
     complete = "" if resume == out else f"; complete results in {resume}"
-    errors.print(f"{count:,} results in {out}{after}{complete}", markup=False, soft_wrap=True)
+    errors.print(f"{counted(count, 'result')} in {out}{after}{complete}", markup=False, soft_wrap=True)

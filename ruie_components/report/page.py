@@ -142,7 +142,11 @@ def _compare(extraction: Extraction, gold: Example) -> list[tuple[str, _Annotati
 def _totals(results: Sequence[ExtractionResult], problems: Sequence[Sequence[str]]) -> str:
     items = sum(len(result.extraction.annotations) for result in results)
     kinds = Counter(kind for of_result in problems for kind in of_result)
-    facts = [("results", len(results)), ("items extracted", items), *sorted(kinds.items())]
+    facts = [
+        ("result" if len(results) == 1 else "results", len(results)),
+        ("item extracted" if items == 1 else "items extracted", items),
+        *sorted(kinds.items()),
+    ]
     return f'<ul class="totals">{"".join(f"<li><b>{n:,}</b> {escape(name)}</li>" for name, n in facts)}</ul>'
 
 
@@ -210,14 +214,14 @@ def _event(prompt: Prompt | None) -> str:
 
 def _facts(result: ExtractionResult) -> list[str]:
     usage = result.usage
-    facts = [f"{usage.demonstrations} demonstrations"]
+    facts = [_counted(usage.demonstrations)]
     if result.prompt:
         facts.append(f"prompt of about {result.prompt.tokens:,} tokens")
     facts.append(f"{usage.seconds:.2f} s")
     if usage.truncated:
         facts.append('<span class="problem">the answer was truncated at the model\'s token limit</span>')
     if usage.dropped:
-        facts.append(f"{usage.dropped} demonstrations dropped to fit the budget")
+        facts.append(f"{_counted(usage.dropped)} dropped to fit the budget")
     if usage.input_tokens is not None:
         facts.append(f"{usage.input_tokens:,} tokens read, {usage.output_tokens or 0:,} written")
     return facts
@@ -292,7 +296,11 @@ def _demonstrations(of_part: str, demonstrations: Sequence[Demonstration], indic
         f"{'' if shown.example.annotations else ' <em>(nothing to extract)</em>'}</td></tr>"
         for shown in demonstrations
     )
-    return _folded(f"{of_part}{len(demonstrations)} demonstrations, best first", _table(headings, rows))
+    return _folded(f"{of_part}{_counted(len(demonstrations))}, best first", _table(headings, rows))
+
+
+def _counted(demonstrations: int) -> str:
+    return f"{demonstrations} demonstration{'s' * (demonstrations != 1)}"
 
 
 def _is_explained(demonstration: Demonstration) -> bool:

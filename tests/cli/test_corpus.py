@@ -36,10 +36,28 @@ def test_extract_takes_a_corpus_in_parts_with_a_budget_and_shards(ruie, tmp_path
     merged, whole = (corpus_rows(tmp_path / name) for name in ("merged", "run"))
     assert [row["extraction"] for row in merged] == [row["extraction"] for row in whole]
     assert ruie("extract", "docs.jsonl", "--out", "r.jsonl", *BASELINE)[0] == 2
+    status, _, err = ruie("extract", "docs.jsonl", "--out", "r", *BASELINE, "--max-cost", "1")
+    assert (status, "it needs --price too" in err) == (2, True), err
     status, _, err = ruie("extract", "Fly me to Oslo.", *BASELINE, "--shard", "1/2")
     assert (status, "--shard is for a corpus" in err) == (2, True), err
     status, _, err = ruie("extract", "docs.jsonl", "--out", "new", *BASELINE, "--shard", "3/2")
     assert (status, "expected I/N" in err) == (2, True), err
+
+
+def test_a_corpus_names_its_first_failure_and_its_folder_is_a_file_of_results(ruie, tmp_path, monkeypatch):
+    def copy_answer(prompt):
+        if "Lima" in prompt:
+            raise ValueError("no answer about Lima")
+        return "city: Oslo"
+
+    monkeypatch.setattr("ruie_components.chat.baseline.copy_answer", copy_answer)
+    (tmp_path / "in.txt").write_text("Fly me to Oslo.\nFly me to Lima.\n", "utf-8")
+    status, _, err = ruie("extract", "in.txt", "--out", "run", *BASELINE[:-2], "-k", "0")
+    assert (status, "the first failure: " in err, "no answer about Lima" in err) == (1, True, True), err
+    assert ruie("report", "run", "--out", "page.html")[1] == "2 results in page.html.\n"
+    assert ruie("export", "run", "--to", "spans.csv")[1] == "1 example in spans.csv (csv).\n"
+    status, _, err = ruie("report", ".", "--out", "page.html")
+    assert (status, ". is a folder without results.jsonl" in err) == (1, True), err
 
 
 @pytest.mark.filterwarnings("default::ruie_components.extraction.PoolChangedWarning")

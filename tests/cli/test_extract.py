@@ -130,11 +130,38 @@ def test_overwriting_asks_again_with_the_same_settings_too(ruie, tmp_path, monke
 def test_rows_without_a_text_are_left_out_and_counted(ruie, pool, tmp_path):
     (tmp_path / "in.csv").write_text("id,text\n1,Fly me to Oslo.\n2,\n3, \n", "utf-8")
     status, _, err = ruie("extract", "--file", "in.csv", "--out", "o.jsonl", *BASELINE)
-    assert (status, "in.csv: CSV with a header, 1 texts, rows without a text left out: 2" in err) == (0, True), err
+    assert (status, "in.csv: CSV with a header, 1 text, rows without a text left out: 2" in err) == (0, True), err
     (tmp_path / "empty.txt").write_text("\n", "utf-8")
     ruie("index", pool, "--store", "s")
     status, _, err = ruie("suggest", "empty.txt", "--store", "s")
     assert (status, "empty.txt: there are no texts in it" in err) == (1, True), err
+
+
+def test_suggest_says_why_it_gives_fewer_texts(ruie, pool, tmp_path):
+    (tmp_path / "in.txt").write_text("The harbour of Lima was closed.\nThe harbour of Lima was closed.\n", "utf-8")
+    ruie("index", pool, "--store", "s")
+    status, _, err = ruie("suggest", "in.txt", "--store", "s")
+    assert (status, "1 text, best first" in err, "All others are in the pool, or repeat a text." in err) == (
+        0,
+        True,
+        True,
+    )
+
+
+def test_a_label_that_the_pool_does_not_have_is_told(ruie, pool):
+    ruie("index", pool, "--store", "s")
+    status, _, err = ruie(
+        "retrieve", "Fly me to Oslo.", "--store", "s", "-t", "NER", "-l", "no-such-label", "-l", "city"
+    )
+    assert (status, "has no label 'no-such-label', so no demonstration shows it; its labels are" in err) == (0, True), (
+        err
+    )
+
+
+def test_results_are_not_written_into_files_of_another_kind(ruie, tmp_path):
+    (tmp_path / "in.txt").write_text("Fly me to Oslo.\n", "utf-8")
+    status, _, err = ruie("extract", "--file", "in.txt", "--out", "o.xlsx", *BASELINE)
+    assert (status, "results are JSON Lines (.jsonl)" in " ".join(err.split())) == (2, True), err
 
 
 def test_texts_in_another_encoding(ruie, pool, tmp_path):
@@ -200,7 +227,7 @@ def test_ids_and_other_keys_come_back(ruie, tmp_path, name, content, layout):
     (tmp_path / name).write_text(content, "utf-8")
     asked = ("extract", "--file", name, "-t", "NER", "-l", "city")
     status, out, err = ruie(*asked)
-    assert (status, f"{name}: {layout}, 1 texts" in err) == (0, True), err
+    assert (status, f"{name}: {layout}, 1 text" in err) == (0, True), err
     assert (json.loads(out)["id"], json.loads(out)["metadata"]) == ("7", {"source": "diary"})
     ruie(*asked, "--out", "o.jsonl")
     row = json.loads((tmp_path / "o.jsonl").read_text("utf-8"))
