@@ -214,10 +214,7 @@ class _Search:
         self.search_inputs = self.data.inputs[tested:]
         self.settings, self.rounds = self._schedule(calls - 2 * tested)
         if tested < _LEAST_TEST or not self.rounds:
-            raise ValueError(
-                f"{calls} calls and {len(self.data.inputs)} held-out inputs (a quarter of the annotated rows) are too "
-                f"few to tune by: the test alone needs {_LEAST_TEST} inputs, and every setting {_LEAST_INPUTS}"
-            )
+            raise ValueError(self._too_few(calls))
 
     def _schedule(self, calls: int) -> tuple[list[TunedSettings], list[Round]]:
         """The settings that the calls allow, drawn by the seed, and the rounds."""
@@ -228,6 +225,18 @@ class _Search:
                 return [self.default, *drawn], rounds
             most = min(most - 1, most * 3 // 4)
         return [self.default], []
+
+    def _too_few(self, calls: int) -> str:
+        """Why there is nothing to tune by, and what is needed."""
+        if len(self.data.inputs) < min(calls, 2 * _LEAST_TEST):
+            return (
+                f"the pool has too few annotated rows to tune by: a quarter of them is held out, which gives "
+                f"{len(self.data.inputs)} inputs, and {2 * _LEAST_TEST} are needed, so {8 * _LEAST_TEST} rows"
+            )
+        return (
+            f"{calls} calls are too few to tune by: the test needs {_LEAST_TEST} inputs by two settings, for which "
+            f"{1 - _SEARCH_SHARE:.0%} of the calls are kept, and every setting {_LEAST_INPUTS} inputs; allow more calls"
+        )
 
     def planned(self) -> TuningPlan:
         plan = TuningPlan(tuple(self.settings), tuple(self.rounds), len(self.test_inputs), len(self._possible))

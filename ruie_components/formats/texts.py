@@ -102,13 +102,18 @@ def read_texts(
 def of_row(location: str, row: dict[str, Any], text_key: str | None) -> dict[str, Any]:
     """The text of a row, its values for the query, and the rest as ``metadata``; see ``read_texts``.
 
+    A null is an empty text, as an empty cell of a table is.
+
     Raises:
         RowError: The row has no text; the message begins with the location.
     """
     key = _key_of_text(row, text_key)
-    if key is None or not isinstance(row[key], str):
+    if key is None:
         wanted = text_key or "text"
         raise RowError(f"{location}: the row has no text under {wanted!r}; its keys are {sorted(row)}")
+    text = "" if row[key] is None else row[key]
+    if not isinstance(text, str):
+        raise RowError(f"{location}: {key}: expected a text, got {type(text).__name__}")
     own = {name: row[name] for name in _QUERY_KEYS if row.get(name) is not None}
     labelled = "task" in row and ("schema" in row or "labels" in row)
     others = {
@@ -122,7 +127,7 @@ def of_row(location: str, row: dict[str, Any], text_key: str | None) -> dict[str
         others["id"] = own.pop("id")
     if others:
         own["metadata"] = {**own.get("metadata", {}), **others}
-    return {"text": row[key], **_event_of(row), **own}
+    return {"text": text, **_event_of(row), **own}
 
 
 def _event_of(row: dict[str, Any]) -> dict[str, Any]:

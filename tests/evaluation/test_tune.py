@@ -123,8 +123,14 @@ def test_a_plan_says_what_it_will_cost(store):
     assert plan.settings[0] == TunedSettings()
     assert plan.tokens > 50 * plan.calls
     assert plan.possible == 3
-    with pytest.raises(ValueError, match="too few to tune by"):
+    with pytest.raises(ValueError, match=r"10 calls are too few to tune by: .* 40% of the calls"):
         plan_tuning(store, Picky(), **arguments(calls=10))
+
+
+def test_a_pool_with_few_rows_is_not_tuned_however_many_calls_are_allowed(encoder):
+    refused = pytest.raises(ValueError, match=r"15 inputs, and 16 are needed, so 64 rows")
+    with DemonstrationStore.create(ROWS[:63], encoder=encoder, progress=False) as few, refused:
+        plan_tuning(few, Picky(), **arguments(calls=1000))
 
 
 def test_what_was_tuned_is_the_default(store):

@@ -75,6 +75,7 @@ def test_a_labelled_event_row_asks_about_its_event(tmp_path):
         ("a.csv", b"text,b\n1\n", r"line 2: 1 columns, but the header has 2"),
         ("a.csv", b'text,b\n1,2\n"x\n\n', r"line 3: not a row of a table: unexpected end of data"),
         ("a.jsonl", b'{"txt": "Ada"}', r"line 1: the row has no text under 'text'; its keys are \['txt'\]"),
+        ("a.jsonl", b'{"text": 5}', r"line 1: text: expected a text, got int"),
         ("a.json", b'[{"text": "a"}\n {"text": "b"}]', r"line 2: not JSON: expected ',' or '\]'"),
         ("a.json", b'[{"text": "a"},\n {"text": "b"', r"line 2: not JSON"),
         ("a.json", b'[{"text": "a"},\n', r"line 2: the JSON array does not end"),
@@ -109,3 +110,9 @@ def test_an_array_is_read_in_pieces(tmp_path, monkeypatch):
     read = list(read_texts(path))
     assert [row["metadata"]["n"] for _, row in read] == [12345] * 30
     assert read[1][0].endswith("line 13")
+
+
+def test_a_null_is_an_empty_text(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": "a", "text": null}\n')
+    assert [row for _, row in read_texts(path)] == [{"text": "", "id": "a"}]
