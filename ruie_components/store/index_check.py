@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ruie_components.store.threads import despite_deletes, in_threads
+from ruie_components.store.threads import despite_deletes, equal_parts, in_threads
 
 _PAGE = 500
+_FEW = 8  # rows for whose look-up another thread is not worth it
 _HITS = 10  # rows with the same vector tie
 _ROUNDING = 1e-5
 _ROUNDS = 6  # of a repair, and of look-ups of all rows
@@ -98,7 +99,7 @@ def _repair(collection: Any, lost: Sequence[str]) -> None:
 
 
 def _unreachable(collection: Any, ids: Sequence[str], advance: Callable[[int], None] = lambda _: None) -> list[str]:
-    pages = [ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE)]
+    pages = equal_parts(ids, smallest=_FEW, largest=_PAGE)
     lost: list[str] = []
     for page, unreachable in zip(pages, in_threads(partial(_unreachable_of, collection), pages), strict=True):
         lost += unreachable

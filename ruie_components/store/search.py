@@ -16,11 +16,11 @@ from typing import Any
 from ruie_components.encoders import Vectors
 from ruie_components.store.exact import read_rows
 from ruie_components.store.records import TEXT, Hit, SearchOptions
-from ruie_components.store.threads import THREADS, despite_deletes, in_threads
+from ruie_components.store.threads import despite_deletes, equal_parts, in_threads
 
 _SPARE = 2  # rows fetched beyond k, since some may have the query's own text; each costs as much as one that is kept
 _QUERIES = 1000  # queries in one call
-_FEW = 8  # queries for which another thread is not worth it
+_FEW = 8  # queries for which another thread is not worth it, unless a filter makes each ten times as expensive
 _ROWS = 30_000  # rows in one call: Chroma looks them up with as many SQL variables, and SQLite takes 32,766
 _PAGE = 1000  # rows whose metadata is read in one call
 _KEPT = 8192  # rows whose metadata is kept in memory: 12 MB with examples of 700 characters
@@ -139,8 +139,7 @@ class _Search:
         """Rankings of at least ``size`` rows; the index is asked for at least ``fetch`` where it is asked."""
         rankings = {i: ranking for i in pending if (ranking := self.rankings[i]) and ranking.fetch >= size}
         left, fetch = [i for i in pending if i not in rankings], max(size, fetch)
-        count = min(max(1, _ROWS // fetch), max(_FEW, -(-len(left) // THREADS)))
-        parts = [left[start : start + count] for start in range(0, len(left), count)]
+        parts = equal_parts(left, smallest=1 if self.options.is_filtered else _FEW, largest=max(1, _ROWS // fetch))
         for part, found in zip(parts, in_threads(partial(self._query, fetch=fetch), parts), strict=True):
             for i, ranking in zip(part, found, strict=True):
                 rankings[i] = self.rankings[i] = ranking

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+Item = TypeVar("Item")
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
@@ -34,6 +35,22 @@ def in_threads(function: Callable[[Part], Result], parts: Sequence[Part]) -> Ite
         yield from threads.map(function, parts)
     finally:
         threads.shutdown(cancel_futures=True)
+
+
+def equal_parts(items: Sequence[Item], *, smallest: int, largest: int) -> list[Sequence[Item]]:
+    """Items in parts of about equal size, so that all threads end at about the same time.
+
+    Args:
+        items: The items.
+        smallest: The number of items for which another thread is not worth it.
+        largest: The largest number of items in one part.
+
+    >>> [list(part) for part in equal_parts(range(5), smallest=3, largest=3)]
+    [[0, 1, 2], [3, 4]]
+    """
+    count = THREADS * -(-len(items) // (THREADS * largest))
+    size = min(largest, max(smallest, -(-len(items) // max(1, count))))
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def despite_deletes(read: Callable[..., Any], **arguments: Any) -> Any:

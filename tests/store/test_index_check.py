@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ruie_components import DemonstrationStore, Example
-from ruie_components.store import exact, healing, index_check, open_pool, search
+from ruie_components.store import exact, healing, index_check, open_pool, search, threads
 from ruie_components.store.collections import ADAPTED, GRAPH
 from ruie_components.store.index_check import check_all, check_written
 
@@ -172,7 +172,7 @@ def test_a_pool_whose_embedding_was_resumed_is_looked_up_wholly(encoder, indexed
 
 
 def test_a_batch_that_threads_share_is_searched_as_its_queries_are_one_by_one(encoder, indexed, monkeypatch):
-    monkeypatch.setattr(search, "THREADS", 4)
+    monkeypatch.setattr(threads, "THREADS", 4)
     with DemonstrationStore.create(map(row, range(400)), encoder=encoder, progress=False) as store:
         queries = [row(number).query for number in range(350, 420)]  # some of their texts are in the pool
         assert len(queries) > search._FEW
