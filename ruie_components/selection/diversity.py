@@ -90,7 +90,7 @@ def _sorted(chosen: set[str], labels: Sequence[str]) -> tuple[str, ...]:
 def _choice(method: str, candidates: Sequence[CandidateT], i: int, order: int, **details: Any) -> Choice[CandidateT]:
     candidate = candidates[i]
     reason = partial(
-        Reason.model_construct,
+        Reason,
         method=method,
         order=order,
         candidates=len(candidates),

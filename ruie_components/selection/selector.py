@@ -199,7 +199,7 @@ class Selector:
                 hit,
                 float(scores.fused[i]),
                 partial(
-                    Reason.model_construct,
+                    Reason,
                     method="hybrid",
                     candidates=len(hits),
                     similarity=hit.score,
@@ -233,7 +233,7 @@ class Selector:
             if len(chosen) >= self.k:
                 break
         return [
-            Choice(hit, hit.score, partial(Reason.model_construct, method="random", order=n, similarity=hit.score))
+            Choice(hit, hit.score, partial(Reason, method="random", order=n, similarity=hit.score))
             for n, hit in enumerate(self._above([chosen[: self.k]])[0], start=1)
         ]
 
@@ -250,7 +250,7 @@ def _by_similarity(hits: Sequence[CandidateT]) -> list[Choice[CandidateT]]:
         Choice(
             hit,
             hit.score,
-            partial(Reason.model_construct, method="similarity", similarity=hit.score, similarity_rank=n),
+            partial(Reason, method="similarity", similarity=hit.score, similarity_rank=n),
         )
         for n, hit in enumerate(hits, start=1)
     ]
@@ -258,7 +258,7 @@ def _by_similarity(hits: Sequence[CandidateT]) -> list[Choice[CandidateT]]:
 
 def _by_bm25(hits: Sequence[CandidateT]) -> list[Choice[CandidateT]]:
     return [
-        Choice(hit, hit.score, partial(Reason.model_construct, method="bm25", order=n, bm25=hit.score, bm25_rank=n))
+        Choice(hit, hit.score, partial(Reason, method="bm25", order=n, bm25=hit.score, bm25_rank=n))
         for n, hit in enumerate(hits, start=1)
     ]
 

@@ -104,8 +104,9 @@ def vote(
         vote_weights *= votes.any(1) | ~counts.any(1)
     else:
         votes = counts
-    chosen = choose(counts, votes, vote_weights, k)
-    ballot = _Ballot(scores, hybrid.bm25, order, names, counts, votes, vote_weights, chosen)
+    agreement = expected_label_f1(counts, votes, vote_weights)
+    chosen = choose(counts, votes, vote_weights, k, agreement)
+    ballot = _Ballot(scores, hybrid.bm25, order, names, counts, votes, vote_weights, agreement, chosen)
     return [
         Choice(candidates[order[row]], scores[order[row]], partial(ballot.reason, position))
         for position, row in enumerate(chosen)
@@ -123,6 +124,7 @@ class _Ballot:
     labels: NDArray[np.number]
     voted: NDArray[np.number]
     vote_weights: NDArray[np.float64]
+    label_f1: NDArray[np.float64]
     chosen: Sequence[int]
 
     def reason(self, position: int) -> Reason:
@@ -135,7 +137,7 @@ class _Ballot:
         i = self.order[row]
         earlier: NDArray[np.bool_] = np.any(self._has[self.chosen[:position]], axis=0)
         voted_for = [j for j in np.flatnonzero(self._has[row]).tolist() if self._is_voted[j]]
-        return Reason.model_construct(
+        return Reason(
             method="label-vote",
             order=position + 1,
             candidates=len(self.order),
@@ -145,7 +147,7 @@ class _Ballot:
             bm25_rank=1 + int((self.bm25 > self.bm25[i]).sum()),
             hybrid_rank=row + 1,
             vote_weight=float(self.vote_weights[row] / self.vote_weights.sum()),
-            label_f1=float(self._label_f1[row]),
+            label_f1=float(self.label_f1[row]),
             labels=tuple(self.names[j] for j in voted_for),
             adds=tuple(self.names[j] for j in voted_for if not earlier[j]),
         )
@@ -157,10 +159,6 @@ class _Ballot:
     @cached_property
     def _is_voted(self) -> NDArray[np.bool_]:
         return np.asarray(self.vote_weights @ (self.voted > 0) > 0)
-
-    @cached_property
-    def _label_f1(self) -> NDArray[np.float64]:
-        return expected_label_f1(self.labels, self.voted, self.vote_weights)
 
 
 def expected_label_f1(
@@ -187,7 +185,11 @@ def coverage_weight(k: int) -> float:
 
 
 def choose(
-    labels: NDArray[np.number], voted: NDArray[np.number], vote_weights: NDArray[np.float64], k: int
+    labels: NDArray[np.number],
+    voted: NDArray[np.number],
+    vote_weights: NDArray[np.float64],
+    k: int,
+    agreement: NDArray[np.float64] | None = None,
 ) -> list[int]:
     """Choose greedily by expected agreement and coverage.
 
@@ -203,6 +205,7 @@ def choose(
         voted: How often each candidate votes for each label, (n, labels).
         vote_weights: The vote weight of each candidate, (n,); not all are 0.
         k: How many to choose.
+        agreement: What ``expected_label_f1`` returns for these arguments, (n,), if it is known.
 
     Returns:
         Indices of candidates in the order of choice; all of them if there are at most k.
@@ -213,7 +216,8 @@ def choose(
     """
     if not len(labels):
         return []
-    agreement = expected_label_f1(labels, voted, vote_weights)  # (n,)
+    if agreement is None:
+        agreement = expected_label_f1(labels, voted, vote_weights)
     vote_weights = vote_weights / vote_weights.sum()
     has = labels > 0
     label_weights = np.sqrt(vote_weights @ (voted > 0))  # (labels,)
