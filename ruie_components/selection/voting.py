@@ -17,7 +17,7 @@ from ruie_components.selection.own_task import similar
 from ruie_components.types import Query, Reason
 
 COVERAGE = 3.0
-"""The weight of covering all labels if no candidate votes for "no labels"; full agreement has weight 1.
+"""The weight of covering all labels if no candidate votes for "no labels"; a label F1 of 1 has weight 1.
 
 A larger weight covers more labels and agrees less. On dev splits of sets that are not held out, this is the smallest
 integer with which label recall@8 exceeds BM25's, for the embedded encoder and for adapted ones.
@@ -104,9 +104,9 @@ def vote(
         vote_weights *= votes.any(1) | ~counts.any(1)
     else:
         votes = counts
-    agreement = expected_label_f1(counts, votes, vote_weights)
-    chosen = choose(counts, votes, vote_weights, k, agreement)
-    ballot = _Ballot(scores, hybrid.bm25, order, names, counts, votes, vote_weights, agreement, chosen)
+    label_f1 = expected_label_f1(counts, votes, vote_weights)
+    chosen = choose(counts, votes, vote_weights, k, label_f1)
+    ballot = _Ballot(scores, hybrid.bm25, order, names, counts, votes, vote_weights, label_f1, chosen)
     return [
         Choice(candidates[order[row]], scores[order[row]], partial(ballot.reason, position))
         for position, row in enumerate(chosen)
@@ -189,13 +189,13 @@ def choose(
     voted: NDArray[np.number],
     vote_weights: NDArray[np.float64],
     k: int,
-    agreement: NDArray[np.float64] | None = None,
+    label_f1: NDArray[np.float64] | None = None,
 ) -> list[int]:
-    """Choose greedily by expected agreement and coverage.
+    """Choose greedily by expected label F1 and coverage.
 
-    The next choice is the candidate with the largest ``agreement + coverage_weight(k) * coverage``. Its agreement is
+    The next choice is the candidate with the largest ``label_f1 + coverage_weight(k) * coverage``. Its label F1 is
     the mean label F1 (Dice) between its labels and the labels each candidate votes for, weighted by the vote weights:
-    the expected agreement with an input whose labels are those of a candidate drawn by vote weight, as in minimum Bayes
+    the expected label F1 with an input whose labels are those of a candidate drawn by vote weight, as in minimum Bayes
     risk decoding. Its coverage is the share of labels that it has and no earlier choice has, each label weighted by the
     square root of its votes. Votes for "no labels" count as one more label, which no candidate covers: an input that
     probably has no annotations needs no labels covered.
@@ -205,7 +205,7 @@ def choose(
         voted: How often each candidate votes for each label, (n, labels).
         vote_weights: The vote weight of each candidate, (n,); not all are 0.
         k: How many to choose.
-        agreement: What ``expected_label_f1`` returns for these arguments, (n,), if it is known.
+        label_f1: What ``expected_label_f1`` returns for these arguments, (n,), if it is known.
 
     Returns:
         Indices of candidates in the order of choice; all of them if there are at most k.
@@ -216,15 +216,15 @@ def choose(
     """
     if not len(labels):
         return []
-    if agreement is None:
-        agreement = expected_label_f1(labels, voted, vote_weights)
+    if label_f1 is None:
+        label_f1 = expected_label_f1(labels, voted, vote_weights)
     vote_weights = vote_weights / vote_weights.sum()
     has = labels > 0
     label_weights = np.sqrt(vote_weights @ (voted > 0))  # (labels,)
     label_weights /= max(label_weights.sum() + np.sqrt(vote_weights @ ~(voted > 0).any(1)), 1e-9)
     chosen: list[int] = []
     while len(chosen) < min(k, len(labels)):
-        gain = agreement + coverage_weight(k) * (has * label_weights).sum(1)
+        gain = label_f1 + coverage_weight(k) * (has * label_weights).sum(1)
         gain[chosen] = -np.inf
         best = int(np.argmax(gain))  # the first of equals
         chosen.append(best)
