@@ -82,8 +82,11 @@ def guess_format(path: str | Path, *, encoding: str | None = None) -> Format:
         raise RowError(f"{path}: the file is empty")
     if is_zipfile(path):
         raise RowError(f"{path}: it is a ZIP file. Unpack it, and name the files or the folder.")
-    keys = f" Its rows have the keys {', '.join(sorted(sample.rows[0]))}." if sample.rows else ""
+    if sample.rows:
+        about = f"Its rows have the keys {', '.join(sorted(sample.rows[0]))}."
+    else:
+        about = "Texts without annotations are for ruie extract and ruie suggest; tables of annotations can't be read."
     raise RowError(
-        f"{path}: its format is not recognized.{keys} Name it with --format (format=): {', '.join(formats())}. "
+        f"{path}: its format is not recognized. {about} Name it with --format (format=): {', '.join(formats())}. "
         f"A file in another encoding than UTF-8 needs --encoding (encoding=)."
     )

@@ -149,7 +149,8 @@ def build_prompt(
     if max_tokens is not None and tokens > max_tokens:
         raise PromptTooLongError(
             f"the instruction and the input alone take about {tokens:,} tokens, and the budget is {max_tokens:,}. "
-            f"The input has {len(query.text):,} characters: split it into smaller texts or raise max_tokens."
+            f"The input has {len(query.text):,} characters: split it into smaller texts, or raise --max-tokens "
+            f"(max_tokens=)."
         )
     kept: list[Demonstration] = []
     for demonstration in (*fixed, *demonstrations):

@@ -69,7 +69,7 @@ def test_import_replaces_a_file_only_when_told_and_never_by_nothing(ruie, tmp_pa
     ("arguments", "status", "message"),
     [
         (["import", "a.txt"], 2, "either --to FILE or --store STORE"),
-        (["import", "a.txt", "--to", "b.jsonl"], 1, "its format is not recognized"),
+        (["import", "a.txt", "--to", "b.jsonl"], 1, "its format is not recognized. Texts without annotations are for"),
         (["import", "a.txt", "--to", "b.jsonl", "--format", "xml"], 2, "there is no format 'xml'"),
         (["import", "a.txt", "--to", "b.jsonl", "--format", "conll"], 1, "no example was imported"),
         (["import", "l.txt", "--to", "b.jsonl", "--format", "conll"], 1, "not UTF-8"),
