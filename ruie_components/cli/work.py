@@ -227,22 +227,18 @@ def extract(
         int | None,
         typer.Option(
             min=0,
-            help="For a corpus: stop before more requests. This limit and the next two are of one command: what "
-            "earlier ones used for the same --out does not count.",
+            help="For a corpus: stop before more requests. All limits count the whole run, with its resumed parts and "
+            "retries.",
             show_default=False,
         ),
     ] = None,
     max_total_tokens: Annotated[
         int | None,
-        typer.Option(
-            min=0, help="For a corpus: stop before more tokens read and written by this command.", show_default=False
-        ),
+        typer.Option(min=0, help="For a corpus: stop before more tokens read and written.", show_default=False),
     ] = None,
     max_cost: Annotated[
         float | None,
-        typer.Option(
-            min=0, help="For a corpus: stop before a higher cost of this command, by --price.", show_default=False
-        ),
+        typer.Option(min=0, help="For a corpus: stop before a higher cost, by --price.", show_default=False),
     ] = None,
     price: Annotated[
         tuple[float, float] | None,

@@ -21,10 +21,7 @@ def cost_of(prices: tuple[float, float] | None, read: int, written: int) -> floa
 
 @dataclass(frozen=True)
 class Budget:
-    """The limits of one call of ``extract_corpus``. It stops before the document that would exceed a limit.
-
-    What earlier calls used does not count: neither the rows that a call resumes after, nor those that a retry takes
-    over. The next call has the whole budget again.
+    """The limits of a run, resumed parts and retries included. It stops before the document that would exceed one.
 
     A document's tokens are estimated before its requests: its prompts by the extractor's ``count_tokens``, its answers
     as long as the longest so far (for several requests, their mean). The actual use counts, even if it is higher.
@@ -68,7 +65,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Spent:
-    """What a call has used of its budget: finished requests, tokens read and written."""
+    """What a run has used of its budget: requests, tokens read and written."""
 
     calls: int = 0
     read: int = 0

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from itertools import islice
@@ -35,6 +35,7 @@ from ruie_components.extraction.run_folder import (
     row_of,
     whole_part,
     whole_rows,
+    with_earlier_use,
 )
 from ruie_components.files import atomic_write
 from ruie_components.progress import track
@@ -83,7 +84,7 @@ def extract_corpus(
         out: The folder.
         chunking: How to cut long documents.
         concurrency: The number of concurrent requests.
-        budget: The limits of this call.
+        budget: The limits of the run.
         shard: ``(i, n)``: only documents whose number modulo ``n`` is ``i - 1``.
         retry_failed: Repeat documents whose row has an error, or whose answer was truncated or empty.
         overwrite: Start over if the folder has results.
@@ -176,7 +177,7 @@ class _Run:
         self._held: list[dict[str, Any]] = []
         self._file: IO[str] | None = None
         self._done = Summary()
-        self._spent = Spent()  # by this call; the rows of earlier ones don't count
+        self._spent = Spent()
         self._longest = 0.0  # tokens of an answer: the highest average over a document's requests
         self._stopped: str | None = None
         self._begin = time.monotonic()
@@ -185,7 +186,10 @@ class _Run:
         """Process the corpus; in a retry, write rows to another file until there is one for each earlier row."""
         self._advance = advance
         if retry:
-            self._path, self._earlier = retry, whole_part(self.folder / RESULTS)[0]
+            self._path = retry
+            for _, row in whole_rows(self.folder / RESULTS):
+                self._earlier += 1
+                self._spend(row)  # also of rows that the retry has not come to
         items = self._maker.with_earlier(corpus, self.folder / RESULTS if retry else None)
         self._skip(items)
         self._open()
@@ -233,10 +237,11 @@ class _Run:
         for end, row in whole_rows(path):  # noqa: B007
             if (item := next(items, None)) is None:
                 raise changed(path, "there are more rows than documents")
-            number, location, document, _ = item
+            number, location, document, earlier = item
             own = self._maker.id_and_text(number, document)
             check_same(path, self._done.documents + 1, row, own, location)
             self._count(row)
+            self._spend(row, earlier)
             self._done = replace(self._done, resumed=self._done.resumed + 1)
             self._advance(1)
         if path.exists():
@@ -246,6 +251,13 @@ class _Run:
         self._done = self._done.with_row(row)
         if row["calls"]:
             self._longest = max(self._longest, (row["usage"]["output_tokens"] or 0) / row["calls"])
+
+    def _spend(self, row: Mapping[str, Any], earlier: Mapping[str, Any] | None = None) -> None:
+        """Count what a row took towards the budget, less what the earlier row took that it holds."""
+        held = earlier or {"calls": 0, "usage": {}}
+        used, before = row["usage"], held["usage"]
+        read, written = ((used[name] or 0) - (before.get(name) or 0) for name in ("input_tokens", "output_tokens"))
+        self._spent = self._spent.plus(row["calls"] - held["calls"], read, written)
 
     # Documents in progress.
 
@@ -358,11 +370,12 @@ class _Run:
         ]
         earlier = job.earlier
         result = replace(documents.merge(job.plan, results), id=job.query.id)
-        self._spent = self._spent.plus(job.calls + again, result.usage.input_tokens, result.usage.output_tokens)
-        if earlier and earlier["extraction"].get("answer", "").strip() and all(result.error for result in results):
-            return {**earlier, "calls": earlier["calls"] + job.calls + again}, hopeless
         shared = job.shared / max(job.tokens, 1) * (result.usage.input_tokens or 0)  # of the tokens as the model counts
-        return row_of(result, job.calls + again, round(shared)), hopeless
+        row = row_of(result, job.calls + again, round(shared))
+        self._spend(row)
+        if earlier and earlier["extraction"].get("answer", "").strip() and all(result.error for result in results):
+            return {**earlier, "calls": earlier["calls"] + row["calls"]}, hopeless
+        return with_earlier_use(row, earlier) if earlier else row, hopeless
 
     def _write_held(self) -> None:
         for row in self._held:

@@ -38,8 +38,8 @@ class Summary:
         unanswered: Documents without an error, and yet with an empty answer to them or to some of their chunks.
         empty: Documents without a text.
         annotations: Entities, relations, events or arguments.
-        calls: Requests.
-        input_tokens: Tokens read, as the model counts them; else estimated.
+        calls: Requests, with those of a retried document's earlier rows.
+        input_tokens: Tokens read, as the model counts them; else estimated. Earlier rows count as for calls.
         output_tokens: Tokens written, likewise.
         shared_tokens: Of the tokens read, those at the beginning of a prompt that the prompt before it began with too,
             in whole messages; estimated. A model that keeps the beginnings of prompts need not read them again.
@@ -97,6 +97,13 @@ def row_of(result: DocumentResult, calls: int, shared: int = 0) -> dict[str, Any
     """
     unanswered = {"unanswered": True} if result.unanswered else {}
     return {**result.to_row(), **unanswered, "calls": calls, "shared_tokens": shared}
+
+
+def with_earlier_use(row: dict[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of a repeated document, with the requests and tokens of its earlier row added to its own."""
+    used = ("input_tokens", "output_tokens")
+    usage = {name: (row["usage"][name] or 0) + (earlier["usage"][name] or 0) for name in used}
+    return {**row, "usage": {**row["usage"], **usage}, "calls": row["calls"] + earlier["calls"]}
 
 
 def is_finished(row: Mapping[str, Any]) -> bool:

@@ -106,7 +106,7 @@ def test_markup_in_texts_labels_and_paths_is_text(ruie, tmp_path, monkeypatch):
     status, out, err = ruie("extract", f"See {MARKUP}", "-s", "[red]s", "-l", MARKUP)
     assert (status, f"{MARKUP}: {MARKUP} 4-{4 + len(MARKUP)}" in out) == (0, True), err
     status, _, err = ruie("extract", "--file", rows, "-s", "[red]s", "--out", "[red]o.jsonl")
-    assert (status, "results in [red]o.jsonl" in err) == (0, True), err
+    assert (status, "1 result in [red]o.jsonl" in err) == (0, True), err
     assert (tmp_path / "[red]o.jsonl").exists()
 
 

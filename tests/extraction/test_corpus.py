@@ -242,7 +242,7 @@ def test_a_retry_without_a_server_keeps_every_row(run, tmp_path):
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [".lock", *FILES]
 
 
-@pytest.mark.parametrize("options", [{"budget": Budget(calls=1)}, {"documents": [*DOCUMENTS[:5], {"text": "\ud800"}]}])
+@pytest.mark.parametrize("options", [{"budget": Budget(calls=13)}, {"documents": [*DOCUMENTS[:5], {"text": "\ud800"}]}])
 def test_a_retry_that_ends_early_keeps_the_rows_behind(run, tmp_path, options):
     _, before = run(Copier("Cy", "Hal"))
     with contextlib.suppress(RuieError):
@@ -354,32 +354,15 @@ def test_long_documents_are_cut_and_a_giant_one_does_not_hold_up_the_order(run):
     assert len(rows[0]["chunks"]) > 10
 
 
-def test_a_budget_of_calls_is_never_passed_and_the_next_call_has_it_again(run):
+def test_a_budget_of_calls_is_never_passed_and_the_run_goes_on_with_a_larger_one(run):
     model = Copier()
     summary, rows = run(model, budget=Budget(calls=4))
     assert (len(model.asked), len(rows), summary.complete) == (4, 4, False)
     assert summary.stopped == "the budget of 4 calls"
-    summary, rows = run(model, budget=Budget(calls=4))
-    assert (len(model.asked), len(rows), summary.calls) == (8, 8, 8)
-    assert summary.stopped == "the budget of 4 calls"
-    summary, rows = run(model, budget=Budget(calls=4))
+    summary, _ = run(model, budget=Budget(calls=4))
+    assert (len(model.asked), summary.documents) == (4, 4)
+    summary, rows = run(model, budget=Budget(calls=100))
     assert (len(rows), summary.complete, len(model.asked)) == (10, True, 10)
-    assert run(model, budget=Budget(calls=0))[0].complete  # nothing is left to ask
-
-
-@pytest.mark.parametrize("failing", [["Ada", "Cy", "Jo"], ["Hal", "Ida", "Jo"]])
-def test_rows_that_a_retry_takes_over_do_not_count_towards_its_budget(run, failing):
-    first, _ = run(Copier(*failing))
-    each = (first.input_tokens + first.output_tokens) // 7  # tokens of a document that was answered
-    for out, budget in (("run", Budget(calls=2)), ("tokens", Budget(tokens=5 * each // 2))):
-        run(Copier(*failing), out=out)
-        model = Copier()
-        summary, rows = run(model, out=out, retry_failed=True, budget=budget)
-        assert (sorted(model.asked), summary.failed, len(rows)) == (failing[:2], 1, 10)
-        assert summary.stopped.startswith("the budget of")
-        summary, rows = run(model, out=out, retry_failed=True, budget=budget)
-        assert (sorted(model.asked), summary.failed, summary.stopped) == (failing, 0, None)
-        assert names_in(rows) == [[name] for name in NAMES]
 
 
 def changed_pool(match):
@@ -389,7 +372,7 @@ def changed_pool(match):
 @pytest.mark.parametrize("change", ["add", "delete", "replace"])
 def test_a_run_that_goes_on_with_a_changed_pool_says_so(run, store, tmp_path, change):
     run(Copier(), budget=Budget(calls=2))
-    run(Copier(), budget=Budget(calls=2))  # the pool is the same: no warning, which is an error here
+    run(Copier(), budget=Budget(calls=4))  # the pool is the same: no warning, which is an error here
     new = ner("Dan slept in Oslo.", Dan="person", Oslo="place")
     if change != "add":
         store.delete([EXAMPLES[0].content_id])
@@ -398,7 +381,7 @@ def test_a_run_that_goes_on_with_a_changed_pool_says_so(run, store, tmp_path, ch
     now = {"add": "6 now", "delete": "4 now", "replace": "other ones now"}[change]
     told = rf"the pool 'default' has changed since rows in .*run were made \(NER: 5 examples then, {now}\)"
     with changed_pool(told):
-        summary, rows = run(Copier(), budget=Budget(calls=2))
+        summary, rows = run(Copier(), budget=Budget(calls=6))
     assert (len(rows), summary.resumed) == (6, 4)
     with changed_pool(told):  # its first rows are still those of before
         assert run(Copier())[0].complete
@@ -411,7 +394,7 @@ def test_a_run_that_goes_on_with_a_changed_pool_says_so(run, store, tmp_path, ch
 def test_only_rows_of_the_tasks_of_a_run_count(run, store):
     run(Copier(), budget=Budget(calls=2))
     store.delete([example.content_id for example in EXAMPLES if example.task is Task.RE])
-    run(Copier(), budget=Budget(calls=2))
+    run(Copier(), budget=Budget(calls=4))
 
 
 def test_a_run_that_an_earlier_version_began_goes_on(run, tmp_path):
@@ -434,6 +417,29 @@ def test_shards_of_different_pools_are_merged_with_a_warning(run, store, tmp_pat
             assert merge_runs(folders, tmp_path / "merged", progress=False).documents == 10
     run(Copier(), out=folders[0].name, shard=(1, 2), overwrite=True)
     merge_runs(folders, tmp_path / "merged", progress=False, overwrite=True)
+
+
+@pytest.mark.parametrize("failing", [["Ada", "Cy", "Jo"], ["Hal", "Ida", "Jo"]])
+def test_a_budget_counts_what_a_retry_takes_over_from_its_beginning(run, failing):
+    first, _ = run(Copier(*failing), out="run")
+    each = (first.input_tokens + first.output_tokens) // 7  # tokens of a document that was answered
+    spent = first.input_tokens + first.output_tokens
+    for out, less, more in (
+        ("run", Budget(calls=first.calls + 2), Budget(calls=first.calls + 3)),
+        ("tokens", Budget(tokens=spent + 5 * each // 2), Budget(tokens=spent + 9 * each // 2)),
+    ):
+        run(Copier(*failing), out=out)
+        model = Copier()
+        summary, rows = run(model, out=out, retry_failed=True, budget=less)
+        assert (sorted(model.asked), summary.failed, len(rows)) == (failing[:2], 1, 10)
+        assert summary.stopped.startswith("the budget of")
+        assert summary.calls == first.calls + 2
+        summary, _ = run(model, out=out, retry_failed=True, budget=less)
+        assert (len(model.asked), summary.failed) == (2, 1)
+        summary, rows = run(model, out=out, retry_failed=True, budget=more)
+        assert (sorted(model.asked), summary.failed, summary.stopped) == (failing, 0, None)
+        assert summary.calls == first.calls + 3
+        assert names_in(rows) == [[name] for name in NAMES]
 
 
 def test_a_repeated_request_counts_towards_the_budget(run):
