@@ -7,6 +7,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from itertools import product
@@ -307,7 +308,11 @@ def measure(
     failures = Failures() if failures is None else failures
     total = sum(len(plan.conditions(data)) * len(data.inputs) for data in plan.sets)
     measurements = []
-    with track("evaluate", total=total, enabled=progress) as advance, ThreadPoolExecutor(concurrency) as executor:
+    with (
+        _truncation_untold(),
+        track("evaluate", total=total, enabled=progress) as advance,
+        ThreadPoolExecutor(concurrency) as executor,
+    ):
         for cell in cells(plan, retries=retries, stores=stores, progress=progress):
             results, failed_samples = [], 0
             answer = partial(_answer, cell.extractor, failures.errors, samples)
@@ -328,15 +333,24 @@ def measure(
     return measurements
 
 
+@contextmanager
+def _truncation_untold() -> Iterator[None]:
+    """Without the warning of each truncated answer, which the usage counts.
+
+    Filters of warnings belong to the process: threads that each set and restore them would leave the last one's behind.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AnswerTruncatedWarning)
+        yield
+
+
 def _answer(
     extractor: Extractor, errors: list[Exception], samples: int, prompt: Prompt
 ) -> tuple[ExtractionResult, int]:
     """The result, and the number of failed samples."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AnswerTruncatedWarning)  # counted in the usage
-            result = extractor.answer(prompt)
-            sampled = [_sample(extractor, prompt, i) for i in range(1, samples + 1)]
+        result = extractor.answer(prompt)
+        sampled = [_sample(extractor, prompt, i) for i in range(1, samples + 1)]
     except Exception as error:  # no error of one request may lose the other results
         errors.append(error)
         return failed(prompt.query, prompt, error), 0

@@ -1,7 +1,10 @@
 import csv
 import json
+import threading
+import warnings
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -49,6 +52,21 @@ def test_every_condition_is_measured_once(measurements):
     assert settings == [
         "zero-shot k=0", "bm25 k=2", "bm25 k=4", "label-vote k=2", "label-vote k=4", "oracle k=2", "oracle k=4",
     ]  # fmt: skip
+
+
+def test_concurrent_requests_leave_the_filters_of_warnings_as_they_were(data):
+    together = threading.Barrier(2, timeout=10)
+
+    class Truncated(CopyBaseline):
+        def complete(self, prompt, *, constraint=None):
+            together.wait()
+            return replace(super().complete(prompt, constraint=constraint), truncated=True)
+
+    before = list(warnings.filters)
+    few = replace(data, inputs=data.inputs[:8])
+    (one,) = measure(Plan([few], [Truncated()], ["bm25"]), concurrency=2, progress=False)
+    assert all(result.usage.truncated for result in one.results)
+    assert warnings.filters == before
 
 
 def test_the_oracle_of_labels_has_the_highest_label_f1(measurements):
