@@ -8,26 +8,19 @@ prompt that doesn't fit loses its oldest messages, and the front of the last one
 
 import json
 import re
-import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from ruie_components.chat.baseline import copy_answer
+
+from ..loopback import Handler, LoopbackServer
 
 VERSION = "0.12.11"
 _TOKEN = r"\w+|[^\w\s]"
 _NOW = "2026-01-01T00:00:00.000000Z"
 
 
-class _Http(ThreadingHTTPServer):
-    def handle_error(self, request, client_address):
-        if not isinstance(sys.exception(), ConnectionError):  # a client that hung up is what some tests are about
-            super().handle_error(request, client_address)
-
-
-class OllamaServer:
+class OllamaServer(LoopbackServer):
     """``with OllamaServer({"tiny:1b": 8192}) as server`` serves models, given with the context each was made for.
 
     All are of the family "llama", unless ``families`` says otherwise.
@@ -43,23 +36,7 @@ class OllamaServer:
         self.silence = 0.0
         """Seconds before a chat request is answered."""
         self.answer = lambda body: copy_answer(transcript(body["messages"]))
-
-        class Handler(_Handler):
-            ollama = self
-
-        self._http = _Http(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-
-    def __enter__(self) -> "OllamaServer":
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        super().__init__(_Handler)
 
     @property
     def chats(self) -> list[dict[str, Any]]:
@@ -92,30 +69,26 @@ def transcript(messages: list[dict[str, Any]]) -> str:
     return "".join((" " if one["role"] == "assistant" else "\n\n") + one["content"] for one in messages)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    ollama: OllamaServer
+class _Handler(Handler):
+    served: OllamaServer
 
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        self.ollama.requests.append((self.path, {}))
+    def do_GET(self) -> None:  # noqa: N802  the name is that of http.server
+        self.served.requests.append((self.path, {}))
         if self.path == "/api/version":
             self._send({"version": VERSION})
         elif self.path == "/api/tags":
-            self._send({"models": [self._listed(name) for name in self.ollama.models]})
+            self._send({"models": [self._listed(name) for name in self.served.models]})
         else:
             self._send({"error": "not found"}, 404)
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802  the name is that of http.server
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.ollama.requests.append((self.path, body))
+        self.served.requests.append((self.path, body))
         if "model" not in body:
             self._send({"error": "model is required"}, 400)
-        elif self.path == "/api/chat" and self.ollama.failures:
-            self._send({"error": "server busy, please try again"}, self.ollama.failures.pop(0))
-        elif body["model"] not in self.ollama.models:
+        elif self.path == "/api/chat" and self.served.failures:
+            self._send({"error": "server busy, please try again"}, self.served.failures.pop(0))
+        elif body["model"] not in self.served.models:
             self._send({"error": f"model '{body['model']}' not found"}, 404)
         elif self.path == "/api/show":
             self._send(self._shown(body["model"]))
@@ -125,9 +98,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send({"error": "not found"}, 404)
 
     def _chat(self, body: dict[str, Any]) -> None:
-        time.sleep(self.ollama.silence)
-        messages = self.ollama.fitted(body)
-        text = self.ollama.answer({**body, "messages": messages})
+        time.sleep(self.served.silence)
+        messages = self.served.fitted(body)
+        text = self.served.answer({**body, "messages": messages})
         pieces = re.findall(r"\S+\s*", text)
         limit = (body.get("options") or {}).get("num_predict", -1)
         reason = "length" if 0 <= limit < len(pieces) else "stop"
@@ -154,12 +127,12 @@ class _Handler(BaseHTTPRequestHandler):
         return {"model": body["model"], "created_at": _NOW, "message": {"role": "assistant", "content": content}}
 
     def _listed(self, name: str) -> dict[str, Any]:
-        family = self.ollama.families.get(name, "llama")
+        family = self.served.families.get(name, "llama")
         about = {"format": "gguf", "family": family, "parameter_size": "1B", "quantization_level": "Q4_K_M"}
         return {"name": name, "model": name, "modified_at": _NOW, "size": 1, "digest": "0" * 64, "details": about}
 
     def _shown(self, name: str) -> dict[str, Any]:
-        about = {"general.architecture": "llama", "llama.context_length": self.ollama.models[name]}
+        about = {"general.architecture": "llama", "llama.context_length": self.served.models[name]}
         return {
             "details": self._listed(name)["details"],
             "model_info": about,

@@ -2,15 +2,12 @@
 
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
+from ..loopback import Handler, LoopbackServer
 
 
-class StreamingServer:
+class StreamingServer(LoopbackServer):
     """``with StreamingServer(["person: Ada; ", "place: Oslo"]) as server`` serves one model, ``slow``.
 
     Args:
@@ -26,34 +23,19 @@ class StreamingServer:
         self.hung_up = threading.Event()
         """Set when a client closes the connection of an answer that is being written."""
         self.ends = threading.Event()
+        super().__init__(_Handler)
+        self.url += "/v1"
 
-        class Handler(_Handler):
-            server_of = self
-
-        self._http = _Http(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
-
-    def __enter__(self) -> "StreamingServer":
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self.ends.set()
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        super().__exit__(*error)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_of: StreamingServer
+class _Handler(Handler):
+    served: StreamingServer
 
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_POST(self) -> None:
-        server = self.server_of
+    def do_POST(self) -> None:  # noqa: N802  the name is that of http.server
+        server = self.served
         server.requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
