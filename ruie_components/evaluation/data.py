@@ -62,7 +62,7 @@ def read_set(
 
 
 def split_pool(
-    store: DemonstrationStore, task: Task | str | None = None, *, inputs: int = 100, seed: int = 0
+    store: DemonstrationStore, task: Task | str | None = None, *, inputs: int = 100, seed: int = 0, least: int = 8
 ) -> EvaluationSet:
     """Split your own pool: some rows are inputs, the others the pool.
 
@@ -71,6 +71,7 @@ def split_pool(
         task: The task; the pool's only one if not given.
         inputs: How many inputs, at most a quarter of the rows.
         seed: Of the random draw.
+        least: How many annotated rows the pool needs.
 
     Raises:
         ValueError: The pool has several tasks and none is given, or it has too few rows of the task.
@@ -82,8 +83,11 @@ def split_pool(
     if chosen not in tasks:
         raise ValueError(f"pool {store.pool!r} holds no {chosen} rows; it holds {', '.join(tasks) or 'nothing'}")
     rows = [example for example in store.examples(chosen) if example.annotations]
-    if len(rows) < 8:
-        raise ValueError(f"pool {store.pool!r} has {len(rows)} annotated {chosen} rows; at least 8 are needed")
+    if len(rows) < least:
+        raise ValueError(
+            f"pool {store.pool!r} has {len(rows)} annotated {chosen} rows, and {least} are needed to hold a quarter of "
+            "them out: annotate more"
+        )
     order = random.Random(seed).sample(rows, len(rows))  # noqa: S311 - no secret
     count = min(inputs, len(rows) // 4)
     input_texts = {text_hash(example.text) for example in order[:count]}

@@ -34,6 +34,7 @@ SIGNIFICANT = 0.05
 _SEARCH_SHARE = 0.6  # share of the calls; the rest is for the final test
 _LEAST_INPUTS = 4  # inputs that every setting answers in the first round
 _LEAST_TEST = 8  # inputs of the final test
+_LEAST_ROWS = 8 * _LEAST_TEST  # of which a quarter is held out, and half of that is for the final test
 _MODES = ("completion", "chat")
 
 
@@ -207,14 +208,17 @@ class _Search:
             for method, k, order, answer_format, mode in product(methods, ks, orders, formats, modes)
         ]
         self._possible = [self.default, *(one for one in grid if one != self.default)]
-        self.data = split_pool(store, task, inputs=calls, seed=seed)
+        self.data = split_pool(store, task, inputs=calls, seed=seed, least=_LEAST_ROWS)
         self.task = self.data.task
         tested = min(len(self.data.inputs) // 2, int((1 - _SEARCH_SHARE) * calls) // 2)
         self.test_inputs = self.data.inputs[:tested]
         self.search_inputs = self.data.inputs[tested:]
         self.settings, self.rounds = self._schedule(calls - 2 * tested)
         if tested < _LEAST_TEST or not self.rounds:
-            raise ValueError(self._too_few(calls))
+            raise ValueError(
+                f"{calls} calls are too few to tune by: the test needs {_LEAST_TEST} inputs by two settings, for which "
+                f"{1 - _SEARCH_SHARE:.0%} of the calls are kept, and every setting {_LEAST_INPUTS} inputs; allow more"
+            )
 
     def _schedule(self, calls: int) -> tuple[list[TunedSettings], list[Round]]:
         """The settings that the calls allow, drawn by the seed, and the rounds."""
@@ -225,18 +229,6 @@ class _Search:
                 return [self.default, *drawn], rounds
             most = min(most - 1, most * 3 // 4)
         return [self.default], []
-
-    def _too_few(self, calls: int) -> str:
-        """Why there is nothing to tune by, and what is needed."""
-        if len(self.data.inputs) < min(calls, 2 * _LEAST_TEST):
-            return (
-                f"the pool has too few annotated rows to tune by: a quarter of them is held out, which gives "
-                f"{len(self.data.inputs)} inputs, and {2 * _LEAST_TEST} are needed, so {8 * _LEAST_TEST} rows"
-            )
-        return (
-            f"{calls} calls are too few to tune by: the test needs {_LEAST_TEST} inputs by two settings, for which "
-            f"{1 - _SEARCH_SHARE:.0%} of the calls are kept, and every setting {_LEAST_INPUTS} inputs; allow more calls"
-        )
 
     def planned(self) -> TuningPlan:
         plan = TuningPlan(tuple(self.settings), tuple(self.rounds), len(self.test_inputs), len(self._possible))
