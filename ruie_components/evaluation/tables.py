@@ -197,6 +197,21 @@ def calibration_table(measurements: Sequence[Measurement]) -> str:
     return "\n".join(["Calibration of confidence:", "", heads, *lines, "", notes])
 
 
+def reliability_rows(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
+    """The bins of confidence by model and setting, in percent; empty without confidence."""
+    return [
+        {
+            "model": model,
+            "selection": name,
+            "annotations": one.size,
+            "confidence": 100 * one.confidence,
+            "precision": 100 * one.precision,
+        }
+        for (model, name), parts in settings(measurements).items()
+        for one in reliability([outcome for part in parts for outcome in outcomes(part)])
+    ]
+
+
 def _percent(value: float) -> str:
     return "" if math.isnan(value) else f"{100 * value:.1f}"
 
@@ -251,8 +266,8 @@ def write_results(
     """Write the tables, the predictors of F1, a page of errors for each condition, and plots.
 
     Files are ``results.json``, ``results.csv``, ``results.md``, ``labels.csv`` (each label), ``differences.csv`` (any
-    two settings), ``predictors.json``, ``errors/*.html``, and plots (F1 over k, F1 over label F1, precision over
-    confidence), which are left out if matplotlib is not installed.
+    two settings), ``predictors.json``, with confidence ``reliability.csv`` (each bin), ``errors/*.html``, and plots (F1
+    over k, F1 over label F1, precision over confidence), which are left out if matplotlib is not installed.
 
     Returns:
         The files.
@@ -273,6 +288,8 @@ def write_results(
         "differences.csv": _csv(difference_rows(measurements)),
         "predictors.json": json.dumps([asdict(one) | {"rho": _known(one.rho)} for one in predictors], indent=1),
     }
+    if bins := reliability_rows(measurements):
+        texts["reliability.csv"] = _csv(bins)
     for name, text in texts.items():
         atomic_write(base / name, text)
     pages = [_write_errors(base / "errors", one) for one in measurements]

@@ -1,3 +1,4 @@
+import csv
 import math
 from contextlib import closing
 
@@ -60,4 +61,8 @@ def test_agreement_is_measured_and_cached(tmp_path):
     assert row["calibration_error"] == pytest.approx(100 * calibration_error(given))
     assert row["confident_annotations"] == len(given) > 0
     assert f"| baseline | bm25 k=4 | {len(given)} |" in calibration_table([one])
-    assert "reliability.png" in {path.name for path in write_results(tmp_path / "out", [one])}
+    assert {"reliability.png", "reliability.csv"} <= {path.name for path in write_results(tmp_path / "out", [one])}
+    with (tmp_path / "out" / "reliability.csv").open() as file:
+        bins = list(csv.DictReader(file))
+    assert [int(each["annotations"]) for each in bins] == [each.size for each in reliability(given)]
+    assert [float(each["precision"]) for each in bins] == [100 * each.precision for each in reliability(given)]
