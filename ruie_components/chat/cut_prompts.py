@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ruie_components.prompts import MESSAGE_OVERHEAD, estimate_tokens
 
-# characters, on average over a whole prompt; tokenizers of chat models stay below 5, and a false warning teaches nothing
+# characters, on average over a whole prompt: tokenizers of chat models stay below 5, and no warning should be false
 _LONG_TOKEN = 6
 _RUN = re.compile(r"(.)\1{3,}", re.DOTALL)  # one token may be a long run of one character
 _USUAL = 0.7  # of the estimated tokens, which are rather too many than too few
