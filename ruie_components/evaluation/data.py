@@ -85,8 +85,8 @@ def split_pool(
     rows = [example for example in store.examples(chosen) if example.annotations]
     if len(rows) < least:
         raise ValueError(
-            f"pool {store.pool!r} has {len(rows)} annotated {chosen} rows, and at least {least} are needed to hold a quarter "
-            "of them out: annotate more"
+            f"pool {store.pool!r} has {len(rows)} annotated {chosen} rows, and at least {least} are needed to hold a "
+            "quarter of them out: annotate more"
         )
     order = random.Random(seed).sample(rows, len(rows))  # noqa: S311 - no secret
     count = min(inputs, len(rows) // 4)

@@ -128,7 +128,7 @@ def test_a_plan_says_what_it_will_cost(store):
 
 
 def test_a_pool_with_few_rows_is_not_tuned_however_many_calls_are_allowed(encoder):
-    refused = pytest.raises(ValueError, match=r"has 63 annotated NER rows, and at least 64 are needed to hold a quarter")
+    refused = pytest.raises(ValueError, match=r"has 63 annotated NER rows, and at least 64 are needed")
     with DemonstrationStore.create(ROWS[:63], encoder=encoder, progress=False) as few, refused:
         plan_tuning(few, Picky(), **arguments(calls=1000))
 
