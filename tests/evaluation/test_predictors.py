@@ -46,6 +46,16 @@ def test_the_set_explains_what_the_demonstrations_do_not():
     assert "| NER | sets x selections | 4 | +0.60 |" in correlation_table(found)
 
 
+def test_a_further_measure_stands_beside_the_others():
+    measurements = [measurement("a", "x", [2, 1, 0, 0], [0.5] * 4), measurement("a", "y", [2, 2, 1, 0], [0.5] * 4)]
+    found = correlations(measurements, {"likelihood": [[-1, -2, -3, math.nan], [-1, -1, -2, -3]]})
+    assert rho(found, "inputs", "likelihood") == pytest.approx(1)
+    assert {one.points for one in found if one.over == "inputs" and one.predictor == "likelihood"} == {7}
+    table = correlation_table(found)
+    assert "| label F1@k | label recall@k | shared words | likelihood |" in table
+    assert "| NER | inputs | 8 |  |  |  | +1.00 |" in table
+
+
 def test_too_few_points_say_nothing():
     found = correlations([measurement("a", "x", [2], [0.3]), measurement("a", "y", [1], [0.1])])
     assert all(math.isnan(one.rho) for one in found)
