@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ def read_set(
 def split_pool(
     store: DemonstrationStore, task: Task | str | None = None, *, inputs: int = 100, seed: int = 0, least: int = 8
 ) -> EvaluationSet:
-    """Split your own pool: some rows are inputs, the others the pool.
+    """Split your own pool: some rows are inputs, the others the pool. Rows with equal texts stay together.
 
     Args:
         store: The pool.
@@ -74,7 +75,7 @@ def split_pool(
         least: How many annotated rows the pool needs.
 
     Raises:
-        ValueError: The pool has several tasks and none is given, or it has too few rows of the task.
+        ValueError: The pool has several tasks and none is given, or it has too few rows or texts of the task.
     """
     tasks = list(store.tasks)
     if task is None and len(tasks) != 1:
@@ -89,10 +90,41 @@ def split_pool(
             "quarter of them out: annotate more"
         )
     order = random.Random(seed).sample(rows, len(rows))  # noqa: S311 - no secret
-    count = min(inputs, len(rows) // 4)
-    input_texts = {text_hash(example.text) for example in order[:count]}
-    pool = [example for example in order[count:] if text_hash(example.text) not in input_texts]
-    return _checked(f"{chosen}/{store.pool}", pool, order[:count])
+    drawn, rest = split_by_text(order, min(inputs, len(rows) // 4))
+    if not drawn:
+        raise ValueError(
+            f"pool {store.pool!r} has {len(rows)} annotated {chosen} rows of too few different texts to hold a quarter "
+            "of them out: annotate more texts"
+        )
+    return EvaluationSet(f"{chosen}/{store.pool}", tuple(rest), tuple(drawn))
+
+
+def split_by_text(rows: Sequence[Example], limit: int) -> tuple[list[Example], list[Example]]:
+    """Split rows in two parts, so that rows with equal texts (white space collapsed) are in the same part.
+
+    Args:
+        rows: The rows.
+        limit: The maximum number of rows in the first part. Texts are taken in their order, except for those with more
+            rows than are left.
+
+    Returns:
+        The rows of the first part and the others, both in their order.
+
+    >>> texts = ["Ada slept.", "Bob sang.", "Ada  slept.", "Cyd ran."]
+    >>> rows = [Example(task="NER", text=text, labels=["person"]) for text in texts]
+    >>> [[row.text for row in part] for part in split_by_text(rows, 2)]
+    [['Ada slept.', 'Ada  slept.'], ['Bob sang.', 'Cyd ran.']]
+    """
+    hashes = [text_hash(example.text) for example in rows]
+    first: set[str] = set()
+    for text, count in Counter(hashes).items():
+        if count <= limit:
+            first.add(text)
+            limit -= count
+    parts: tuple[list[Example], list[Example]] = [], []
+    for text, example in zip(hashes, rows, strict=True):
+        parts[text not in first].append(example)
+    return parts
 
 
 def encoder_of(store: DemonstrationStore) -> Any:

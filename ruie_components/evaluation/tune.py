@@ -3,7 +3,7 @@
 Successive halving (Jamieson and Talwalkar 2016): all settings answer a few inputs, the better half answers more, and so
 on. Every round includes the inputs of the previous one, whose answers are known. The default is never eliminated.
 Finally the winner and the default answer inputs of no round, so that they are not tested on the inputs by which the
-winner was chosen.
+winner was chosen. Rows with equal texts are all in the pool, all in the rounds, or all in the final test.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from itertools import product
 
 from ruie_components.chat import ChatModel
 from ruie_components.evaluation.cache import AnswerCache, CachedChatModel
-from ruie_components.evaluation.data import encoder_of, split_pool
+from ruie_components.evaluation.data import encoder_of, split_by_text, split_pool
 from ruie_components.evaluation.experiment import Failures, Measurement, Plan, cells, measure
 from ruie_components.evaluation.selections import WITHOUT_ENCODER, PoolStores
 from ruie_components.evaluation.statistics import Difference, Interval, f1_interval, paired_difference
@@ -177,8 +177,8 @@ def tune(
         progress: Whether to show progress on stderr.
 
     Raises:
-        ValueError: The pool has too few annotated rows or several tasks, a method is unknown, or there are too few
-            calls.
+        ValueError: The pool has too few annotated rows or texts, or several tasks; a method is unknown; or there are
+            too few calls.
         ChatModelError: The first requests all failed.
     """
     search = _Search(store, model, task, calls, methods, ks, orders, formats, seed)
@@ -210,9 +210,14 @@ class _Search:
         self._possible = [self.default, *(one for one in grid if one != self.default)]
         self.data = split_pool(store, task, inputs=calls, seed=seed, least=_LEAST_ROWS)
         self.task = self.data.task
-        tested = min(len(self.data.inputs) // 2, int((1 - _SEARCH_SHARE) * calls) // 2)
-        self.test_inputs = self.data.inputs[:tested]
-        self.search_inputs = self.data.inputs[tested:]
+        allowed = int((1 - _SEARCH_SHARE) * calls) // 2
+        self.test_inputs, self.search_inputs = split_by_text(self.data.inputs, min(len(self.data.inputs) // 2, allowed))
+        tested = len(self.test_inputs)
+        if tested < _LEAST_TEST <= allowed:
+            raise ValueError(
+                f"pool {store.pool!r} has too few different texts to tune by: the test needs {_LEAST_TEST} inputs, "
+                f"with texts by which no setting was chosen, and got {tested}; annotate more texts"
+            )
         self.settings, self.rounds = self._schedule(calls - 2 * tested)
         if tested < _LEAST_TEST or not self.rounds:
             raise ValueError(

@@ -133,6 +133,36 @@ def test_a_pool_with_few_rows_is_not_tuned_however_many_calls_are_allowed(encode
         plan_tuning(few, Picky(), **arguments(calls=1000))
 
 
+def repeated(rows: list[Example], times: int) -> list[Example]:
+    """Rows of the same texts, each several times with another label."""
+    return [
+        one.model_copy(update={"labels": (*one.labels, f"label {number}")}) for one in rows for number in range(times)
+    ]
+
+
+def test_rows_with_equal_texts_are_all_in_the_pool_or_in_one_slice(encoder):
+    with DemonstrationStore.create(repeated(ROWS, 3), encoder=encoder, progress=False) as store:
+        search = _Search(store, Picky(), None, 200, ["bm25"], [4], [Order.SIMILAR_LAST], list(AnswerFormat), 0)
+    parts = [search.test_inputs, search.search_inputs, search.data.pool]
+    assert sum(map(len, parts)) == 3 * len(ROWS)  # none is left out
+    assert sum(len({one.text for one in part}) for part in parts) == len(ROWS)
+    assert len(search.data.inputs) <= 3 * len(ROWS) / 4
+
+
+@pytest.mark.parametrize(
+    ("texts", "times", "refused"),
+    [
+        pytest.param(3, 22, "66 annotated NER rows of too few different texts", id="not even one can be held out"),
+        pytest.param(22, 3, "too few different texts to tune by: .* 8 inputs, .* got 6", id="too few for the test"),
+    ],
+)
+def test_a_pool_with_few_texts_is_not_tuned_however_many_rows_it_has(encoder, texts, times, refused):
+    rows = repeated(ROWS[:texts], times)
+    raises = pytest.raises(ValueError, match=refused)
+    with DemonstrationStore.create(rows, encoder=encoder, progress=False) as few, raises:
+        plan_tuning(few, Picky(), **arguments(calls=1000))
+
+
 def test_what_was_tuned_is_the_default(store):
     store.set_tuned("NER", BEST)
     assert store.tuned() == store.tuned("NER") == BEST
