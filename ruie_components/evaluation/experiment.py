@@ -315,12 +315,11 @@ def measure(
     ):
         for cell in cells(plan, retries=retries, stores=stores, progress=progress):
             results, failed_samples = [], 0
-            answer = partial(_answer, cell.extractor, failures.errors, samples)
+            answer = partial(_answer, cell.extractor, failures, samples)
             for result, missing in executor.map(answer, cell.prompts):
                 results.append(result)
                 failed_samples += missing
                 advance(1)
-                failures.answered |= result.error is None
                 try:
                     failures.check()
                 except Exception:
@@ -344,15 +343,14 @@ def _truncation_untold() -> Iterator[None]:
         yield
 
 
-def _answer(
-    extractor: Extractor, errors: list[Exception], samples: int, prompt: Prompt
-) -> tuple[ExtractionResult, int]:
+def _answer(extractor: Extractor, failures: Failures, samples: int, prompt: Prompt) -> tuple[ExtractionResult, int]:
     """The result, and the number of failed samples."""
     try:
         result = extractor.answer(prompt)
+        failures.answered = True  # before any later failure counts, however late the result is read
         sampled = [_sample(extractor, prompt, i) for i in range(1, samples + 1)]
     except Exception as error:  # no error of one request may lose the other results
-        errors.append(error)
+        failures.errors.append(error)
         return failed(prompt.query, prompt, error), 0
     missing = sum(one.error is not None for one in sampled)
     return (extractor.agree(result, sampled) if missing < len(sampled) else result), missing

@@ -3,7 +3,7 @@ import json
 import threading
 import warnings
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -193,6 +193,32 @@ def test_failures_are_counted_and_not_averaged_away(data):
 def test_a_run_that_can_not_work_is_given_up(data):
     with pytest.raises(ValueError, match="no answer"):
         measure(Plan([data], [Failing(1)], ["bm25"], [4]), retries=0, progress=False)
+
+
+def test_a_run_with_an_answer_goes_on_although_later_requests_fail_before_it_is_read(data, monkeypatch):
+    class SecondAnswers(CopyBaseline):
+        def __init__(self):
+            super().__init__()
+            self.calls = 0
+            self.ended = threading.Event()
+
+        def complete(self, prompt, *, constraint=None):
+            self.calls += 1
+            if self.calls == len(data.inputs):
+                self.ended.set()
+            if self.calls != 2:
+                raise ValueError("no answer")
+            return super().complete(prompt)
+
+    model = SecondAnswers()
+
+    @contextmanager
+    def slow_reader(*_, **__):
+        yield lambda _: model.ended.wait(timeout=10)
+
+    monkeypatch.setattr(experiment, "track", slow_reader)
+    (one,) = measure(Plan([data], [model], ["bm25"], [4]), retries=0, progress=False)
+    assert one.failures == len(data.inputs) - 1
 
 
 class ShortContext(CopyBaseline):
