@@ -1,4 +1,4 @@
-"""Whole numbers that callers give as arguments."""
+"""Whole numbers: those that callers give as arguments, and those in messages."""
 
 from __future__ import annotations
 
@@ -27,3 +27,12 @@ def whole_number(name: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or number < least:
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
     return number
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things, for a message.
+
+    >>> counted(1, "text"), counted(2000, "text")
+    ('1 text', '2,000 texts')
+    """
+    return f"{number:,} {thing}{'s' * (number != 1)}"

@@ -26,6 +26,8 @@ from pydantic import (
 )
 from typing_extensions import TypeAliasType
 
+from ruie_components.integers import counted
+
 LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 """Every character at which ``str.splitlines`` would break a line."""
 
@@ -130,8 +132,8 @@ class Span(_Frozen):
     def _length_fits(self) -> Self:
         if self.end - self.start != len(self.text):
             raise ValueError(
-                f"span {self.text!r} has {len(self.text)} characters, but start {self.start} and end {self.end} "
-                f"hold {self.end - self.start}; offsets are code points and end is exclusive"
+                f"span {self.text!r} has {counted(len(self.text), 'character')}, but start {self.start} and end "
+                f"{self.end} hold {self.end - self.start}; offsets are code points and end is exclusive"
             )
         return self
 
@@ -505,7 +507,7 @@ class Reason(_Frozen):
             parts.append(f"adds {', '.join(self.adds)}")
         elif self.labels:
             parts.append(f"repeats {', '.join(self.labels)}")
-        number = f" of {self.candidates} candidates" if self.candidates else ""
+        number = f" of {counted(self.candidates, 'candidate')}" if self.candidates else ""
         head = f"{self.method}, choice {self.order}{number}"
         return f"{head}: {', '.join(parts)}" if parts else head
 

@@ -14,6 +14,7 @@ from scipy.sparse import coo_matrix
 from ruie_components.adaptation.pool import Pool, Rows
 from ruie_components.errors import AdaptationError, RowError
 from ruie_components.files import read_rows
+from ruie_components.integers import counted
 from ruie_components.lexical import BM25Index, example_tokens, query_tokens
 from ruie_components.progress import track
 from ruie_components.types import Example
@@ -157,7 +158,7 @@ def read_scored(path: Path) -> Iterator[tuple[str, Sequence[str], Sequence[float
         except (ValueError, KeyError, TypeError) as error:
             raise RowError(f"{location}: not a row of scored candidates: {error!r}") from error
         if len(ids) != len(scores):
-            raise RowError(f"{location}: {len(ids)} ids, but {len(scores)} scores")
+            raise RowError(f"{location}: {counted(len(ids), 'id')}, but {counted(len(scores), 'score')}")
         yield query, ids, scores
 
 

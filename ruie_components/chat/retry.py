@@ -18,6 +18,7 @@ from tenacity.wait import wait_base, wait_random_exponential
 
 from ruie_components.chat.base import ChatModel, Constraint, ModelInput, Response
 from ruie_components.errors import ChatModelError, RuieError
+from ruie_components.integers import counted
 
 _TRANSPORT_ERRORS = {
     "APIConnectionError",
@@ -255,7 +256,7 @@ def to_chat_model_error(error: Exception, name: str, retries: int) -> ChatModelE
         return None
     cause = f"{type(error).__name__}: {error}"
     if is_retryable(error):
-        attempts = "1 attempt" if retries == 0 else f"{retries + 1} attempts"
+        attempts = counted(retries + 1, "attempt")
         return ChatModelError(f"the request to the chat model {name!r} failed after {attempts}: {cause}")
     if _is_over_quota(error):
         return ChatModelError(f"the account of the chat model {name!r} has no quota left: {cause}")

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from ruie_components.adaptation import Adaptation
 from ruie_components.cli.console import console, write_json
 from ruie_components.cli.options import AsJson
+from ruie_components.integers import counted
 from ruie_components.store import DemonstrationStore, IndexCheck
 
 
@@ -104,5 +105,5 @@ def index_figures(check: IndexCheck) -> dict[str, Any]:
 def show_index(check: IndexCheck) -> None:
     """Print the recall of the index, if searches use it and rows were looked up."""
     if check.checked and check.in_use:
-        rows = "row" if check.checked == 1 else "rows"
-        console.print(f"Index recall {check.recall:.4f} ({check.checked:,} {rows} looked up).", highlight=False)
+        rows = counted(check.checked, "row")
+        console.print(f"Index recall {check.recall:.4f} ({rows} looked up).", highlight=False)

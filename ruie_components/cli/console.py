@@ -27,15 +27,6 @@ def write_any_character() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
-def counted(number: int, thing: str) -> str:
-    """A number of things, in words.
-
-    >>> counted(1, "text"), counted(2000, "text")
-    ('1 text', '2,000 texts')
-    """
-    return f"{number:,} {thing}{'s' * (number != 1)}"
-
-
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write a table: separated by commas, or by tabs where the file's name ends in ``.tsv``."""
     with atomic_text(path, errors="surrogatepass") as file:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ruie_components.cli import show
-from ruie_components.cli.console import console, counted, errors, write_json
+from ruie_components.cli.console import console, errors, write_json
 from ruie_components.cli.options import AsJson
 from ruie_components.errors import ChatModelError
+from ruie_components.integers import counted
 from ruie_components.progress import track
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ def _say(summary: Summary, out: Path, *, as_json: bool) -> None:
     parts += [f"{summary.resumed:,} of them from before"] if summary.resumed else []
     parts += [counted(summary.annotations, "annotation")]
     unfinished = show.counts(summary.failed, summary.truncated, summary.unanswered)
-    parts += [f"{unfinished} (repeat them with --retry-failed)"] if unfinished else []
+    parts += [f"{unfinished} (--retry-failed asks again)"] if unfinished else []
     parts += [f"{summary.empty:,} without a text"] if summary.empty else []
     parts += [
         f"{counted(summary.calls, 'call')}, {summary.input_tokens:,} tokens read, {summary.output_tokens:,} written"

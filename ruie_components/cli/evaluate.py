@@ -15,6 +15,7 @@ import typer
 from ruie_components.cli.console import console, errors, write_json
 from ruie_components.cli.options import HoldOption, ModelOptions, Pool, chat_model
 from ruie_components.extraction.budget import cost_of
+from ruie_components.integers import counted
 from ruie_components.prompts import AnswerFormat, Order
 from ruie_components.store import DemonstrationStore
 from ruie_components.types import Task
@@ -193,7 +194,7 @@ def extraction(
         measurements = measure(plan, concurrency=concurrency, samples=more)
     if out:
         written = write_results(out, measurements, reference=reference, prices=price)
-        errors.print(f"{len(written)} files in {out}", markup=False, soft_wrap=True)
+        errors.print(f"{counted(len(written), 'file')} in {out}", markup=False, soft_wrap=True)
     if as_json:
         write_json(console, json.loads(json.dumps(rows(measurements, prices=price))), indent=1)
     else:
@@ -203,12 +204,12 @@ def extraction(
             if more_text:
                 console.print(f"\n{more_text}", markup=False, soft_wrap=True)
     if missing := sum(one.failed_samples for one in measurements):
-        errors.print(f"{missing:,} sampled answers failed; the agreement is that of the others")
+        errors.print(f"{counted(missing, 'sampled answer')} failed; the agreement is that of the others")
     why = Counter(result.error for one in measurements for result in one.results if result.error is not None)
     if why:
         total = sum(len(one.examples) for one in measurements)
         error, count = why.most_common(1)[0]
-        said = f"{why.total():,} of {total:,} requests failed and count as empty extractions"
+        said = f"{why.total():,} of {counted(total, 'request')} failed; each counts as an empty extraction"
         said += f". {count:,} of them: {error}"
         errors.print(said, markup=False, soft_wrap=True)
         if why.total() * 2 >= total:
@@ -221,9 +222,11 @@ def _show_cost(cost: RunCost, price: tuple[float, float] | None, *, as_json: boo
         priced = {} if to_read is None else {"cost_to_read": to_read}
         write_json(console, {**asdict(cost), **priced}, indent=1)
         return
-    said = f"{cost.calls:,} calls, about {cost.tokens:,} tokens to read"
+    said = f"{counted(cost.calls, 'call')}, about {cost.tokens:,} tokens to read"
     if cost.new_calls < cost.calls:
-        said += f"; {cost.new_calls:,} calls, about {cost.new_tokens:,} tokens, without cached and equal prompts"
+        said += (
+            f"; {counted(cost.new_calls, 'call')}, about {cost.new_tokens:,} tokens, without cached and equal prompts"
+        )
     if to_read is not None:
         said += f"; to read them costs {to_read:.3g}, answers not counted"
     console.print(said, markup=False, soft_wrap=True)

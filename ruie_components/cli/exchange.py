@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ruie_components.cli.console import console, counted, errors, write_csv, write_json
+from ruie_components.cli.console import console, errors, write_csv, write_json
 from ruie_components.cli.options import AsJson, EncoderOption, Pool, results_file
 from ruie_components.cli.pools import descriptions_beside
 from ruie_components.errors import RowError, RuieError
@@ -21,6 +21,7 @@ from ruie_components.formats.graphml import write_graphml
 from ruie_components.formats.importing import export as export_examples
 from ruie_components.formats.label_studio import LabelStudioFormat, interface_beside
 from ruie_components.formats.table import COLUMNS, span_rows
+from ruie_components.integers import counted
 from ruie_components.progress import track
 from ruie_components.store import DemonstrationStore
 from ruie_components.types import Example, Task
@@ -125,7 +126,7 @@ def _few(items: Iterable[tuple[str, str]], most: int = 10) -> Iterator[tuple[str
     every = list(items)
     yield from every[:most]
     if len(every) > most:
-        yield f"and {len(every) - most} more files", every[most][1]
+        yield f"and {counted(len(every) - most, 'more file')}", every[most][1]
 
 
 def _counted(examples: Iterable[Example], advance: Callable[[int], None]) -> Iterator[Example]:
@@ -138,15 +139,15 @@ def _show(report: ImportReport, written: int, where: str) -> None:
     for problem in report.problems[:SHOWN_PROBLEMS]:
         errors.print(problem, markup=False, soft_wrap=True)
     if report.skipped > SHOWN_PROBLEMS:
-        errors.print(f"... and {report.skipped - SHOWN_PROBLEMS:,} more problems")
+        errors.print(f"... and {counted(report.skipped - SHOWN_PROBLEMS, 'more problem')}")
     for note, count in report.notes.items():
         errors.print(f"note: {note} ({count:,})", markup=False, soft_wrap=True)
     counts, total = ", ".join(f"{count:,} {task}" for task, count in report.examples.items()), report.total
-    texts = "1 text gives" if report.rows == 1 else f"{report.rows:,} texts give"
+    texts = f"{counted(report.rows, 'text')} {'gives' if report.rows == 1 else 'give'}"
     examples = f"{counts} example{'s' * (total != 1)}" if total else "no examples"
     new = f", {written:,} new" if written != total else ""
     location = f", in {where}" if total else ""
-    skipped = f" {report.skipped:,} row{'s' * (report.skipped != 1)} skipped." if report.skipped else ""
+    skipped = f" {counted(report.skipped, 'row')} skipped." if report.skipped else ""
     console.print(f"{texts} {examples}{new}{location}.{skipped}", markup=False, soft_wrap=True)
 
 
@@ -222,7 +223,7 @@ def export(
     for note, count in notes.items():
         errors.print(f"note: {note} ({count:,})", markup=False, soft_wrap=True)
     if failed:
-        errors.print(f"{failed:,} results have an error and are left out")
+        errors.print(f"left out: {counted(failed, 'result')} with an error")
     console.print(f"{counted(len(examples), 'example')} in {to} ({name}).", markup=False, soft_wrap=True)
     if interface:
         console.print(f"The labelling interface for their project is in {interface}.", markup=False, soft_wrap=True)

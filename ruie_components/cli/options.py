@@ -16,9 +16,10 @@ import typer
 from pydantic import ValidationError
 
 from ruie_components.answers import Hold
-from ruie_components.cli.console import counted, errors
+from ruie_components.cli.console import errors
 from ruie_components.errors import RowError, RuieError, explain
 from ruie_components.formats.texts import guess_layout, read_texts
+from ruie_components.integers import counted
 from ruie_components.retrieval import DemonstrationRetriever
 from ruie_components.selection import Selector
 from ruie_components.store import DemonstrationStore

@@ -14,6 +14,7 @@ from ruie_components.cli.console import console, errors, write_json
 from ruie_components.cli.options import AsJson, EncoderOption, Pool
 from ruie_components.errors import RuieError
 from ruie_components.formats import Import, LabelMapping
+from ruie_components.integers import counted
 from ruie_components.store import DemonstrationStore, IndexCheck, SyncResult
 from ruie_components.types import Example
 
@@ -56,7 +57,8 @@ def index(
         return
     held = ", ".join(f"{count:,} {task}" for task, count in counts.items()) or "nothing"
     console.print(
-        f"Read {len(examples):,} examples, {new:,} new. Pool {pool!r} in {store} now holds {held} (encoder: {name}).",
+        f"Read {counted(len(examples), 'example')}, {new:,} new. Pool {pool!r} in {store} now holds {held} "
+        f"(encoder: {name}).",
         markup=False,
         soft_wrap=True,
     )

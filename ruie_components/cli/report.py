@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ruie_components import scoring
-from ruie_components.cli.console import console, counted, errors, write_json
+from ruie_components.cli.console import console, errors, write_json
 from ruie_components.cli.options import AsJson, EncoderOption, Pool, refuse_overwriting, results_file
 from ruie_components.errors import RuieError
 from ruie_components.formats import read_examples
+from ruie_components.integers import counted
 from ruie_components.store import DemonstrationStore
 from ruie_components.types import Example, Extraction, Task
 
@@ -81,8 +82,8 @@ def report(
         score = scoring.score([example for example, _ in pairs], [extraction for _, extraction in pairs], mode="span")
         summary |= {"gold": len(pairs), "precision": score.precision, "recall": score.recall, "f1": score.f1}
         lead = (
-            f"F1 {score.f1:.1%} (precision {score.precision:.1%}, recall {score.recall:.1%}) on {len(pairs):,} results "
-            f"with gold annotations: label and offsets must be correct."
+            f"F1 {score.f1:.1%} (precision {score.precision:.1%}, recall {score.recall:.1%}) on "
+            f"{counted(len(pairs), 'result')} with gold annotations: label and offsets must be correct."
         )
     pages.write(out, read, gold=examples, title=title, lead=lead)
     if as_json:
@@ -91,8 +92,8 @@ def report(
     without = sum(map(_lacks_demonstrations, read)) if store else 0
     if without:
         errors.print(
-            f"{without:,} of {len(read):,} results are shown without prompt: some of their demonstrations are not in "
-            f"{store}, pool {pool!r}.",
+            f"The page has no prompt for {without:,} of {counted(len(read), 'result')}: some of the demonstrations are "
+            f"not in {store}, pool {pool!r}.",
             markup=False,
             soft_wrap=True,
         )

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from ruie_components.cli.console import console, counted, errors, write_json
+from ruie_components.cli.console import console, errors, write_json
 from ruie_components.cli.options import AsJson, EncoderOption, Encoding, Pool, TaskOption, defaults, opened, queries_in
 from ruie_components.errors import RuieError
+from ruie_components.integers import counted
 from ruie_components.suggestion import Suggestion
 from ruie_components.suggestion import suggest as suggest_texts
 

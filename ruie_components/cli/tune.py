@@ -12,6 +12,7 @@ from rich.table import Column, Table
 
 from ruie_components.cli.console import console, write_json
 from ruie_components.cli.options import AsJson, EncoderOption, ModelName, ModelOptions, Pool, TaskOption, chat_model
+from ruie_components.integers import counted
 from ruie_components.prompts import AnswerFormat, Order
 from ruie_components.store import DemonstrationStore
 
@@ -129,8 +130,8 @@ def _show(tuning: Any, *, kept: bool) -> None:
         console.print(f"and {len(tuning.trials) - _SHOWN} more that left earlier")
     if tuning.has_failed:
         said = (
-            f"{tuning.failures:,} of {tuning.calls:,} requests failed, which is half of them or more: the figures say "
-            "nothing about the settings, and the store keeps what it has."
+            f"{tuning.failures:,} of {counted(tuning.calls, 'request')} failed, which is half of them or more: the "
+            "figures say nothing about the settings, and the store keeps what it has."
         )
     elif tuning.difference is None:
         said = "The default is the best: " + (
@@ -146,4 +147,6 @@ def _show(tuning: Any, *, kept: bool) -> None:
         said += "the store keeps it." if kept else "the store keeps what it has (--always keeps it nevertheless)."
     console.print(said, markup=False, soft_wrap=True)
     if tuning.failures and not tuning.has_failed:
-        console.print(f"{tuning.failures:,} of {tuning.calls:,} requests failed and count as empty extractions")
+        console.print(
+            f"{tuning.failures:,} of {counted(tuning.calls, 'request')} failed; each counts as an empty extraction"
+        )

@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from ruie_components.cli import corpus, show
-from ruie_components.cli.console import console, counted, errors, write_csv, write_json
+from ruie_components.cli.console import console, errors, write_csv, write_json
 from ruie_components.cli.options import (
     AsJson,
     EncoderOption,
@@ -45,6 +45,7 @@ from ruie_components.extraction.results import ExtractionResult
 from ruie_components.extraction.resume import count_others, write_results
 from ruie_components.formats.corpora import HUGGING_FACE
 from ruie_components.formats.table import COLUMNS
+from ruie_components.integers import counted
 from ruie_components.prompts import AnswerFormat, Order, build_prompt
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def prompt(
         write_json(console, {"messages": messages, "tokens": built.tokens, "dropped": built.dropped}, indent=2)
         return
     sys.stdout.write(f"{built.text}\n")
-    dropped = f", {built.dropped} demonstrations dropped to fit the budget" if built.dropped else ""
+    dropped = f", {counted(built.dropped, 'demonstration')} dropped to fit the budget" if built.dropped else ""
     errors.print(f"[dim]about {built.tokens:,} tokens{dropped}[/]")
 
 
@@ -372,11 +373,12 @@ def extract(
         told = {"out": str(out), "results": len(results), "failed": failed}
         write_json(console, {**told, "truncated": truncated, "unanswered": unanswered}, indent=2)
     elif out is not None and (unfinished := show.counts(0, truncated, unanswered)):
-        errors.print(f"{unfinished}; the same command repeats them", style="yellow", markup=False, soft_wrap=True)
+        errors.print(f"{unfinished}; the same command asks again", style="yellow", markup=False, soft_wrap=True)
     if failed:
         first = next(result.error for result in results if result.error)
         errors.print(
-            f"[bold red]{failed} of {len(results)} texts failed;[/] the first: {escape(first or '')}", soft_wrap=True
+            f"[bold red]{failed:,} of {counted(len(results), 'text')} failed;[/] the first: {escape(first or '')}",
+            soft_wrap=True,
         )
         raise typer.Exit(1)
     if out is not None and not as_json:
@@ -411,8 +413,8 @@ def _check_own(path: Path, extractor: Extractor, overwrite: bool) -> None:
         path.unlink(missing_ok=True)
     elif others:
         raise RuieError(
-            f"{path} holds {others:,} results that were made with another model or other settings: give another "
-            "--out, or --overwrite to replace them"
+            f"{path} holds {counted(others, 'result')} made with another model or other settings: give another --out, "
+            "or --overwrite to replace what it holds"
         )
 
 

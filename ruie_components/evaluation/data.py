@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ruie_components.formats import read_examples
+from ruie_components.integers import counted
 from ruie_components.store import DemonstrationStore
 from ruie_components.tokenization import text_hash
 from ruie_components.types import Example, Task
@@ -84,18 +85,13 @@ def split_pool(
     if chosen not in tasks:
         raise ValueError(f"pool {store.pool!r} holds no {chosen} rows; it holds {', '.join(tasks) or 'nothing'}")
     rows = [example for example in store.examples(chosen) if example.annotations]
+    held = f"pool {store.pool!r} has {counted(len(rows), f'annotated {chosen} row')}"
     if len(rows) < least:
-        raise ValueError(
-            f"pool {store.pool!r} has {len(rows)} annotated {chosen} rows, and at least {least} are needed to hold a "
-            "quarter of them out: annotate more"
-        )
+        raise ValueError(f"{held}, and at least {least} are needed to hold a quarter of them out: annotate more")
     order = random.Random(seed).sample(rows, len(rows))  # noqa: S311 - no secret
     drawn, rest = split_by_text(order, min(inputs, len(rows) // 4))
     if not drawn:
-        raise ValueError(
-            f"pool {store.pool!r} has {len(rows)} annotated {chosen} rows of too few different texts to hold a quarter "
-            "of them out: annotate more texts"
-        )
+        raise ValueError(f"{held} of too few different texts to hold a quarter of them out: annotate more texts")
     return EvaluationSet(f"{chosen}/{store.pool}", tuple(rest), tuple(drawn))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ruie_components.integers import counted
+
 
 def cost_of(prices: tuple[float, float] | None, read: int, written: int) -> float | None:
     """The cost of tokens, in the currency of the prices; ``None`` without prices.
@@ -55,9 +57,9 @@ class Budget:
     def exceeded(self, calls: int, read: int, written: int) -> str | None:
         """The limit that so many calls and tokens exceed; ``None`` if they fit."""
         if self.calls is not None and calls > self.calls:
-            return f"the budget of {self.calls:,} calls"
+            return f"the budget of {counted(self.calls, 'call')}"
         if self.tokens is not None and read + written > self.tokens:
-            return f"the budget of {self.tokens:,} tokens"
+            return f"the budget of {counted(self.tokens, 'token')}"
         if self.cost is not None and (self.price_of(read, written) or 0.0) > self.cost:
             return f"the budget of {self.cost:,} of money"
         return None

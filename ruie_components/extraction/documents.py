@@ -11,7 +11,7 @@ from typing import Any
 from ruie_components.answers.sentences import Sentences
 from ruie_components.extraction.confidence import Confidence
 from ruie_components.extraction.results import ChunkDemonstrations, ExtractionResult, Usage
-from ruie_components.integers import whole_number
+from ruie_components.integers import counted, whole_number
 from ruie_components.prompts import TokenCounter, estimate_tokens
 from ruie_components.tokenization import cuts_word
 from ruie_components.types import Argument, Event, EventQuery, Extraction, Query, Span, Task
@@ -402,6 +402,6 @@ def _error(parts: Sequence[ChunkResult]) -> str | None:
         return None
     first = failed[0]
     return (
-        f"{len(failed)} of {len(parts)} chunks failed; the first, characters {first.chunk.start} to {first.chunk.end}: "
-        f"{first.result.error}"
+        f"{len(failed)} of {counted(len(parts), 'chunk')} failed; the first, characters {first.chunk.start} to "
+        f"{first.chunk.end}: {first.result.error}"
     )

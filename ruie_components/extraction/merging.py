@@ -22,6 +22,7 @@ from ruie_components.extraction.run_folder import (
     whole_rows,
 )
 from ruie_components.files import atomic_text, atomic_write
+from ruie_components.integers import counted
 from ruie_components.progress import track
 
 _SERVER = "extractor.model_settings.base_url"  # each machine may have its own
@@ -50,7 +51,7 @@ def merge_runs(
     if missing := sorted(set(range(1, n + 1)) - {run["shard"][0] for _, run, _ in runs}):
         raise RuieError(f"shard {missing[0]}/{n} is missing: give the folders of all {n} shards")
     if len(runs) > n:
-        raise RuieError(f"there are {len(runs)} folders for {n} shards: give each shard once")
+        raise RuieError(f"there are {len(runs)} folders for {counted(n, 'shard')}: give each shard once")
     out = Path(out)
     if any(out.resolve() == folder.resolve() for folder, _, _ in runs):
         raise RuieError(f"{out} is one of the shards, whose rows would be lost: give another folder for the whole run")
@@ -125,8 +126,8 @@ def _same_settings(runs: Sequence[tuple[Path, dict[str, Any], dict[str, Any]]]) 
     for folder, other, _ in others:
         if other["shard"][1] != settings["shard"][1]:
             raise RuieError(
-                f"{first} is one of {settings['shard'][1]} shards, and {folder} one of {other['shard'][1]}: give the "
-                "shards of one corpus"
+                f"{first} is one of {counted(settings['shard'][1], 'shard')}, and {folder} one of {other['shard'][1]}: "
+                "give the shards of one corpus"
             )
         left_out = {"shard": None, POOL: None}
         names = set(differences({**settings, **left_out}, {**other, **left_out}))

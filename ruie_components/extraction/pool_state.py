@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ruie_components.integers import counted
 from ruie_components.store import DemonstrationStore
 from ruie_components.types import Task
 
@@ -40,7 +41,7 @@ def differing(one: PoolState, other: PoolState) -> str:
         if before != after:
             same = before.get("rows") == after.get("rows")
             now = "other ones now" if same else f"{after.get('rows', 0):,} now"
-            parts.append(f"{task}: {before.get('rows', 0):,} examples then, {now}")
+            parts.append(f"{task}: {counted(before.get('rows', 0), 'example')} then, {now}")
     return "; ".join(parts)
 
 

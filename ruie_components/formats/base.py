@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ruie_components.errors import RowError
 from ruie_components.files import json_values, open_text
+from ruie_components.integers import counted
 from ruie_components.types import Example, Task
 
 MOST_PROBLEMS = 100
@@ -231,7 +232,7 @@ def check_span(document: Document, start: Any, end: Any, field_name: str) -> tup
     if not 0 <= start < end <= len(document.text):
         raise RowError(
             f"{document.location}: {field_name}: the span {start}:{end} is empty or outside the text, which has "
-            f"{len(document.text):,} characters"
+            f"{counted(len(document.text), 'character')}"
         )
     return start, end
 

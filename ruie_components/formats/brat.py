@@ -11,6 +11,7 @@ from pathlib import Path
 from ruie_components.errors import RowError
 from ruie_components.files import atomic_write, open_text, text_lines
 from ruie_components.formats.base import Document, Frame, Link, Reading, Sample, Schema
+from ruie_components.integers import counted
 from ruie_components.types import Task
 
 _ENDINGS = (".ann", ".a1", ".a2")
@@ -186,7 +187,9 @@ class _Standoff:
         pieces = [(first - self._before, last - self._before) for first, last in _pieces(at, columns)]
         text = self._document.text
         if any(not 0 <= first < last <= len(text) for first, last in pieces):
-            raise RowError(f"{at}: offsets: {offsets} is empty or outside the text, which has {len(text):,} characters")
+            raise RowError(
+                f"{at}: offsets: {offsets} is empty or outside the text, which has {counted(len(text), 'character')}"
+            )
         if not _says(columns, text, pieces):
             held = _held(text, pieces)
             raise RowError(f"{at}: text: found {held!r:.60} at {offsets}, but the annotation says {columns[2]!r:.60}")

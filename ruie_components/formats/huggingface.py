@@ -17,6 +17,7 @@ from ruie_components.files import atomic_path
 from ruie_components.formats.base import Document, Reading, Sample, list_of, metadata_of, own_id
 from ruie_components.formats.json_rows import read_documents, write_lines
 from ruie_components.formats.tags import OUTSIDE, TAG, tagged_document, tags_of_document
+from ruie_components.integers import counted
 from ruie_components.types import Task
 
 _TOKENS = ("tokens", "words")
@@ -96,7 +97,7 @@ def _document(location: str, row: Mapping[str, Any], names: Sequence[str] | None
     tokens = list_of(row[tokens_key], location, tokens_key)
     tags = list_of(row[tags_key], location, tags_key)
     if len(tokens) != len(tags):
-        raise RowError(f"{location}: {tags_key}: {len(tags)} tags for {len(tokens)} tokens")
+        raise RowError(f"{location}: {tags_key}: {counted(len(tags), 'tag')} for {counted(len(tokens), 'token')}")
     if not tokens or not all(isinstance(token, str) for token in tokens) or not any(map(str.strip, tokens)):
         raise RowError(f"{location}: {tokens_key}: expected words")
     if names is not None:

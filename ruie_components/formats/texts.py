@@ -11,6 +11,7 @@ from typing import Any
 
 from ruie_components.errors import RowError
 from ruie_components.files import json_object, json_values, read_lines, read_rows, text_lines
+from ruie_components.integers import counted
 
 _TEXT_KEYS = ("text", "input", "sentence", "content", "document")
 _QUERY_KEYS = ("id", "task", "labels", "schema", "event", "metadata")
@@ -185,7 +186,7 @@ def table_rows(path: Path, *, encoding: str | None = None) -> Iterator[tuple[str
                 continue
             location = f"{path}, line {last + 1}"
             if len(cells) != len(header):
-                raise RowError(f"{location}: {len(cells)} columns, but the header has {len(header)}")
+                raise RowError(f"{location}: {counted(len(cells), 'column')}, but the header has {len(header)}")
             yield location, cells
     except csv.Error as error:
         raise RowError(f"{path}, line {number + 1}: not a row of a table: {error}") from error

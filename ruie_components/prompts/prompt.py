@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import Literal
 
 from ruie_components.errors import PromptTooLongError
+from ruie_components.integers import counted
 from ruie_components.prompts.blocks import (
     AnswerFormat,
     Choice,
@@ -79,7 +80,8 @@ class Prompt:
         object.__setattr__(self, "demonstrations", tuple(self.demonstrations))
 
     def __repr__(self) -> str:
-        return f"Prompt({self.query.task}, {len(self.demonstrations)} demonstrations, about {self.tokens:,} tokens)"
+        shown = counted(len(self.demonstrations), "demonstration")
+        return f"Prompt({self.query.task}, {shown}, about {self.tokens:,} tokens)"
 
     @property
     def best_first(self) -> tuple[Demonstration, ...]:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ruie_components.extraction import ExtractionResult
 from ruie_components.files import atomic_text
+from ruie_components.integers import counted
 from ruie_components.prompts import TASK_NAMES, Prompt
 from ruie_components.report import highlight
 from ruie_components.types import Demonstration, Example, Extraction, Span
@@ -214,14 +215,14 @@ def _event(prompt: Prompt | None) -> str:
 
 def _facts(result: ExtractionResult) -> list[str]:
     usage = result.usage
-    facts = [_counted(usage.demonstrations)]
+    facts = [counted(usage.demonstrations, "demonstration")]
     if result.prompt:
         facts.append(f"prompt of about {result.prompt.tokens:,} tokens")
     facts.append(f"{usage.seconds:.2f} s")
     if usage.truncated:
         facts.append('<span class="problem">the answer was truncated at the model\'s token limit</span>')
     if usage.dropped:
-        facts.append(f"{_counted(usage.dropped)} dropped to fit the budget")
+        facts.append(f"{counted(usage.dropped, 'demonstration')} dropped to fit the budget")
     if usage.input_tokens is not None:
         facts.append(f"{usage.input_tokens:,} tokens read, {usage.output_tokens or 0:,} written")
     return facts
@@ -296,11 +297,7 @@ def _demonstrations(of_part: str, demonstrations: Sequence[Demonstration], indic
         f"{'' if shown.example.annotations else ' <em>(nothing to extract)</em>'}</td></tr>"
         for shown in demonstrations
     )
-    return _folded(f"{of_part}{_counted(len(demonstrations))}, best first", _table(headings, rows))
-
-
-def _counted(demonstrations: int) -> str:
-    return f"{demonstrations} demonstration{'s' * (demonstrations != 1)}"
+    return _folded(f"{of_part}{counted(len(demonstrations), 'demonstration')}, best first", _table(headings, rows))
 
 
 def _is_explained(demonstration: Demonstration) -> bool:

@@ -289,7 +289,7 @@ def test_a_scorer_that_miscounts_is_an_error(make_store):
     [
         ("[]", "line 2: expected a JSON object"),
         ('{"query": "a"}', "line 2: not a row"),
-        ('{"query": "a", "ids": ["b"], "scores": [1, 2]}', "line 2: 1 ids, but 2 scores"),
+        ('{"query": "a", "ids": ["b"], "scores": [1, 2]}', "line 2: 1 id, but 2 scores"),
     ],
 )
 def test_a_broken_file_of_scores_names_the_line(make_store, tmp_path, line, message):

@@ -48,6 +48,21 @@ def test_index_then_retrieve_prompt_and_extract(ruie, pool):
     assert len(row["demonstrations"]) == 8
 
 
+def test_one_thing_is_told_in_the_singular(ruie, pool, tmp_path):
+    lines = pool.read_text("utf-8").splitlines(keepends=True)
+    (tmp_path / "one.jsonl").write_text(lines[0], "utf-8")
+    assert "Read 1 example, 1 new." in ruie("index", "one.jsonl", "--store", "s")[1]
+    _, _, err = ruie("prompt", "Fly me to Oslo.", "-s", "s", "-k", "1", "--max-tokens", "140")
+    assert ", 1 demonstration dropped to fit the budget" in err
+    shown = ("--file", "one.jsonl", "-s", "s", "-m", "baseline", "--out", "found.jsonl")
+    assert ruie("extract", *shown)[0] == 0
+    assert "holds 1 result made with another model or other settings" in ruie("extract", *shown, "-k", "2")[2]
+    _, out, _ = ruie("report", "found.jsonl", "--gold", "one.jsonl")
+    assert " on 1 result with gold annotations" in out
+    (tmp_path / "one.jsonl").write_text(f"{lines[0]}{{}}\n" + "{}\n" * 20, "utf-8")
+    assert "... and 1 more problem\n" in ruie("import", "one.jsonl", "--to", "rows.jsonl")[2]
+
+
 def test_info_says_what_a_pool_holds(ruie, pool):
     ruie("index", pool, "--store", "s")
     ruie("index", pool, "--store", "s", "--pool", "spare")

@@ -26,7 +26,7 @@ def test_extract_reads_files_and_goes_on_where_it_stopped(ruie, pool, tmp_path):
     assert err.endswith("90 results in found.jsonl\n")
     status, _, err = ruie("extract", "--file", pool, "-s", "s", "--out", "found.jsonl", "-k", "1")
     assert status == 1
-    assert "found.jsonl holds 90 results that were made with another model or other settings" in err
+    assert "found.jsonl holds 90 results made with another model or other settings" in err
     assert (tmp_path / "found.jsonl").read_text("utf-8").splitlines() == lines
     status, _, err = ruie("extract", "--file", pool, "-s", "s", "--out", "found.jsonl", "-k", "1", "--overwrite")
     assert (status, len((tmp_path / "found.jsonl").read_text("utf-8").splitlines())) == (0, 90)
@@ -208,9 +208,9 @@ def test_truncated_and_empty_answers_are_said_at_the_end(ruie, tmp_path, monkeyp
     (tmp_path / "in.txt").write_text("Fly me to Oslo.\nFly me to Lima.\nFly me to Rome.\n", "utf-8")
     status, _, err = ruie("extract", "in.txt", "--out", "run", *BASELINE)
     said = "1 with a truncated answer, 1 without an answer"
-    assert (status, f"{said} (repeat them with --retry-failed)" in err) == (0, True), err
+    assert (status, f"{said} (--retry-failed asks again)" in err) == (0, True), err
     status, _, err = ruie("extract", "--file", "in.txt", "--out", "o.jsonl", *BASELINE)
-    assert (status, f"{said}; the same command repeats them" in err) == (0, True), err
+    assert (status, f"{said}; the same command asks again" in err) == (0, True), err
     status, out, _ = ruie("extract", "--file", "in.txt", "--out", "o.jsonl", *BASELINE, "--json")
     assert json.loads(out) == {"out": "o.jsonl", "results": 3, "failed": 0, "truncated": 1, "unanswered": 1}
 

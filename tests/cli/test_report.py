@@ -44,7 +44,7 @@ def test_report_shows_the_demonstrations_of_every_chunk(ruie, pool, tmp_path):
     with DemonstrationStore.open("t") as store:
         store.delete([row_id for row_id, _ in chunks[0]["demonstrations"]])
     status, _, err = ruie("report", "found.jsonl", "-s", "t", "--out", "b.html")
-    assert (status, "1 of 1 results are shown without prompt" in err) == (0, True), err
+    assert (status, "The page has no prompt for 1 of 1 result:" in err) == (0, True), err
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_a_labelled_event_row_asks_about_its_event(tmp_path):
     ("name", "content", "message"),
     [
         ("a.csv", b"a,b\n1,2\n", r"line 1: there is no column 'text'; the columns are 'a', 'b'"),
-        ("a.csv", b"text,b\n1\n", r"line 2: 1 columns, but the header has 2"),
+        ("a.csv", b"text,b\n1\n", r"line 2: 1 column, but the header has 2"),
         ("a.csv", b'text,b\n1,2\n"x\n\n', r"line 3: not a row of a table: unexpected end of data"),
         ("a.jsonl", b'{"txt": "Ada"}', r"line 1: the row has no text under 'text'; its keys are \['txt'\]"),
         ("a.jsonl", b'{"text": 5}', r"line 1: text: expected a text, got int"),

@@ -184,7 +184,7 @@ def test_shards_join():
 def test_columns_must_fit():
     with pytest.raises(ValueError, match="differ in length"):
         Candidates(("q",), (), ())
-    with pytest.raises(ValueError, match="query q has 1 candidates, but 2 scores"):
+    with pytest.raises(ValueError, match="query q has 1 candidate, but 2 scores"):
         Candidates(("q",), (("a",),), ((1.0, 2.0),))
 
 
@@ -196,7 +196,7 @@ def test_columns_must_fit():
         ([{"candidates": "bm25", "version": 9, "queries": 0, "dropped": {}}], RunError, "version 9"),
         (["{"], RowError, "line 1: not the header"),
         ([None, {"query": "q1", "ids": ["a"]}], RowError, "line 2: not a row"),
-        ([None, {"query": "q1", "ids": ["a"], "scores": []}], RowError, "line 2: 1 ids, but 0 scores"),
+        ([None, {"query": "q1", "ids": ["a"], "scores": []}], RowError, "line 2: 1 id, but 0 scores"),
         (
             [None, {"query": "q1", "ids": ["a"], "scores": [1]}],
             RunError,

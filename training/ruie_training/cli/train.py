@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ruie_components.integers import counted
 from ruie_components.progress import quiet_libraries
 
 train_app = typer.Typer(help="Train an encoder by a recipe.", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -110,7 +111,7 @@ def _print_plan(context: Any, say: Any, *, only: Sequence[str], until: str | Non
         ]
         typer.echo(json.dumps({"recipe": context.recipe.name, "stages": rows}))
         return
-    say(f"{context.recipe.name}: {len(context.sets)} sets; this is a plan, nothing is run")
+    say(f"{context.recipe.name}: {counted(len(context.sets), 'set')}; this is a plan, nothing is run")
     for at, estimate in estimates:
         amount = f"{estimate.amount:,} {estimate.unit}" if estimate else ""
         known = estimate is not None and estimate.seconds is not None

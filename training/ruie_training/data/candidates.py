@@ -14,6 +14,7 @@ from typing import Any
 
 from ruie_components.errors import RowError
 from ruie_components.files import atomic_text, open_text
+from ruie_components.integers import counted
 from ruie_components.types import Example
 from ruie_training.errors import RunError
 
@@ -45,7 +46,9 @@ class Candidates:
             raise ValueError(f"queries, candidates and scores differ in length: {rows}")
         for query, ids, scores in self:
             if len(ids) != len(scores):
-                raise ValueError(f"query {query} has {len(ids)} candidates, but {len(scores)} scores")
+                raise ValueError(
+                    f"query {query} has {counted(len(ids), 'candidate')}, but {counted(len(scores), 'score')}"
+                )
 
     def __len__(self) -> int:
         return len(self.query_ids)
@@ -133,7 +136,9 @@ class Candidates:
                 except (ValueError, KeyError, TypeError) as error:
                     raise RowError(f"{path}, line {number}: not a row of candidates: {error!r}") from error
                 if len(ids) != len(values):
-                    raise RowError(f"{path}, line {number}: {len(ids)} ids, but {len(values)} scores")
+                    raise RowError(
+                        f"{path}, line {number}: {counted(len(ids), 'id')}, but {counted(len(values), 'score')}"
+                    )
                 candidates.append(ids)
                 scores.append(values)
         if len(queries) != header["queries"]:

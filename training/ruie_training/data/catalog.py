@@ -33,6 +33,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from ruie_components.errors import RuieError, explain
 from ruie_components.files import read_lines
 from ruie_components.formats.jsonl import read_examples
+from ruie_components.integers import counted
 from ruie_components.tokenization import text_hash
 from ruie_components.types import Example, Task
 
@@ -212,9 +213,10 @@ def own_sets(examples: Iterable[Example], name: str, *, dev: Iterable[Example] |
         for (task, dataset), each in groups.items()
     ]
     if not measurable(sets):
+        rows = sum(len(part) for each in sets for part in each.splits.values())
         raise DataError(
-            f"{name} has {sum(map(len, (rows for each in sets for rows in each.splits.values())))} rows, too few for a "
-            "train and a dev split: give at least some tens of different texts"
+            f"{name} has {counted(rows, 'row')}, too few for a train and a dev split: give at least some tens of "
+            "different texts"
         )
     return sets
 
@@ -298,8 +300,8 @@ def choose(
         if not left:
             present = ", ".join(sorted({str(getattr(each, attribute)) for each in chosen})) or "none"
             raise DataError(
-                f"{purpose}no set has {attribute} {' or '.join(sorted(values))}; the {len(chosen)} sets that meet the "
-                f"other conditions have {present}"
+                f"{purpose}no set has {attribute} {' or '.join(sorted(values))}; the sets that meet the other "
+                f"conditions have {present}"
             )
         chosen = left
     if not chosen:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ruie_components.files import atomic_write
+from ruie_components.integers import counted
 from ruie_training.data.catalog import DataSet, Role
 
 FIGURES = "## Figures"
@@ -90,4 +91,5 @@ def rows_of(sets: Sequence[DataSet]) -> str:
     """The numbers of sets by role and of rows, in words."""
     roles = Counter(dataset.role for dataset in sets)
     rows = sum(dataset.size("train") for dataset in sets)
-    return f"{len(sets)} sets ({', '.join(f'{count} {role}' for role, count in roles.items())}), {rows:,} rows"
+    of_roles = ", ".join(f"{count} {role}" for role, count in roles.items())
+    return f"{counted(len(sets), 'set')} ({of_roles}), {counted(rows, 'row')}"
