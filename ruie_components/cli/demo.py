@@ -13,6 +13,7 @@ from rich.markup import escape
 from ruie_components.cli import show
 from ruie_components.cli.console import console
 from ruie_components.cli.options import ModelOptions, chat_model, model_options
+from ruie_components.errors import RuieError
 from ruie_components.prompts import TASK_NAMES
 from ruie_components.selection import Selector
 from ruie_components.starter import starter_store
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from ruie_components.chat import ChatModel
     from ruie_components.extraction import ExtractionResult
 
-
+_TITLE = "ruie demo"
+_HEAD = 2000  # bytes of a page, among which is its title
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ruie-components" / "demo.sqlite"
 
 
@@ -65,12 +67,16 @@ def demo(
     ] = None,
     model_option: ModelOptions = None,
     k: Annotated[int, typer.Option("-k", "--k", min=0, help="Number of demonstrations.")] = 2,
-    report: Annotated[Path, typer.Option(help="The HTML report to write.")] = Path("report.html"),
+    report: Annotated[
+        Path, typer.Option(help="The HTML report to write. Only an earlier report of this command is replaced.")
+    ] = Path("report.html"),
 ) -> None:
     """Run one input for each task through retrieval, prompt, chat model and grounding, offline if need be."""
     from ruie_components import report as pages
     from ruie_components.extraction import Extractor
 
+    if report.exists() and not _is_own(report):
+        raise RuieError(f"{report} exists and is not a report of `ruie demo`: give another --report")
     with ExitStack() as stack:
         answering, lead = _chat_model(model, model_option, stack)
         store = stack.enter_context(closing(starter_store()))
@@ -81,12 +87,19 @@ def demo(
         results = Extractor(store, answering, selector=Selector(), k=k).extract_many(queries)
     for query, outcome in zip(queries, results, strict=True):
         _show(query, outcome)
-    written = pages.write(report, results, title="ruie demo", lead=lead)
+    written = pages.write(report, results, title=_TITLE, lead=lead)
     console.print(f"\nReport: {written.resolve()}", markup=False, soft_wrap=True)
     failed = [outcome.error for outcome in results if outcome.error]
     if failed:
         console.print(f"[bold red]{len(failed)} of {len(results)} inputs failed:[/] {escape(failed[0])}")
         raise typer.Exit(1)
+
+
+def _is_own(report: Path) -> bool:
+    if not report.is_file():
+        return False
+    with report.open("rb") as page:
+        return f"<title>{_TITLE}</title>".encode() in page.read(_HEAD)
 
 
 def _show(query: Query, outcome: ExtractionResult) -> None:

@@ -26,6 +26,20 @@ def test_demo_shows_all_four_tasks_and_writes_the_report(ruie, tmp_path):
     assert (tmp_path / "report.html").read_text("utf-8").count("<article ") == 4
 
 
+def test_demo_replaces_only_its_own_report(ruie, tmp_path):
+    page = tmp_path / "report.html"
+    for content in "mine", "<title>Extractions</title>":
+        page.write_text(content, "utf-8")
+        status, out, err = ruie("demo", "--model", "baseline")
+        assert (status, out) == (1, "")
+        assert "report.html exists and is not a report of `ruie demo`: give another --report" in err
+        assert page.read_text("utf-8") == content
+    page.unlink()
+    for k in "0", "1":
+        assert ruie("demo", "--model", "baseline", "-k", k)[0] == 0
+    assert "1 demonstration, best first" in page.read_text("utf-8")
+
+
 def test_index_then_retrieve_prompt_and_extract(ruie, pool):
     first = json.loads(ruie("index", pool, "--store", "s", "--json")[1])
     again = json.loads(ruie("index", pool, "--store", "s", "--json")[1])
