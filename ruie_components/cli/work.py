@@ -369,8 +369,9 @@ def extract(
     failed = sum(result.error is not None for result in results)
     truncated = sum(result.usage.truncated for result in results)
     unanswered = sum(result.unanswered for result in results)
+    resumed = sum(result.resumed for result in results)
     if out is not None and as_json:
-        told = {"out": str(out), "results": len(results), "failed": failed}
+        told = {"out": str(out), "results": len(results), "resumed": resumed, "failed": failed}
         write_json(console, {**told, "truncated": truncated, "unanswered": unanswered}, indent=2)
     elif out is not None and (unfinished := show.counts(0, truncated, unanswered)):
         errors.print(f"{unfinished}; the same command asks again", style="yellow", markup=False, soft_wrap=True)
@@ -382,7 +383,7 @@ def extract(
         )
         raise typer.Exit(1)
     if out is not None and not as_json:
-        _say_where(out, resume or out, len(results))
+        _say_where(out, resume or out, len(results), resumed)
 
 
 def _complete_results(out: Path) -> Path:
@@ -418,9 +419,12 @@ def _check_own(path: Path, extractor: Extractor, overwrite: bool) -> None:
         )
 
 
-def _say_where(out: Path, resume: Path, count: int) -> None:
+def _say_where(out: Path, resume: Path, count: int, resumed: int) -> None:
     with resume.open("rb") as lines:
         others = sum(1 for _ in lines) - count
     after = f", after {others:,} of other texts" if others > 0 and resume == out else ""
     complete = "" if resume == out else f"; complete results in {resume}"
-    errors.print(f"{counted(count, 'result')} in {out}{after}{complete}", markup=False, soft_wrap=True)
+    before = f", {resumed:,} of them from before" if resumed else ""
+    if count and resumed == count:
+        before = ", all from before, so the model was not called"
+    errors.print(f"{counted(count, 'result')} in {out}{before}{after}{complete}", markup=False, soft_wrap=True)

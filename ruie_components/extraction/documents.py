@@ -290,7 +290,8 @@ def merge(plan: Plan, results: Sequence[ExtractionResult]) -> DocumentResult:
     parts = tuple(ChunkResult(*each) for each in zip(plan.chunks, results, strict=True))
     if plan.is_whole:
         (result,) = results
-        whole = {name: getattr(result, name) for name in ("extraction", "prompt", "usage", "error", "confidence")}
+        names = ("extraction", "prompt", "usage", "error", "confidence", "resumed")
+        whole = {name: getattr(result, name) for name in names}
         return DocumentResult(**whole, id=query.id, metadata=dict(query.metadata), chunks=parts)
     merged = _Merged(query)
     for part in parts:
@@ -304,6 +305,7 @@ def merge(plan: Plan, results: Sequence[ExtractionResult]) -> DocumentResult:
         id=query.id,
         metadata=dict(query.metadata),
         confidence=merged.confidence,
+        resumed=all(result.resumed for result in results),
         chunks=parts,
     )
 

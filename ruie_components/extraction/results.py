@@ -103,6 +103,7 @@ class ExtractionResult:
         confidence: The confidence of each of ``extraction.annotations``, if the model returns token probabilities or
             ``Extractor.agree`` was called; else empty.
         chunk_demonstrations: The demonstrations of each chunk, if the text was cut; there is no ``prompt`` then.
+        resumed: Whether an earlier run asked for the answer, which was read from the file ``resume``. Not compared.
     """
 
     extraction: Extraction
@@ -113,6 +114,7 @@ class ExtractionResult:
     metadata: dict[str, Any] = field(default_factory=dict)
     confidence: tuple[Confidence, ...] = ()
     chunk_demonstrations: tuple[ChunkDemonstrations, ...] = ()
+    resumed: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         # as in Prompt: some serializers return tuples as lists

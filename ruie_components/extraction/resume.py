@@ -104,7 +104,7 @@ class ResumeFile:
                 prompt = self._write_prompt(query, demonstrations)
                 extraction = Extraction.model_validate(row["extraction"])
                 sure = confidence_of(row)
-                result = ExtractionResult(extraction, prompt, Usage(**row["usage"]), confidence=sure)
+                result = ExtractionResult(extraction, prompt, Usage(**row["usage"]), confidence=sure, resumed=True)
             except (KeyError, TypeError, ValueError):
                 continue  # deleted, edited, or written by another version
             if is_finished(result):

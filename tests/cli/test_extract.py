@@ -17,13 +17,14 @@ def test_extract_reads_files_and_goes_on_where_it_stopped(ruie, pool, tmp_path):
     ruie("index", pool, "--store", "s")
     status, _, err = ruie("extract", "--file", pool, "-s", "s", "--out", "found.jsonl")
     assert status == 0, err
+    assert err.endswith("90 results in found.jsonl\n")
     lines = (tmp_path / "found.jsonl").read_text("utf-8").splitlines()
     asked = [json.loads(line)["text"] for line in pool.read_text("utf-8").splitlines()]
     assert [json.loads(line)["extraction"]["text"] for line in lines] == asked
     ruie("extract", "--file", pool, "-s", "s", "--out", "found.jsonl")
     assert (tmp_path / "found.jsonl").read_text("utf-8").splitlines() == lines
     _, _, err = ruie("extract", "--file", pool, "-s", "s", "--out", "found.jsonl")
-    assert err.endswith("90 results in found.jsonl\n")
+    assert err.endswith("90 results in found.jsonl, all from before, so the model was not called\n")
     status, _, err = ruie("extract", "--file", pool, "-s", "s", "--out", "found.jsonl", "-k", "1")
     assert status == 1
     assert "found.jsonl holds 90 results made with another model or other settings" in err
@@ -36,6 +37,26 @@ def test_extract_reads_files_and_goes_on_where_it_stopped(ruie, pool, tmp_path):
         "Oslo is in Norway.",
         "Lima is in Peru.",
     ]
+
+
+def test_extract_says_how_many_results_are_from_before(ruie, tmp_path):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("Fly me to Oslo.\nLima is in Peru.\n", "utf-8")
+    for out in "found.jsonl", "spans.csv":
+        command = ("extract", "--file", "texts.txt", "--out", out, *BASELINE)
+        beside = "; complete results in spans.csv.results.jsonl" if out == "spans.csv" else ""
+        assert ruie(*command)[2].endswith(f"2 results in {out}{beside}\n")
+        told = f"2 results in {out}, all from before, so the model was not called{beside}\n"
+        assert ruie(*command)[2].endswith(told)
+    with texts.open("a", encoding="utf-8") as file:
+        file.write("Bonn is on the Rhine.\n")
+    command = ("extract", "--file", "texts.txt", "--out", "found.jsonl", *BASELINE)
+    assert ruie(*command)[2].endswith("3 results in found.jsonl, 2 of them from before\n")
+    assert json.loads(ruie(*command, "--json")[1])["resumed"] == 3
+    long = ("extract", "--file", "texts.txt", "--out", "chunked.jsonl", *BASELINE, "--chunk-tokens", "100")
+    texts.write_text("It rained. " * 200 + "\nFly me to Oslo.\n", "utf-8")
+    assert ruie(*long)[2].endswith("2 results in chunked.jsonl\n")
+    assert ruie(*long)[2].endswith("2 results in chunked.jsonl, all from before, so the model was not called\n")
 
 
 def test_a_text_can_be_piped_in(ruie):
@@ -212,7 +233,8 @@ def test_truncated_and_empty_answers_are_said_at_the_end(ruie, tmp_path, monkeyp
     status, _, err = ruie("extract", "--file", "in.txt", "--out", "o.jsonl", *BASELINE)
     assert (status, f"{said}; the same command asks again" in err) == (0, True), err
     status, out, _ = ruie("extract", "--file", "in.txt", "--out", "o.jsonl", *BASELINE, "--json")
-    assert json.loads(out) == {"out": "o.jsonl", "results": 3, "failed": 0, "truncated": 1, "unanswered": 1}
+    told = {"out": "o.jsonl", "results": 3, "resumed": 1, "failed": 0, "truncated": 1, "unanswered": 1}
+    assert json.loads(out) == told
 
 
 @pytest.mark.parametrize(
