@@ -17,6 +17,11 @@ def test_tokens_are_words_or_single_characters_by_script(text, tokens):
     assert tokenize(text) == tokens
 
 
+def test_a_text_in_ascii_has_the_same_tokens_beside_another_script():
+    every = "".join(map(chr, range(128)))
+    assert [*tokenize(every), "北"] == tokenize(f"{every} 北")
+
+
 @pytest.mark.parametrize(
     ("text", "start", "end", "cuts"),
     [

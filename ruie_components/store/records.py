@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -10,7 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from ruie_components import prompts
 from ruie_components.errors import StoreError, explain
@@ -107,10 +107,18 @@ def document(example: Example) -> str:
     return prompts.render_demonstration(example)
 
 
+class _TextAndSchema(TypedDict):
+    text: str
+    schema: tuple[str, ...]
+
+
+_ROW = TypeAdapter(_TextAndSchema)
+
+
 def _text_and_schema(row: str) -> tuple[str, tuple[str, ...]]:
-    """The text and the labels of a row as JSON: ten times as fast as reading the whole example."""
-    values = json.loads(row)
-    return str(values["text"]), tuple(values["schema"])
+    """The text and the labels of a row as JSON: much faster than reading the whole example."""
+    values = _ROW.validate_json(row)
+    return values["text"], values["schema"]
 
 
 _remembered = lru_cache(maxsize=_REMEMBERED)(_text_and_schema)
