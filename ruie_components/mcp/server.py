@@ -11,10 +11,11 @@ from typing import Any
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from ruie_components._version import __version__
 from ruie_components.errors import RuieError
+from ruie_components.errors import explain as explain_error
 from ruie_components.extraction import ExtractionResult, Extractor
 from ruie_components.store import DemonstrationStore
 from ruie_components.tokenization import tokenize
@@ -100,6 +101,24 @@ class Explanation(BaseModel):
     tokens: int = Field(description="Estimated tokens of the prompt.")
 
 
+class _Server(MCPServer[Any]):
+    """A server that explains wrong arguments of a call as the rest of the package explains wrong values."""
+
+    async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
+        """Call a tool.
+
+        Raises:
+            ToolError: As the base class does; wrong arguments by name, each with what is allowed.
+        """
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if not isinstance(cause := error.__cause__, ValidationError):
+                raise
+            # the base class logs the names of the wrong arguments by the cause
+            raise ToolError(f"Error executing tool {name}: {explain_error(cause, whole='')}") from cause
+
+
 def create_server(extractor: Extractor, *, read_only: bool = False) -> MCPServer[Any]:
     """An MCP server over one pool and one chat model.
 
@@ -112,7 +131,7 @@ def create_server(extractor: Extractor, *, read_only: bool = False) -> MCPServer
     ```
     """
     store, retriever = extractor.store, extractor.retriever
-    server: MCPServer[Any] = MCPServer(
+    server = _Server(
         name="ruie",
         title="ruie-components",
         version=__version__,
@@ -193,6 +212,8 @@ def _tool_errors() -> Iterator[None]:
     """Turn wrong calls and model failures into errors that the caller can read."""
     try:
         yield
+    except ValidationError as error:
+        raise ToolError(explain_error(error, whole="")) from error
     except (RuieError, ValueError, TypeError) as error:
         raise ToolError(str(error)) from error
     except Exception as error:  # of the model, which may be anyone's

@@ -115,6 +115,37 @@ async def test_what_a_caller_did_wrong_is_an_answer(extractor):
         assert task.is_error
 
 
+@pytest.mark.parametrize(
+    ("tool", "arguments", "message"),
+    [
+        pytest.param("extract", {}, "text: Field required", id="missing"),
+        pytest.param(
+            "extract", {"text": TEXT, "task": "X"}, "task: Input should be 'NER', 'RE', 'ED' or 'EAE'", id="choice"
+        ),
+        pytest.param("retrieve", {"text": TEXT, "k": "many"}, "k: Input should be a valid integer", id="number"),
+        pytest.param(
+            "extract",
+            {"text": TEXT, "labels": ["city", 3], "event": {"type": "trip"}},
+            "labels[1]: Input should be a valid string; event.trigger: Field required",
+            id="two inside of others",
+        ),
+        pytest.param(
+            "add_example",
+            {"example": ADA | {"entities": [{"type": "person", "text": "Ada", "start": 1, "end": 4}]}},
+            "example: span 'Ada' is not the text at 1:4; found 'da '",
+            id="whole",
+        ),
+    ],
+)
+async def test_wrong_arguments_are_named_with_what_is_allowed(extractor, tool, arguments, message):
+    async with Client(create_server(extractor)) as client:
+        answer = await client.call_tool(tool, arguments)
+    assert answer.is_error
+    assert answer.content[0].text.startswith(f"Error executing tool {tool}: {message}")
+    assert "pydantic" not in answer.content[0].text
+    assert "\n" not in answer.content[0].text
+
+
 async def test_a_read_only_server_adds_nothing(extractor):
     async with Client(create_server(extractor, read_only=True)) as client:
         assert "add_example" not in {tool.name for tool in (await client.list_tools()).tools}
