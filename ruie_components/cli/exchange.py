@@ -20,6 +20,7 @@ from ruie_components.formats import Import, ImportReport, LabelMapping, formats,
 from ruie_components.formats.graphml import write_graphml
 from ruie_components.formats.importing import export as export_examples
 from ruie_components.formats.label_studio import LabelStudioFormat, interface_beside
+from ruie_components.formats.registry import format_names
 from ruie_components.formats.table import COLUMNS, span_rows
 from ruie_components.integers import counted
 from ruie_components.progress import track
@@ -55,8 +56,7 @@ def import_annotations(
     format: Annotated[  # noqa: A002
         str | None,
         typer.Option(
-            help="jsonl, ie-instructions, conll, brat, label-studio, doccano, prodigy, docbin, huggingface, "
-            "langextract or gliner. Default: guessed by content.",
+            help=f"The format: {format_names()}. Default: guessed by content.",
             show_default=False,
         ),
     ] = None,
@@ -165,8 +165,7 @@ def export(
     format: Annotated[  # noqa: A002
         str | None,
         typer.Option(
-            help="jsonl, csv, docbin, label-studio, brat, graphml, doccano, prodigy, conll, huggingface, langextract, "
-            "gliner, ie-instructions. Default: by the ending of --to.",
+            help=f"The format: {format_names(*_OUT_ONLY)}. Default: by the ending of --to.",
             show_default=False,
         ),
     ] = None,
@@ -191,7 +190,7 @@ def export(
         raise typer.BadParameter("give either a file or --store", param_hint="FILE")
     name = format or next((each for end, each in _ENDINGS.items() if to.name.lower().endswith(end)), None)
     if name is None or name not in (*formats(), *_OUT_ONLY):
-        known = ", ".join([*formats(), *_OUT_ONLY])
+        known = format_names(*_OUT_ONLY)
         if name is None:
             raise typer.BadParameter(
                 f"the name {to.name} does not say which format to write: name one of {known}", param_hint="--format"

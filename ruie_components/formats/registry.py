@@ -47,6 +47,12 @@ def formats() -> dict[str, Format]:
     return named | {each.name: each for each in _BUILT_IN if each.name not in named}
 
 
+def format_names(*more: str) -> str:
+    """The names of all formats, and of ``more``, in alphabetical order, for messages and help; loads no format."""
+    names = {each.name for each in _BUILT_IN} | {entry.name for entry in entry_points(group=ENTRY_POINTS)}
+    return ", ".join(sorted(names.union(more)))
+
+
 def get_format(name: str) -> Format:
     """A format by its name.
 
@@ -54,7 +60,7 @@ def get_format(name: str) -> Format:
         ValueError: There is no such format; the message lists them.
     """
     if name not in formats():
-        raise ValueError(f"there is no format {name!r}; formats are {', '.join(formats())}")
+        raise ValueError(f"there is no format {name!r}; formats are {format_names()}")
     return formats()[name]
 
 
@@ -87,6 +93,6 @@ def guess_format(path: str | Path, *, encoding: str | None = None) -> Format:
     else:
         about = "Texts without annotations are for ruie extract and ruie suggest; tables of annotations can't be read."
     raise RowError(
-        f"{path}: its format is not recognized. {about} Name it with --format (format=): {', '.join(formats())}. "
+        f"{path}: its format is not recognized. {about} Name it with --format (format=): {format_names()}. "
         f"A file in another encoding than UTF-8 needs --encoding (encoding=)."
     )

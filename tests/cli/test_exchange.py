@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from ruie_components import DemonstrationStore, Example
-from ruie_components.formats import Import, export, read_examples, write_examples
+from ruie_components.formats import Import, export, formats, read_examples, write_examples
 
 TEXTS = ["Ada met Bob in Rome.", "Bob flew to Oslo.", "Nothing happened."]
 
@@ -86,6 +86,15 @@ def test_wrong_use(ruie, tmp_path, arguments, status, message):
     write_examples(tmp_path / "a.jsonl", EXAMPLES)
     code, _, err = ruie(*arguments)
     assert (code, message in " ".join(err.split())) == (status, True), err
+
+
+@pytest.mark.parametrize(("command", "more"), [("import", ()), ("export", ("csv", "graphml"))])
+def test_help_and_errors_list_the_formats_in_one_order(ruie, tmp_path, command, more):
+    names = ", ".join(sorted([*formats(), *more]))
+    assert f"The format: {names}. Default" in " ".join(ruie(command, "--help")[1].replace("│", " ").split())
+    write_examples(tmp_path / "a.jsonl", EXAMPLES)
+    _, _, err = ruie(command, "a.jsonl", "--to", "b", "--format", "xml")
+    assert f"there is no format 'xml'; formats are {names}" in " ".join(err.replace("│", " ").split())
 
 
 def test_another_encoding_is_named(ruie, tmp_path):

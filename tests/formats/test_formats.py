@@ -283,7 +283,7 @@ def test_a_wrong_mapping_says_why(tmp_path, name, content, message):
         ("a.jsonl", '{"text":"A","spans":[]}\n{"text":"A","spans":[{"start":"0","end":1}]}\n{"text":"E","spans":[]}',
          "line 2: spans[0]: expected integers as offsets, got '0'"),
         ("a.json", '[{"tokens":["A"],"tags":["B-p"]},\n{"tokens":["A"],"tags":[]},\n{"tokens":["E"],"tags":["O"]}]',
-         "line 2: tags: 0 tags for 1 tokens"),
+         "line 2: tags: 0 tags for 1 token"),
         ("a.json", '[{"text":"A","extractions":[]},\n{"text":"A","extractions":[{"extraction_class":"p"}]},\n'
          '{"text":"E","extractions":[]}]', "line 2: extractions[0].extraction_text: expected a text, got nothing"),
         ("a.json", '[{"sentence":"A","relations":[]},\n{"sentence":"A","relations":[{"type":"r","head":{"name":"A"}}'
@@ -328,7 +328,7 @@ def test_an_unknown_file_is_named_with_what_it_holds(tmp_path):
         Import([path])
     with pytest.raises(RowError, match="no such file"):
         Import([tmp_path / "b.json"])
-    with pytest.raises(ValueError, match="no format 'xml'; formats are docbin, brat"):
+    with pytest.raises(ValueError, match="no format 'xml'; formats are brat, conll"):
         Import([path], format="xml")
 
 
