@@ -58,6 +58,18 @@ def test_a_few_lost_rows_are_only_counted(poor, monkeypatch):
     assert noticed.repaired == 0
 
 
+def test_of_a_sample_a_part_is_enough_if_it_finds_every_row():
+    client = chromadb.EphemeralClient()
+    collection = client.create_collection("good-graph", embedding_function=None)
+    try:
+        ids = [f"{number:04}" for number in range(2000)]
+        collection.add(ids=ids, embeddings=np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32))
+        assert check_written(collection, ids) == index_check.IndexCheck(64, 0, 0)
+        assert check_written(collection, ids[:100]) == index_check.IndexCheck(100, 0, 0)
+    finally:
+        client.delete_collection("good-graph")
+
+
 def test_a_small_write_looks_up_its_own_rows_only(poor):
     collection, ids = poor
     assert check_written(collection, ids[:20]).checked == 20
@@ -128,7 +140,7 @@ def test_rows_are_looked_up_where_searches_use_the_index(encoder, indexed):
     with DemonstrationStore.create(map(row, range(250)), encoder=encoder, progress=False) as store:
         assert store.index_check.checked == 0
         store.add(map(row, range(250, 400)))
-        assert store.index_check.checked == 256  # a sample of all rows: none was looked up before
+        assert store.index_check.checked == 64  # a part of a sample of all rows: none was looked up before
         assert store.index_check.recall == 1
         store.add(map(row, range(400, 420)))
         assert store.index_check.checked == 20
@@ -147,7 +159,7 @@ def test_after_a_write_that_failed_all_rows_are_looked_up(encoder, indexed):
         assert store.count() == 1000
         relation = Example(task="RE", text="Ada met Bob.", labels=["meet"])
         store.add([relation])  # of another task than the rows that nothing looked up
-        assert store.index_check.checked == 256  # a sample of all rows
+        assert store.index_check.checked == 64  # a part of a sample of all rows
         store.add([row(2001)])
         assert store.index_check.checked == 1
 
