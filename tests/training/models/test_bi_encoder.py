@@ -13,7 +13,7 @@ import torch
 from ruie_training.data.groups import GroupRows, Groups
 from ruie_training.data.rendering import passage_of, search_query_of
 from ruie_training.errors import TrainingError
-from ruie_training.models import losses
+from ruie_training.models import losses, trainers
 from ruie_training.models.bi_encoder import freeze_positions, load_bi_encoder, prefixes, train_bi_encoder
 from ruie_training.models.cross_encoder import check_positions, load_cross_encoder
 from ruie_training.models.losses import distillation_loss
@@ -86,6 +86,13 @@ def test_bf16_trains_without_a_gpu_and_its_loss_is_exact(transformer_folder, agr
     monkeypatch.setattr(losses, "distillation_loss", seen)
     trained(transformer_folder, agreed, tmp_path, settings(optimisation={"precision": "bf16", "steps": 1}))
     assert {each.dtype for each in scores} == {torch.float32}
+
+
+def test_fp16_without_a_gpu_is_refused(transformer_folder, agreed, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainers, "_uses_cpu", lambda: True)
+    chosen = settings(optimisation={"precision": "fp16"})
+    with pytest.raises(TrainingError, match=r'precision = "fp16" needs a GPU, and none is available: give "bf16"'):
+        trained(transformer_folder, agreed, tmp_path, chosen)
 
 
 def test_every_column_gets_its_prefix():

@@ -332,6 +332,17 @@ def test_a_catalog_without_a_set_to_measure_names_section_and_condition(tiny, st
         plan(Context(tiny, tmp_path / "data", tmp_path / "run", progress=False))
 
 
+@pytest.mark.parametrize("section", ["distil", "reward", "models.language_model"])
+def test_fp16_is_refused_without_a_gpu_before_anything_runs(starter_data, tmp_path, monkeypatch, section):
+    monkeypatch.setattr("ruie_training.models.trainers._uses_cpu", lambda: True)
+    path = tmp_path / "own.toml"
+    path.write_text(f'extends = "tiny"\nname = "own"\n[{section}.optimisation]\nprecision = "fp16"\n', "utf-8")
+    context = Context(read_recipe(path), starter_data, tmp_path / "run", progress=False)
+    with pytest.raises(RunError, match=rf'can\'t run: \[{section}.optimisation\] precision = "fp16" needs a GPU'):
+        run(context)
+    assert not (tmp_path / "run").exists()
+
+
 def test_too_few_rows_for_one_step_are_refused_before_anything_runs(starter_data, tmp_path):
     with gzip.open(starter_data / "NER" / "starter" / "train.jsonl.gz", "rt", encoding="utf-8") as lines:
         rows = [{**json.loads(line), "dataset": "own"} for line in lines][:30]

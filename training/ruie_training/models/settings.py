@@ -29,7 +29,7 @@ class Optimisation(Section):
     weight_decay: float = Field(0.0, ge=0)
     """Of AdamW."""
     precision: Literal["float32", "bf16", "fp16"] = "float32"
-    """Of the computation."""
+    """Of the computation. ``fp16`` needs a GPU."""
     checkpoint_steps: Positive = 500
     """Steps between two checkpoints."""
     log_steps: Positive = 50

@@ -31,7 +31,11 @@ def training_arguments(
 
     The last, smaller batch of an epoch is left out: the loss compares all rows of a batch, and every process needs
     the same number.
+
+    Raises:
+        TrainingError: This machine can't compute in the precision.
     """
+    check_precision(optimisation)
     arguments = {
         "output_dir": str(folder / "checkpoints"),
         "max_steps": optimisation.steps,
@@ -65,6 +69,21 @@ def _uses_cpu() -> bool:
     if torch.cuda.is_available():
         return False
     return Process.from_environment().world > 1 or not torch.accelerator.is_available()
+
+
+def check_precision(optimisation: Optimisation, section: str = "") -> None:
+    """Check that this machine can compute in a training's precision.
+
+    Args:
+        optimisation: How a model is trained.
+        section: The section of the recipe, such as ``distil.optimisation``, for the message.
+
+    Raises:
+        TrainingError: ``fp16`` without a GPU, where the trainer would compute in float32 without a word.
+    """
+    if optimisation.precision == "fp16" and _uses_cpu():
+        key = f"[{section}] precision" if section else "precision"
+        raise TrainingError(f'{key} = "fp16" needs a GPU, and none is available: give "bf16" or "float32"')
 
 
 def check_batch(rows: int, what: str, batch_size: int) -> None:

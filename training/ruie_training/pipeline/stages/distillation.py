@@ -40,8 +40,11 @@ class DistillationStage(Stage[Distil]):
             check_groups(settings.groups, mined_per_query(recipe), self.name, MINED_KEYS)
 
     def check(self, context: Context) -> None:
-        """The starting model must exist, and there must be queries for one step."""
+        """The starting model must exist, and there must be queries for one step, in a precision of this machine."""
+        from ruie_training.models.trainers import check_precision
+
         settings = self.settings(context.recipe)
+        check_precision(settings.optimisation, f"{self.name}.optimisation")
         check_source(settings.model, "[distil] model", own=(SCRATCH, EMBEDDED))
         check_queries(context, self.name, settings.optimisation.batch_size)
 

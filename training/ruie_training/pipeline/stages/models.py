@@ -33,8 +33,13 @@ class ModelsStage(Stage[Models]):
         return {**super().content(recipe), "layout": _layout(recipe)}
 
     def check(self, context: Context) -> None:
-        """The teacher of the token vectors must exist."""
-        encoder = self.settings(context.recipe).encoder
+        """The teacher of the token vectors must exist, and this machine must have the language model's precision."""
+        from ruie_training.models.trainers import check_precision
+
+        settings = self.settings(context.recipe)
+        if settings.language_model:
+            check_precision(settings.language_model.optimisation, f"{self.name}.language_model.optimisation")
+        encoder = settings.encoder
         if isinstance(encoder, StaticModel) and encoder.teacher:
             check_source(encoder.teacher.model, "[models.encoder.teacher] model")
 

@@ -45,8 +45,11 @@ class RewardStage(Stage[Reward]):
         check_groups(settings.groups, scored_per_query(recipe), self.name, SCORED_KEYS)
 
     def check(self, context: Context) -> None:
-        """The starting model must exist, and there must be queries for one step."""
+        """The starting model must exist, and there must be queries for one step, in a precision of this machine."""
+        from ruie_training.models.trainers import check_precision
+
         settings = self.settings(context.recipe)
+        check_precision(settings.optimisation, f"{self.name}.optimisation")
         check_source(settings.model, "[reward] model", own=(SCRATCH,))
         check_queries(context, self.name, settings.optimisation.batch_size)
 
