@@ -60,10 +60,10 @@ def check_all(collection: Any, advance: Callable[[int], None] = lambda _: None) 
 def check_written(collection: Any, written: Sequence[str]) -> IndexCheck:
     """Look up the written rows, of many an evenly spread sample, and of a large sample a part first.
 
-    If that part finds no lost row, it is enough. If the sample loses more than 5%, all written rows are looked up, and the index is repaired; a look-up takes about
-    as long as writing, and a repair looks up all at least once more. Fewer are only counted: linking a few rows again
-    costs others their links. Of more than 20,000 rows only the sample is looked up. A write can also make the index
-    lose rows that were there before; ``check_all`` finds those.
+    If that part finds no lost row, it is enough. If the sample loses more than 5%, all written rows are looked up, and
+    the index is repaired; a look-up takes about as long as writing, and a repair looks up all at least once more. Fewer
+    are only counted: linking a few rows again costs others their links. Of more than 20,000 rows only the sample is
+    looked up. A write can also make the index lose rows that were there before; ``check_all`` finds those.
     """
     size = min(len(written), max(_SAMPLE, round(_SHARE * len(written))), _LARGEST_SAMPLE)
     checked = [written[index] for index in np.linspace(0, len(written) - 1, size, dtype=int)] if size else []
