@@ -26,6 +26,11 @@ MAX_ROWS = 20_000
 """The maximum number of training rows; a larger pool is sampled."""
 
 
+def held_out(texts: int) -> int:
+    """The number of texts that the only fold of a pool of so many texts holds out."""
+    return min(HELD_OUT, max(texts // 5, 1))
+
+
 @dataclass(frozen=True)
 class Pool:
     """The examples of a pool, of all its tasks."""
@@ -106,10 +111,7 @@ class Pool:
         draw = np.random.default_rng(seed)
         texts = draw.permutation(size)[self.text]  # a number per text
         count = min(limit, 5 if len(self) <= SMALL else 3 if len(self) <= MIDDLE else 1)
-        if count == 1:
-            tested = [texts < min(HELD_OUT, max(size // 5, 1))]
-        else:
-            tested = [texts % count == fold for fold in range(count)]
+        tested = [texts < held_out(size)] if count == 1 else [texts % count == fold for fold in range(count)]
         folds = []
         for part in tested:
             queries = np.flatnonzero(part)

@@ -15,6 +15,7 @@ from ruie_components.adaptation import Pool
 from ruie_components.adaptation.adam import LazyAdam
 from ruie_components.adaptation.training import divergence
 from ruie_components.encoders import load_encoder
+from ruie_components.errors import AdaptationError
 
 
 @pytest.mark.parametrize("kind", ["static_folder", "transformer_folder"])
@@ -31,6 +32,27 @@ def test_a_checkpoint_is_trained_by_the_same_call(kind, request, starter_rows, t
         with DemonstrationStore.open(path) as store:
             assert store.encoder.fingerprint == fingerprint
             assert json.loads((tmp_path / "out" / "encoder.json").read_text())["adapted_from"] == source.name
+
+
+def test_a_pool_that_is_too_small_for_a_checkpoint_is_told_by_its_rows(transformer_folder, starter_rows, tmp_path):
+    source = load_encoder(str(transformer_folder))
+    for count in (10, 12):
+        told = rf"the pool has {count} NER rows, and at least 13 rows of one task, with different texts, are needed"
+        with DemonstrationStore.create(starter_rows("NER")[:count], encoder=source, progress=False) as store:
+            with pytest.raises(AdaptationError, match=told) as caught:
+                store.adapt(steps=1, out=tmp_path / "out")
+            assert "recipe" not in str(caught.value)
+    with DemonstrationStore.create(starter_rows("NER")[:13], encoder=source, progress=False) as store:
+        assert store.adapt(steps=1, measure_only=True).gains
+
+
+def test_a_teacher_with_few_scores_is_told_by_its_candidates(transformer_folder, starter_rows):
+    pool = starter_rows("NER")[:40]
+    ids = [example.content_id for example in pool]
+    rows = [(query, [name for name in ids if name != query][:4], [1.0, 2.0, 3.0, 4.0]) for query in ids]
+    encoder = AdaptableCheckpoint(load_encoder(str(transformer_folder)), Pool(pool), rows, steps=1)
+    with pytest.raises(AdaptationError, match=r"more than 4 candidates with a score .* and 10 are needed"):
+        encoder.train(np.arange(40), lambda _: None)
 
 
 def test_a_checkpoint_reads_the_teacher_s_files_that_static_vectors_read(transformer_folder, starter_rows, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruie_components.adaptation import PairScorer, Pool, ScoredCandidates, TeacherSource, score_candidates
+from ruie_components.adaptation.pool import held_out
 from ruie_components.adaptation.teachers import read_scored
 from ruie_components.encoders import SentenceTransformersEncoder
 from ruie_components.encoders.folder import EncoderConfig
+from ruie_components.errors import AdaptationError
+from ruie_components.integers import counted
 from ruie_training.data.candidates import Candidates, best_first, by_id
 from ruie_training.errors import TrainingError
 from ruie_training.models.bi_encoder import load_bi_encoder, train_bi_encoder
@@ -83,11 +87,13 @@ class AdaptableCheckpoint:
     def train(self, rows: Rows, advance: Callable[[int], None]) -> SentenceTransformersEncoder:
         """Train the encoder on these rows."""
         kept = {self._pool.examples[row].content_id for row in rows}
+        scored = _among(self._scored, kept)
+        self._check_candidates(scored)
         with tempfile.TemporaryDirectory() as scratch:
             model = load_bi_encoder(self._encoder.name, self._settings)
             train_bi_encoder(
                 model,
-                _among(self._scored, kept),
+                scored,
                 self._examples,
                 self._settings,
                 Path(scratch),
@@ -96,6 +102,29 @@ class AdaptableCheckpoint:
             )
             advance(self.steps)
             return self._loaded(Path(scratch) / "model")
+
+    def _check_candidates(self, scored: Candidates) -> None:
+        """Check that a query has enough candidates for a group.
+
+        Raises:
+            AdaptationError: The pool has too few rows, or the teacher has scored too few of them.
+        """
+        groups = self._settings.groups
+        needed = groups.top + groups.size - 1
+        if (found := max(map(len, scored.candidate_ids))) >= needed:
+            return
+        texts = next(count for count in itertools.count(1) if count - held_out(count) > needed)
+        if all(len(rows) < texts for rows in self._pool.tasks.values()):
+            held = ", ".join(counted(len(rows), f"{task} row") for task, rows in self._pool.tasks.items())
+            raise AdaptationError(
+                f"the pool has {held}, and at least {texts} rows of one task, with different texts, are needed to "
+                f"adapt a checkpoint: a fifth is held out, and each of the others is compared with {needed} more. "
+                "Annotate more, or adapt the embedded encoder."
+            )
+        raise AdaptationError(
+            f"no row of the pool has more than {counted(found, 'candidate')} with a score among the rows to train on, "
+            f"and {needed} are needed to adapt a checkpoint: give a teacher that scores more pairs, or annotate more."
+        )
 
     def _loaded(self, folder: Path) -> SentenceTransformersEncoder:
         settings = self._settings
