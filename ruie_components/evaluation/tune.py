@@ -4,6 +4,9 @@ Successive halving (Jamieson and Talwalkar 2016): all settings answer a few inpu
 on. Every round includes the inputs of the previous one, whose answers are known. The default is never eliminated.
 Finally the winner and the default answer inputs of no round, so that they are not tested on the inputs by which the
 winner was chosen. Rows with equal texts are all in the pool, all in the rounds, or all in the final test.
+
+Where the calls don't suffice for all settings, those that differ from the default in the fewest choices are tried. Each
+choice of the default was made by F1, so another one rarely gains, and two at once still more rarely.
 """
 
 from __future__ import annotations
@@ -207,7 +210,9 @@ class _Search:
             TunedSettings(method=method, k=k, order=order, answer_format=answer_format, mode=mode)
             for method, k, order, answer_format, mode in product(methods, ks, orders, formats, modes)
         ]
-        self._possible = [self.default, *(one for one in grid if one != self.default)]
+        others = [one for one in grid if one != self.default]
+        random.Random(seed).shuffle(others)  # noqa: S311 - no secret
+        self._possible = [self.default, *sorted(others, key=self._distance)]
         self.data = split_pool(store, task, inputs=calls, seed=seed, least=_LEAST_ROWS)
         self.task = self.data.task
         allowed = int((1 - _SEARCH_SHARE) * calls) // 2
@@ -226,14 +231,17 @@ class _Search:
             )
 
     def _schedule(self, calls: int) -> tuple[list[TunedSettings], list[Round]]:
-        """The settings that the calls allow, drawn by the seed, and the rounds."""
+        """The settings that the calls allow, the most like the default first, and the rounds."""
         most = len(self._possible)
         while most >= 2:
             if (rounds := _rounds(most, calls, len(self.search_inputs))) is not None:
-                drawn = random.Random(self._seed).sample(self._possible[1:], most - 1)  # noqa: S311 - no secret
-                return [self.default, *drawn], rounds
+                return self._possible[:most], rounds
             most = min(most - 1, most * 3 // 4)
         return [self.default], []
+
+    def _distance(self, settings: TunedSettings) -> int:
+        """In how many choices settings differ from the default."""
+        return sum(getattr(settings, name) != getattr(self.default, name) for name in TunedSettings.model_fields)
 
     def planned(self) -> TuningPlan:
         plan = TuningPlan(tuple(self.settings), tuple(self.rounds), len(self.test_inputs), len(self._possible))

@@ -61,6 +61,17 @@ def test_rounds_halve_the_settings_within_the_budget():
     assert _rounds(4, 1000, 30)[-1].inputs == 30
 
 
+def test_with_few_calls_the_settings_most_like_the_default_are_tried(store):
+    plan = plan_tuning(store, CopyBaseline(), calls=160)
+    default, *others = plan.settings
+    assert default == TunedSettings()
+    choices = [set(other) - set(default) for other in others]
+    assert 1 < len(others) < plan.possible - 1
+    assert [len(each) for each in choices] == sorted(len(each) for each in choices)
+    assert {name for each in choices if len(each) == 1 for name, _ in each} == {"method", "k", "order", "answer_format"}
+    assert {one.k for one in others} == {4, 8}
+
+
 def test_a_better_format_is_found_and_tested_on_other_inputs(store, tmp_path):
     Picky.calls = 0
     with closing(AnswerCache(tmp_path / "a.sqlite")) as cache:
