@@ -28,26 +28,27 @@
     status.textContent = `${shown} of ${articles.length} shown`;
   }
 
-  // Arcs from the head of each relation to its tail, drawn once a text comes into view.
+  // Arcs from the head of each relation to its tail, drawn once a text comes into view. An arc from line to line would
+  // cross words; the numbers of the tags connect these two.
   function drawArcs(text) {
     text.querySelector("svg")?.remove();
-    const heads = [...text.querySelectorAll("[data-head]")];
-    if (!heads.length) return;
-    text.classList.add("arcs");
+    const first = (span) => span.getClientRects()[0]; // of a wrapped span its first line
+    const pairs = [...text.querySelectorAll("[data-head]")]
+      .map((head) => [head, text.querySelector(`[data-tail="${head.dataset.head}"]`)])
+      .filter(([head, tail]) => tail && Math.abs(first(head).top - first(tail).top) < 4);
+    text.classList.toggle("arcs", pairs.length > 0);
+    if (!pairs.length) return;
     const origin = text.getBoundingClientRect();
     const space = "http://www.w3.org/2000/svg";
     const svg = document.createElementNS(space, "svg");
     svg.setAttribute("aria-hidden", "true");
-    heads.forEach((head) => {
-      const tail = text.querySelector(`[data-tail="${head.dataset.head}"]`);
-      if (!tail) return;
-      const [a, b] = [head.getClientRects()[0], tail.getClientRects()[0]]; // of a wrapped span its first line
-      const [x1, y1] = [a.left + Math.min(a.width, 24) / 2 - origin.left, a.top - origin.top];
-      const [x2, y2] = [b.left + Math.min(b.width, 24) / 2 - origin.left, b.top - origin.top];
-      const rise = Math.min(30, 10 + Math.abs(x2 - x1) / 12);
-      const top = Math.min(y1, y2) - rise;
+    pairs.forEach(([head, tail]) => {
+      const [a, b] = [first(head), first(tail)];
+      const y = a.top - origin.top;
+      const [x1, x2] = [a, b].map((box) => box.left + Math.min(box.width, 24) / 2 - origin.left);
+      const top = y - Math.min(30, 10 + Math.abs(x2 - x1) / 12);
       const path = document.createElementNS(space, "path");
-      path.setAttribute("d", `M${x1},${y1} C${x1},${top} ${x2},${top} ${x2},${y2} m-4,-6 l4,6 l4,-6`);
+      path.setAttribute("d", `M${x1},${y} C${x1},${top} ${x2},${top} ${x2},${y} m-4,-6 l4,6 l4,-6`);
       svg.append(path);
     });
     text.prepend(svg);
@@ -58,7 +59,7 @@
   });
   document.querySelectorAll(".result-text").forEach((text) => observer.observe(text));
   addEventListener("resize", () => {
-    document.querySelectorAll(".text.arcs").forEach(drawArcs);
+    document.querySelectorAll(".result-text").forEach(drawArcs);
   });
 
   // A button shows and hides what follows it. The browser's own search shows it too, before it scrolls there.
