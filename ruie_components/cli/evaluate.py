@@ -155,6 +155,7 @@ def extraction(
     from ruie_components.evaluation.experiment import run_cost
     from ruie_components.evaluation.predictors import correlation_table, correlations
     from ruie_components.evaluation.tables import calibration_table, rows, table, write_results
+    from ruie_components.selection import DEFAULT_K
 
     if (data is None) == (store is None) or (data is not None and not sets):
         raise typer.BadParameter("give --data with --sets, or --store")
@@ -183,7 +184,7 @@ def extraction(
                     param_hint="--confidence",
                 )
         plan = Plan(
-            measured_on, models, selection or ("bm25", "similarity"), k or (8,), orders,
+            measured_on, models, selection or ("bm25", "similarity"), k or (DEFAULT_K,), orders,
             answer_format or (AnswerFormat.LINEAR,), [one.value_or_none for one in hold or [HoldOption.NONE]], seed,
             by_encoder,
         )  # fmt: skip

@@ -26,6 +26,7 @@ from ruie_components.labels import label_counts, label_f1, label_recall
 from ruie_components.progress import track
 from ruie_components.prompts import AnswerFormat, Order, Prompt
 from ruie_components.scoring import Counts, Mode, Score, score
+from ruie_components.selection import DEFAULT_K
 from ruie_components.tokenization import tokenize
 from ruie_components.types import Example
 
@@ -136,7 +137,7 @@ class Plan:
     sets: Sequence[EvaluationSet]
     models: Sequence[ChatModel]
     selections: Sequence[str] = ("bm25", "similarity")
-    ks: Sequence[int] = (8,)
+    ks: Sequence[int] = (DEFAULT_K,)
     orders: Sequence[Order] = (Order.SIMILAR_LAST,)
     formats: Sequence[AnswerFormat] = (AnswerFormat.LINEAR,)
     holds: Sequence[Hold | None] = (None,)

@@ -1,5 +1,5 @@
 """Selection: chooses the k demonstrations of a prompt from a pool."""
 
-from ruie_components.selection.selector import Method, Selector
+from ruie_components.selection.selector import DEFAULT_K, Method, Selector
 
-__all__ = ["Method", "Selector"]
+__all__ = ["DEFAULT_K", "Method", "Selector"]

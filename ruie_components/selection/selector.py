@@ -29,6 +29,9 @@ from ruie_components.selection.own_task import distances, similar
 from ruie_components.selection.voting import vote_many
 from ruie_components.types import Demonstration, Query, Reason, Task
 
+DEFAULT_K = 8
+"""The number of demonstrations unless another is given."""
+
 
 class Method(StrEnum):
     """How demonstrations are chosen."""
@@ -74,7 +77,7 @@ class Selector:
     """
 
     method: Method | str = Method.SIMILARITY
-    k: int = 8
+    k: int = DEFAULT_K
     fetch_k: int | None = None
     score_threshold: float | None = None
     lambda_mult: float = 0.5

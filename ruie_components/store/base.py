@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from ruie_components.encoders import Encoder, load_encoder
 from ruie_components.errors import StoreError
 from ruie_components.progress import track
-from ruie_components.selection import Selector
+from ruie_components.selection import DEFAULT_K, Selector
 from ruie_components.store import reading, reindexing
 from ruie_components.store.candidates import StoreSource
 from ruie_components.store.collections import kept_descriptions, pools, set_descriptions
@@ -339,7 +339,7 @@ class DemonstrationStore:
             kept = [kept_descriptions(pool.connection, each) for each in pool.collections.values()]
         return {label: text for each in kept for label, text in each.items()}
 
-    def search(self, query: Query, k: int = 8) -> list[Demonstration]:
+    def search(self, query: Query, k: int = DEFAULT_K) -> list[Demonstration]:
         """The ``k`` examples that ``Selector("similarity")`` chooses: the most similar of the query's task, best first.
 
         The query's own text is never among them. Examples of another event type or schema come last; see ``Selector``.
@@ -354,7 +354,7 @@ class DemonstrationStore:
         """
         return self.search_many([query], k)[0]
 
-    def search_many(self, queries: Sequence[Query], k: int = 8) -> list[list[Demonstration]]:
+    def search_many(self, queries: Sequence[Query], k: int = DEFAULT_K) -> list[list[Demonstration]]:
         """``search`` for many queries, which are encoded and searched together: several times as fast as one by one."""
         return Selector("similarity", k=k).select_many(self, queries)
 

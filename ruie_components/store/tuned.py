@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ruie_components.errors import StoreError, explain
 from ruie_components.prompts import AnswerFormat, Order
-from ruie_components.selection import Method
+from ruie_components.selection import DEFAULT_K, Method
 from ruie_components.store.collections import kept_settings, set_settings
 from ruie_components.store.open_pool import OpenPool
 from ruie_components.types import Task
@@ -23,7 +23,7 @@ class TunedSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Method = Method.SIMILARITY
-    k: int = Field(default=8, ge=0, le=1000)
+    k: int = Field(default=DEFAULT_K, ge=0, le=1000)
     order: Order = Order.SIMILAR_LAST
     answer_format: AnswerFormat = AnswerFormat.LINEAR
     mode: Literal["completion", "chat"] | None = None
