@@ -248,4 +248,7 @@ def _say(summary: Summary, out: Path, *, as_json: bool) -> None:
     if summary.failed and (error := _first_error(out)):
         errors.print(f"the first failure: {error}", style="yellow", markup=False, soft_wrap=True)
     if summary.stopped:
-        errors.print(f"stopped by {summary.stopped}; the same command resumes", style="yellow", markup=False)
+        errors.print(
+            f"stopped by {summary.stopped}; the same command with a higher one resumes",
+            style="yellow", markup=False, soft_wrap=True,
+        )  # fmt: skip

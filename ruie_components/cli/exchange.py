@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict
@@ -203,16 +204,17 @@ def export(
         if interface and interface.exists():
             raise RuieError(f"{interface} exists, and is written beside {to}: give another --to, or --overwrite")
     failed = 0
+    left_out: dict[str, int] = {}
     descriptions: dict[str, str] = {}
     if file is not None:
-        examples, failed = _of_file(results_file(file))
+        examples, failed, left_out = _of_file(results_file(file))
     else:
         examples, descriptions = _of_store(store, pool, encoder)
     if task:
         examples = [example for example in examples if example.task in task]
     if not examples:
         raise RuieError("there are no examples to export")
-    notes = _write(to, name, examples)
+    notes = left_out | _write(to, name, examples)
     if name == "jsonl":
         write_descriptions(to, descriptions)
     if as_json:
@@ -239,22 +241,29 @@ def _of_store(store: str | None, pool: str, encoder: str | None) -> tuple[list[E
         return list(_counted(opened.examples(), advance)), opened.label_descriptions()
 
 
-def _of_file(path: Path) -> tuple[list[Example], int]:
-    """The examples of a file of results or examples, and the number of failed results."""
+def _of_file(path: Path) -> tuple[list[Example], int, dict[str, int]]:
+    """The examples of a file of results or examples, the number of failed results, and notes on others left out."""
     _, first = next(iter(read_rows(path)), ("", {}))
     if "extraction" not in first:
-        return list(Import([path], strict=True)), 0
+        return list(Import([path], strict=True)), 0, {}
     from ruie_components.extraction.results import read_results
 
-    results = read_results(path)
-    examples = []
-    for number, result in enumerate(results, start=1):
-        if result.error is None:
+    examples: list[Example] = []
+    failed, left_out = 0, Counter[str]()
+    for number, result in enumerate(read_results(path), start=1):
+        extraction = result.extraction
+        if result.error is not None:
+            failed += 1
+        elif not extraction.text.strip():
+            left_out["results without a text are left out"] += 1
+        elif extraction.task is Task.EAE and not extraction.events:
+            left_out["results whose event is not in the text are left out"] += 1
+        else:
             try:
                 examples.append(result.to_example())
             except ValueError as error:
                 raise RowError(f"{path}, result {number}: {error}") from error
-    return examples, len(results) - len(examples)
+    return examples, failed, dict(left_out)
 
 
 def _write(to: Path, name: str, examples: list[Example]) -> dict[str, int]:

@@ -58,6 +58,31 @@ def test_a_corpus_names_its_first_failure_and_its_folder_is_a_file_of_results(ru
     assert (status, "the first failure: " in err, "no answer about Lima" in err) == (1, True, True), err
     assert ruie("report", "run", "--out", "page.html")[1] == "2 results in page.html.\n"
     assert ruie("export", "run", "--to", "spans.csv")[1] == "1 example in spans.csv (csv).\n"
+
+
+def test_results_that_are_no_examples_are_left_out_of_an_export_and_counted(ruie, tmp_path):
+    folder = tmp_path / "articles"
+    folder.mkdir()
+    for name, text in {"a.txt": "Fly me to Oslo.", "b.txt": "\n"}.items():
+        (folder / name).write_text(text, "utf-8")
+    assert ruie("extract", "articles", "--out", "run", *BASELINE)[0] == 0
+    status, out, err = ruie("export", "run", "--to", "run.json", "--format", "label-studio")
+    assert (status, out.splitlines()[0]) == (0, "1 example in run.json (label-studio)."), err
+    assert "note: results without a text are left out (1)" in err
+    event = ("--task", "EAE", "--event", "attack: bombed", "--label", "place")
+    assert ruie("extract", "They attacked the town.", *event, "--out", "e.jsonl")[0] == 0
+    status, _, err = ruie("export", "e.jsonl", "--to", "e.json", "--format", "label-studio")
+    assert (status, "there are no examples to export" in err) == (1, True), err
+
+
+def test_a_budget_says_what_resumes_the_run(ruie, tmp_path):
+    (tmp_path / "in.txt").write_text("Fly me to Oslo.\nFly me to Lima.\n", "utf-8")
+    command = ("extract", "in.txt", "--out", "run", *BASELINE, "--max-calls")
+    for _ in range(2):  # the second run spends nothing
+        status, _, err = ruie(*command, "1")
+        assert (status, "the budget of 1 call; the same command with a higher one resumes" in err) == (1, True), err
+    status, _, err = ruie(*command, "2")
+    assert (status, "2 documents in run; 1 of them from before" in err) == (0, True), err
     status, _, err = ruie("report", ".", "--out", "page.html")
     assert (status, ". is a folder without results.jsonl" in err) == (1, True), err
 
