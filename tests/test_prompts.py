@@ -82,6 +82,12 @@ def test_an_input_over_the_budget_is_an_error_that_says_so():
         prompts.build_prompt(Query(task="NER", text="a" * 2_000_000, labels=["person"]), max_tokens=4096)
 
 
+def test_a_budget_below_the_instruction_does_not_ask_for_a_smaller_text():
+    with pytest.raises(PromptTooLongError, match=r"the labels alone.* the budget is 10: raise") as over:
+        prompts.build_prompt(Query(task="NER", text="Bob ran.", labels=["person"]), max_tokens=10)
+    assert "split it" not in str(over.value)
+
+
 @pytest.mark.parametrize(
     ("strategy", "expected"),
     [

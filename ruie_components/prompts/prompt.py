@@ -149,10 +149,16 @@ def build_prompt(
         opening = _described(opening, query, descriptions, room, count_tokens)
     tokens = count_tokens(opening) + needed
     if max_tokens is not None and tokens > max_tokens:
+        without_text = tokens - count_tokens(query.text)
+        if without_text >= max_tokens:  # a smaller text would not help
+            raise PromptTooLongError(
+                f"the instruction and the labels alone take about {without_text:,} tokens, and the budget is "
+                f"{max_tokens:,}: raise --max-tokens (max_tokens=), or ask for fewer labels."
+            )
         raise PromptTooLongError(
             f"the instruction and the input alone take about {tokens:,} tokens, and the budget is {max_tokens:,}. "
-            f"The input has {len(query.text):,} characters: split it into smaller texts, or raise --max-tokens "
-            f"(max_tokens=)."
+            f"The input has {counted(len(query.text), 'character')}: split it into smaller texts, or raise "
+            f"--max-tokens (max_tokens=)."
         )
     kept: list[Demonstration] = []
     for demonstration in (*fixed, *demonstrations):
