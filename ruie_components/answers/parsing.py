@@ -19,6 +19,7 @@ from ruie_components.answers.label_matcher import LabelMatcher, skip_bullet
 from ruie_components.answers.loose_json import Value
 from ruie_components.answers.thoughts import Thought
 from ruie_components.errors import AnswerError
+from ruie_components.integers import counted
 from ruie_components.prompts import NOTHING, one_line
 from ruie_components.types import Demonstration, Extraction, Query, Rejected, Rejection
 
@@ -352,7 +353,7 @@ def _check(extraction: Extraction, parsed: ParsedAnswer) -> None:
     shown = "; ".join(_describe(part) for part in extraction.rejected[:3])
     more = f"; and {len(extraction.rejected) - 3} more" if len(extraction.rejected) > 3 else ""
     raise AnswerError(
-        f"{len(extraction.rejected)} part(s) of the answer can't be used: {shown}{more}", extraction.answer
+        f"{counted(len(extraction.rejected), 'part')} of the answer can't be used: {shown}{more}", extraction.answer
     )
 
 
