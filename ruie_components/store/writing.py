@@ -15,7 +15,7 @@ from ruie_components.store.connections import Connection, chroma_errors
 from ruie_components.store.open_pool import OpenPool
 from ruie_components.types import Example, Task
 
-_BATCH = 1000  # rows per write; Chroma's limit is larger
+_BATCH = 2000  # rows per write; Chroma's limit is larger, and every write takes time of its own
 _ALL_IDS = 16  # reading the ids of so many times as many rows takes less time than looking up the ids of a batch
 
 

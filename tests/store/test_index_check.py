@@ -150,17 +150,17 @@ def test_rows_are_looked_up_where_searches_use_the_index(encoder, indexed):
 
 def test_after_a_write_that_failed_all_rows_are_looked_up(encoder, indexed):
     def broken():
-        yield from map(row, range(1500))
+        yield from map(row, range(2500))
         raise RuntimeError("no more")
 
     with DemonstrationStore.create((), encoder=encoder, progress=False) as store:
         with pytest.raises(RuntimeError, match="no more"):
             store.add(broken())
-        assert store.count() == 1000
+        assert store.count() == 2000
         relation = Example(task="RE", text="Ada met Bob.", labels=["meet"])
         store.add([relation])  # of another task than the rows that nothing looked up
         assert store.index_check.checked == 64  # a part of a sample of all rows
-        store.add([row(2001)])
+        store.add([row(2501)])
         assert store.index_check.checked == 1
 
 

@@ -415,13 +415,13 @@ def test_a_row_without_an_example_is_named(tmp_path, encoder):
 
 def test_a_failed_write_keeps_what_was_written_before(tmp_path, encoder):
     def broken():
-        yield from (ner(f"Ada {number} slept.") for number in range(1200))
+        yield from (ner(f"Ada {number} slept.") for number in range(2200))
         raise RuntimeError("the reader failed")
 
     with pytest.raises(RuntimeError, match="the reader failed"):
         DemonstrationStore.create(broken(), tmp_path, encoder=encoder, progress=False)
     with DemonstrationStore.open(tmp_path, encoder=encoder) as store:
-        assert store.count() == 1000
+        assert store.count() == 2000
 
 
 class LosesRows:

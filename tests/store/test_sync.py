@@ -113,13 +113,13 @@ def test_descriptions_outlive_the_task_that_had_them(encoder):
 
 def test_a_write_that_failed_is_checked_when_the_pool_is_opened_again(tmp_path, encoder):
     def broken():
-        yield from (ner(f"Ada {number} slept.") for number in range(1500))
+        yield from (ner(f"Ada {number} slept.") for number in range(2500))
         raise RuntimeError("no more")
 
     with pytest.raises(RuntimeError, match="no more"):
         DemonstrationStore.create(broken(), tmp_path, encoder=encoder)
     with DemonstrationStore.open(tmp_path, encoder=encoder) as store:
-        assert store.count() == store.index_check.checked == 1000
+        assert store.count() == store.index_check.checked == 2000
         store.add([ner("Bob slept.")])
     with DemonstrationStore.open(tmp_path, encoder=encoder) as store:
         assert store.index_check.checked == 0
