@@ -12,7 +12,7 @@ def main(count: int) -> None:
     asked = queries(count)
     with DemonstrationStore.open(OURS) as store:
         for method in ("similarity", "label-vote"):
-            selector = Selector(method)
+            selector = Selector(method, k=8)
             selector.select_many(store, asked[:5])
             begin = time.perf_counter()
             alone = [selector.select(store, query) for query in asked]

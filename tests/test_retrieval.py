@@ -3,6 +3,7 @@
 import pytest
 
 from ruie_components import DemonstrationRetriever, DemonstrationStore, Query, Selector, StoreError
+from ruie_components.selection import DEFAULT_K
 from ruie_components.store import TunedSettings
 from ruie_components.types import EventQuery
 
@@ -95,9 +96,9 @@ def test_tuned_settings_that_are_not_used_are_named(caplog):
     with DemonstrationStore.create(EXAMPLES, pool="several", progress=False) as store:
         store.set_tuned("RE", TunedSettings(k=3))
         assert DemonstrationRetriever(store, task="RE").selector.k == 3
-        assert DemonstrationRetriever(store, task="NER").selector.k == 8
+        assert DemonstrationRetriever(store, task="NER").selector.k == DEFAULT_K
         assert not caplog.messages
-        assert DemonstrationRetriever(store).selector.k == 8
+        assert DemonstrationRetriever(store).selector.k == DEFAULT_K
         (message,) = caplog.messages
         assert "chose for RE are not used: pool 'several' holds several tasks; give task='RE'" in message
 
@@ -115,7 +116,7 @@ def test_wrong_arguments_are_refused_at_once(store):
 @pytest.mark.parametrize(
     ("options", "given", "count"),
     [
-        ({}, {}, 5),
+        ({}, {}, DEFAULT_K),
         ({"k": 3}, {}, 3),
         ({"selector": Selector(k=2)}, {}, 2),
         ({"selector": Selector("bm25", k=2), "k": 1}, {}, 1),

@@ -92,7 +92,7 @@ def extraction(
             show_default=False,
         ),
     ] = None,
-    k: Annotated[list[int] | None, typer.Option("-k", "--k", min=1, help="Repeat it. Default: 8.")] = None,
+    k: Annotated[list[int] | None, typer.Option("-k", "--k", min=1, help="Repeat it. Default: 4.")] = None,
     order: Annotated[
         list[Order] | None,
         typer.Option(

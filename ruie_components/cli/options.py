@@ -66,7 +66,7 @@ EventOption = Annotated[
 ]
 K = Annotated[
     int | None,
-    typer.Option("-k", "--k", min=0, help="Number of demonstrations. Default: as tuned, else 8.", show_default=False),
+    typer.Option("-k", "--k", min=0, help="Number of demonstrations. Default: as tuned, else 4.", show_default=False),
 ]
 Method = Annotated[
     str | None,

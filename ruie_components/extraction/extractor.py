@@ -52,7 +52,7 @@ class Extractor:
         store: The pool of demonstrations.
         model: A name such as ``"ollama:llama3.1:8b"`` (see ``load_chat_model``), a LangChain chat model, a LlamaIndex
             LLM, a ``ChatModel``, or a function from a list of ``(role, content)`` pairs to the answer's text.
-        k: The number of demonstrations; 0 for none. Default: the selector's own, which is 8 by default.
+        k: The number of demonstrations; 0 for none. Default: the selector's own, which is 4 by default.
         selector: How demonstrations are chosen. Default, also of ``k``, ``answer_format`` and ``order``: the settings
             that ``ruie tune`` chose for this pool, else ``Selector()``.
         task: The task of inputs without one. Default: the pool's only task.

@@ -31,7 +31,7 @@ class RUIERetriever(BaseRetriever):
 
     Key init args:
         store: The pool of demonstrations.
-        k: The number of documents. Default: the selector's, else as tuned, else 8.
+        k: The number of documents. Default: the selector's, else as tuned, else 4.
         task, labels, event: Defaults of inputs; each call can override them. The task defaults to the pool's only task,
         the labels to all its labels. Event argument extraction needs the event: ``EventQuery``.
         selector: How demonstrations are chosen. Default: as tuned, else ``Selector()``.

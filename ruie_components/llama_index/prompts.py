@@ -44,7 +44,7 @@ def few_shot_prompt(
 
     Args:
         store: The pool.
-        k: The number of demonstrations. Default: the selector's, else as tuned, else 8.
+        k: The number of demonstrations. Default: the selector's, else as tuned, else 4.
         task: The task. Default: the pool's only task.
         labels: The labels to extract. Default: all of the pool.
         event: For EAE, the event whose arguments to extract.

@@ -11,6 +11,7 @@ from rich.console import Console
 from ruie_components import DemonstrationStore, Extraction
 from ruie_components.cli import show
 from ruie_components.extraction import ExtractionResult, Usage
+from ruie_components.selection import DEFAULT_K
 from ruie_components.starter import starter_examples
 from ruie_components.store.tuned import TunedSettings
 
@@ -59,7 +60,7 @@ def test_index_then_retrieve_prompt_and_extract(ruie, pool):
     status, out, _ = ruie("extract", "Fly from Oslo to Lima.", "-s", "s", "-l", "city", "--json")
     row = json.loads(out)
     assert {span["text"] for span in row["extraction"]["entities"]} == {"Oslo", "Lima"}
-    assert len(row["demonstrations"]) == 8
+    assert len(row["demonstrations"]) == DEFAULT_K
 
 
 def test_one_thing_is_told_in_the_singular(ruie, pool, tmp_path):
@@ -310,6 +311,7 @@ import sys
 sys.modules |= dict.fromkeys(["torch", "transformers", "sentence_transformers", "datasets", "sklearn", "numba"])
 from ruie_components import DemonstrationStore
 from ruie_components.cli.app import main
+from ruie_components.selection import DEFAULT_K
 from ruie_components.starter import starter_examples
 with DemonstrationStore.create(starter_examples("NER"), path="s") as store:
     pass

@@ -73,7 +73,7 @@ def test_a_text_and_a_file_are_one_too_many(ruie, pool):
 
 def test_a_table_of_spans(ruie, tmp_path):
     (tmp_path / "texts.txt").write_text('She, "Eva", flew to Lima.\nnothing\n', "utf-8")
-    status, _, err = ruie("extract", "--file", "texts.txt", "-t", "NER", "--out", "spans.csv")
+    status, _, err = ruie("extract", "--file", "texts.txt", "-t", "NER", "-k", "8", "--out", "spans.csv")
     assert status == 0
     assert "2 results in spans.csv; complete results in spans.csv.results.jsonl" in err
     rows = list(csv.DictReader((tmp_path / "spans.csv").read_text("utf-8").splitlines()))

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from ruie_components import DemonstrationStore
+from ruie_components.selection import DEFAULT_K
 
 
 def test_report_shows_finished_results_with_their_demonstrations_and_gold_annotations(ruie, pool, tmp_path):
@@ -19,7 +20,12 @@ def test_report_shows_finished_results_with_their_demonstrations_and_gold_annota
     summary = json.loads(out)
     assert (status, summary["results"], summary["gold"]) == (0, 12, 10), err
     page = (tmp_path / "a.html").read_text("utf-8")
-    assert page.count("<article ") == page.count("8 demonstrations, best first") == page.count("The prompt<") == 12
+    assert (
+        page.count("<article ")
+        == page.count(f"{DEFAULT_K} demonstrations, best first")
+        == page.count("The prompt<")
+        == 12
+    )
     assert page.count("Gold annotations</h3>") == 10
     assert page.count('no-gold-annotations"') == 3  # two results and the filter
     assert f"F1 {summary['f1']:.1%}" in page

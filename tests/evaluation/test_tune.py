@@ -13,9 +13,10 @@ from ruie_components.evaluation import AnswerCache
 from ruie_components.evaluation.tune import Round, _rounds, _Search, plan_tuning, tune
 from ruie_components.prompts import AnswerFormat, Order
 from ruie_components.retrieval import DemonstrationRetriever
+from ruie_components.selection import DEFAULT_K
 from ruie_components.store import TunedSettings
 
-BEST = TunedSettings(method="similarity", k=4, order="similar-first", answer_format="json")
+BEST = TunedSettings(method="similarity", k=3, order="similar-first", answer_format="json")
 
 
 class Picky(CopyBaseline):
@@ -62,7 +63,7 @@ def test_rounds_halve_the_settings_within_the_budget():
 
 
 def test_with_few_calls_the_settings_most_like_the_default_are_tried(store):
-    plan = plan_tuning(store, CopyBaseline(), calls=160)
+    plan = plan_tuning(store, CopyBaseline(), calls=300)
     default, *others = plan.settings
     assert default == TunedSettings()
     choices = [set(other) - set(default) for other in others]
@@ -89,19 +90,19 @@ def test_a_better_format_is_found_and_tested_on_other_inputs(store, tmp_path):
 
 
 class ShortContext(CopyBaseline):
-    """The baseline, whose context holds four demonstrations."""
+    """The baseline, whose context holds two demonstrations."""
 
     name = "short"
 
     def complete(self, prompt, *, constraint=None):
-        if len(prompt.demonstrations) > 4:
+        if len(prompt.demonstrations) > 2:
             raise PromptTooLongError("the prompt has more tokens than the context")
         return super().complete(prompt)
 
 
 def test_settings_that_the_context_does_not_hold_lose_and_end_nothing(store):
-    found = tune(store, ShortContext(), progress=False, **arguments(calls=100))
-    assert found.winner.k == 4
+    found = tune(store, ShortContext(), progress=False, **arguments(calls=100, ks=[2]))
+    assert found.winner.k == 2
     assert found.default_f1.value == 0 < found.winner_f1.value
     assert found.failures >= found.test_inputs
 
@@ -178,7 +179,7 @@ def test_what_was_tuned_is_the_default(store):
     store.set_tuned("NER", BEST)
     assert store.tuned() == store.tuned("NER") == BEST
     retriever = DemonstrationRetriever(store)
-    assert (retriever.selector.method, retriever.selector.k) == ("similarity", 4)
+    assert (retriever.selector.method, retriever.selector.k) == ("similarity", 3)
     extractor = Extractor(store, "baseline")
     assert (extractor.order, extractor.answer_format) == (Order.SIMILAR_FIRST, AnswerFormat.JSON)
     told = Extractor(store, "baseline", k=2, answer_format="linear")
@@ -186,7 +187,7 @@ def test_what_was_tuned_is_the_default(store):
     assert len(told.extract("Ada slept.").demonstrations) == 2
     store.set_tuned("NER", None)
     assert store.tuned() is None
-    assert DemonstrationRetriever(store).selector.k == 8
+    assert DemonstrationRetriever(store).selector.k == DEFAULT_K
 
 
 def test_what_can_not_be_read_is_an_error(store):

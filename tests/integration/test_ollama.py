@@ -15,6 +15,7 @@ from ruie_components.chat.ollama import OllamaChat, PromptCutWarning
 from ruie_components.extraction import AnswerTruncatedWarning, Extractor
 from ruie_components.langchain import create_extraction_chain, load_chat_model
 from ruie_components.prompts import build_prompt
+from ruie_components.selection import DEFAULT_K
 
 from ..pool import QUERIES, found
 from .ollama_server import OllamaServer, tokens
@@ -97,7 +98,7 @@ async def test_all_ways_to_ask_say_the_same(model, server, store):
     assert "".join(chunk.text for chunk in model.stream(messages)) == whole.text
     assert "".join([chunk.text async for chunk in model.astream(messages)]) == whole.text
     roles = [message["role"] for message in server.chats[0]["messages"]]
-    assert roles == ["system", *["user", "assistant"] * 5, "user"]
+    assert roles == ["system", *["user", "assistant"] * DEFAULT_K, "user"]
     for body in server.chats:
         assert body["options"] == {"num_ctx": 4096, "num_predict": 1024, "temperature": 0.0}
 
