@@ -97,7 +97,7 @@ for name in ("open", "create") if closed else uses:
         print(name, "hangs")
         process.kill()
 if not closed:
-    print(store.add([Example(task="NER", text="new", labels=["person"])]), len(store.search(query)))
+    print(store.add([Example(task="NER", text="new", labels=["person"])]), len(store.search(query, 8)))
 """
 
 

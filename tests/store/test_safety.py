@@ -207,7 +207,7 @@ examples = [Example(task="NER", text=f"Ada {n} slept.", labels=["person"]) for n
 for path in (None, folder):
     with DemonstrationStore.create(examples, path, encoder=encoder or None) as store:
         store.add([Example(task="NER", text="Cy slept.", labels=["person"])])
-        assert len(store.search(Query(task="NER", text="Bob slept.", labels=["person"]))) == 6
+        assert len(store.search(Query(task="NER", text="Bob slept.", labels=["person"]), 8)) == 6
         store.delete([examples[0].content_id])
 DemonstrationStore.open(folder, encoder=encoder or None).close()
 print(seen)
@@ -246,7 +246,7 @@ made = {first: makers[first]()}
 for name in makers:
     made.setdefault(name, None)
     made[name] = made[name] or makers[name]()
-print([len(store.search(query)) for store in made["ours"]], [c.name for c in made["theirs"][0].list_collections()])
+print([len(store.search(query, 8)) for store in made["ours"]], [c.name for c in made["theirs"][0].list_collections()])
 print([collection.name for collection in made["theirs"][1].list_collections()])
 """
 
@@ -263,7 +263,7 @@ import sys
 from ruie_components import DemonstrationStore, Example, Query, StoreError
 path, encoder = sys.argv[1:]
 with DemonstrationStore.open(path, encoder=encoder) as store:
-    found = store.search(Query(task="NER", text="Bob slept.", labels=["person"]))
+    found = store.search(Query(task="NER", text="Bob slept.", labels=["person"]), 8)
     print(store.count(), len(found), len(list(store.examples())))
     try:
         store.add([Example(task="NER", text="new", labels=["person"])])
