@@ -43,7 +43,7 @@ LARGEST_UNTRAINED = 0.1
 """The largest fraction of a pool's rows that its adapted encoder may not have been trained on.
 
 A large pool is measured in one fold. Where that holds out no more than this, the encoder that was measured is taken:
-training another one on all rows takes as long again, for a difference of -0.1 to 0.4 label F1@8 on two dev pools
+training another one on all rows takes as long again, for a difference of -0.1 to 0.4 label F1@8 on four dev pools
 (``benchmarks/README.md``).
 """
 
