@@ -190,7 +190,7 @@ def _changed(old: Any, copy: Any, ids: list[str], size: int) -> set[str]:
 
 
 def _embed(connection: Connection, old: Any, copy: Any, ids: Sequence[str], encoder: Encoder) -> None:
-    rows = old.get(ids=list(ids), include=["metadatas", "documents"])
+    rows = old.get(ids=list(ids), include=["metadatas"])
     examples = [
         records.from_json(row_id, (metadata or {}).get(records.EXAMPLE), connection.location)
         for row_id, metadata in zip(rows["ids"], rows["metadatas"], strict=True)
@@ -198,7 +198,6 @@ def _embed(connection: Connection, old: Any, copy: Any, ids: Sequence[str], enco
     copy.upsert(
         ids=rows["ids"],
         embeddings=encoder.encode_examples(examples),
-        documents=rows["documents"],
         metadatas=rows["metadatas"],
     )
 

@@ -122,7 +122,6 @@ class Writer:
         rows = {
             "ids": list(new),
             "embeddings": pool.encoder.encode_examples(list(new.values())),
-            "documents": [records.document(example) for example in new.values()],
             "metadatas": [records.metadata(example) for example in new.values()],
         }
         labels = dict.fromkeys(label for each in new.values() for label in each.labels)

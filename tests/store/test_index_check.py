@@ -1,5 +1,7 @@
 """Rows that the approximate index loses are noticed and linked anew."""
 
+import json
+
 import chromadb
 import numpy as np
 import pytest
@@ -104,8 +106,8 @@ def recall(collection, vectors: np.ndarray, k: int) -> float:
     """How many of the k nearest rows to every 20th row the index finds, by exact search."""
     queries = vectors[::20]
     exact = np.argsort(-(queries @ vectors.T), axis=1)[:, :k]
-    answer = collection.query(query_embeddings=queries, n_results=k, include=["documents"])
-    texts = [{int(text.rpartition("Input: ")[2].split()[0].strip('"')) for text in row} for row in answer["documents"]]
+    answer = collection.query(query_embeddings=queries, n_results=k, include=["metadatas"])
+    texts = [{int(json.loads(each["example"])["text"]) for each in row} for row in answer["metadatas"]]
     return float(np.mean([len(found & set(best)) / k for found, best in zip(texts, exact, strict=True)]))
 
 
@@ -211,8 +213,8 @@ def test_the_graph_has_more_links_than_chromas_and_is_searched_more_widely(adapt
         "plain-graph", embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
     )
     try:
-        documents = [f'Input: "{number}" ' for number in range(2000)]
-        plain.add(ids=documents, embeddings=vectors, documents=documents)
+        rows = [{"example": json.dumps({"text": str(number)})} for number in range(2000)]
+        plain.add(ids=[str(number) for number in range(2000)], embeddings=vectors, metadatas=rows)
         assert recall(collection, vectors, 8) > 0.99
         # a plain graph of these rows has 0.86 to 0.92, and of the first 8 rows 0.957 to 0.998, by chance of its build
         assert recall(collection, vectors, 80) > 0.99 > recall(plain, vectors, 80)
