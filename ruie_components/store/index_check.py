@@ -22,7 +22,7 @@ _ROUNDING = 1e-5
 _ROUNDS = 6  # of a repair, and of look-ups of all rows
 _WORTH_ANOTHER = 0.8  # stop after a round that leaves more of the lost rows: linking again also cuts links of others
 _SAMPLE, _SHARE = 256, 0.01  # rows checked after a write: this share of it, but at least this many
-_GLANCE = 64  # rows of a sample that are looked up first: where 5% are lost, 26 of 27 samples have one of them
+_GLANCE = 64  # rows looked up first, or the share: where 5% are lost, 26 of 27 samples of 64 have one of them
 _LARGEST_SAMPLE = 2_000
 _MANY = 0.05  # lost rows of a sample for which all written rows are looked up
 _LARGEST_WHOLE = 20_000
@@ -58,16 +58,17 @@ def check_all(collection: Any, advance: Callable[[int], None] = lambda _: None) 
 
 
 def check_written(collection: Any, written: Sequence[str]) -> IndexCheck:
-    """Look up the written rows, of many an evenly spread sample, and of a large sample a part first.
+    """Look up the written rows, of many an evenly spread sample: at first 64 or 1% of them.
 
-    If that part finds no lost row, it is enough. If the sample loses more than 5%, all written rows are looked up, and
+    If these are all found, it is enough. If the sample loses more than 5%, all written rows are looked up, and
     the index is repaired; a look-up takes about as long as writing, and a repair looks up all at least once more. Fewer
     are only counted: linking a few rows again costs others their links. Of more than 20,000 rows only the sample is
     looked up. A write can also make the index lose rows that were there before; ``check_all`` finds those.
     """
-    size = min(len(written), max(_SAMPLE, round(_SHARE * len(written))), _LARGEST_SAMPLE)
+    share = round(_SHARE * len(written))
+    size = min(len(written), max(_SAMPLE, share), _LARGEST_SAMPLE)
     checked = [written[index] for index in np.linspace(0, len(written) - 1, size, dtype=int)] if size else []
-    first = checked[:: max(1, size // _GLANCE)]
+    first = checked[:: max(1, size // max(_GLANCE, share))]
     lost = _unreachable(collection, first)
     if not lost:
         return IndexCheck(len(first), 0, 0)

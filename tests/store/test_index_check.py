@@ -60,7 +60,7 @@ def test_a_few_lost_rows_are_only_counted(poor, monkeypatch):
     assert noticed.repaired == 0
 
 
-def test_of_a_sample_a_part_is_enough_if_it_finds_every_row():
+def test_of_a_sample_a_part_is_enough_if_it_finds_every_row(monkeypatch):
     client = chromadb.EphemeralClient()
     collection = client.create_collection("good-graph", embedding_function=None)
     try:
@@ -68,6 +68,8 @@ def test_of_a_sample_a_part_is_enough_if_it_finds_every_row():
         collection.add(ids=ids, embeddings=np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32))
         assert check_written(collection, ids) == index_check.IndexCheck(64, 0, 0)
         assert check_written(collection, ids[:100]) == index_check.IndexCheck(100, 0, 0)
+        monkeypatch.setattr(index_check, "_SHARE", 0.2)
+        assert check_written(collection, ids) == index_check.IndexCheck(400, 0, 0)  # no less than the share
     finally:
         client.delete_collection("good-graph")
 
