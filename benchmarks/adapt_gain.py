@@ -3,7 +3,9 @@
 Pools are samples of train splits, queries of dev splits, of sets that are not held out and that the embedded encoder
 was not trained on.
 
-    python benchmarks/adapt_gain.py [ROWS [QUERIES [SET ...]]]
+    python benchmarks/adapt_gain.py [--twice] [ROWS [QUERIES [SET ...]]]
+
+With --twice a large pool, too, is trained on again as a whole after it was measured.
 """
 
 import sys
@@ -15,6 +17,7 @@ from ruie_training.data.catalog import choose, read_catalog
 from ruie_training.evaluation.rankers import rank_by_encoder, select
 
 from ruie_components import DemonstrationStore
+from ruie_components.adaptation import work
 from ruie_components.labels import count_matrices, label_f1_at_k, label_f1_matrix, label_recall_at_k
 
 SETS = ("NER/mit-movie-trivia", "NER/GENIA_NER", "RE/kbp37", "RE/conll04", "ED/GENIA2011", "EAE/CASIE")
@@ -52,4 +55,7 @@ def show(name, rows, seconds, figures) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:3]), *sys.argv[3:])
+    given = [each for each in sys.argv[1:] if each != "--twice"]
+    if len(given) < len(sys.argv) - 1:
+        work.LARGEST_UNTRAINED = -1.0
+    main(*map(int, given[:2]), *given[2:])
